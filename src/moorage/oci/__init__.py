@@ -1,0 +1,1 @@
+"""Names, digests, media types and manifests of the OCI specifications; pure functions."""
