@@ -242,6 +242,7 @@ manifests = Table(
     Column("config_media_type", String(255), nullable=False, server_default=""),
     Column("payload", LargeBinary, nullable=False),  # the exact bytes
     Column("total_size", BigInteger, nullable=False),  # bytes, with everything it refers to
+    Column("depth", Integer, nullable=False, server_default=text("0")),  # indexes below it
     Column("subject_digest", Digest),  # may name a manifest that is not here
     Column("annotations", JSON, nullable=False, server_default="{}"),
     Column("pushed_by", String(255), nullable=False, server_default=""),
@@ -307,9 +308,7 @@ uploads = Table(
     Column("principal", String(300), nullable=False),  # only the one who began may go on
     Column("algorithm", String(16), nullable=False),  # digest algorithm of the segments
     Column("offset", BigInteger, nullable=False, server_default=text("0")),  # committed bytes
-    Column("epoch", BigInteger, nullable=False, server_default=text("0")),  # fences old writers
-    Column("writer", String(64)),  # the process that streams now
-    Column("writer_until", Timestamp),
+    Column("epoch", BigInteger, nullable=False, server_default=text("0")),  # the newest writer's
     _created(),
     Column("updated_at", Timestamp, nullable=False, server_default=now(), index=True),
 )
