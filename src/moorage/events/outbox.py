@@ -1,0 +1,73 @@
+"""The outbox: a fact is a row of the transaction that made it true, so none is lost or invented.
+
+    emit(tx, fact) ── commit ──► row ── dispatch ──► subscribers, each on the same transaction
+                                                     └─ commit: the row is gone
+
+A subscriber does database work only (it enqueues what takes longer), so a fact that was handed
+over twice after a crash had no effect the first time.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import delete, select
+
+from moorage import failpoints
+from moorage.db.engine import Database, Tx
+from moorage.db.tables import outbox
+from moorage.events import facts
+from moorage.events.facts import Fact
+
+Subscriber = Callable[[Tx, Fact], Awaitable[None]]
+
+_TYPES = {
+    kind.__name__: kind
+    for kind in (
+        facts.ArtifactPushed,
+        facts.ArtifactPulled,
+        facts.ArtifactDeleted,
+        facts.TagDeleted,
+        facts.RepositoryDeleted,
+        facts.QuotaRefused,
+    )
+}
+
+
+async def emit(tx: Tx, *happened: Fact) -> None:
+    """Tell of facts once `tx` is committed."""
+    rows = [{"type": type(fact).__name__, "payload": asdict(fact)} for fact in happened]
+    if rows:
+        await tx.execute(outbox.insert(), rows)
+
+
+class Outbox:
+    """Hands facts to subscribers, each fact once, in the order of their rows."""
+
+    def __init__(
+        self, db: Database, subscribers: Mapping[type[Fact], Sequence[Subscriber]], batch: int = 200
+    ) -> None:
+        self._db = db
+        self._subscribers = subscribers
+        self._batch = batch
+
+    async def dispatch(self) -> int:
+        """Hand over one batch; returns how many facts it held."""
+        handed = await self._db.run(self._step)
+        await failpoints.reach("outbox.committed")
+        return handed
+
+    async def _step(self, tx: Tx) -> int:
+        # During a rolling upgrade a newer replica may write types that only it can read.
+        known = select(outbox).where(outbox.c.type.in_(_TYPES))
+        query = known.order_by(outbox.c.id).limit(self._batch)
+        rows = (await tx.execute(tx.dialect.for_update(query, skip_locked=True))).all()
+        for row in rows:
+            fact = _TYPES[row.type](**row.payload)
+            for subscriber in self._subscribers.get(type(fact), ()):
+                await subscriber(tx, fact)
+        if rows:
+            await failpoints.reach("outbox.dispatching")
+            ids = [row.id for row in rows]
+            await tx.execute(delete(outbox).where(outbox.c.id.in_(ids)))
+        return len(rows)
