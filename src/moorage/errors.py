@@ -18,6 +18,7 @@ MoorageError
 ├── Conflict            exists already, or somebody else is at it
 ├── PreconditionFailed  a rule or a reference forbids it now
 ├── TooManyRequests
+├── ClientGone          nobody reads the answer
 └── Unavailable         try again: the request was right
     ├── DatabaseUnavailable, StorageUnavailable
     └── StorageFull
@@ -139,6 +140,10 @@ class PreconditionFailed(MoorageError):
 
 class TooManyRequests(MoorageError):
     """Too many requests; wait and try again."""
+
+
+class ClientGone(MoorageError):
+    """The client closed the connection before it had sent everything."""
 
 
 class Unavailable(MoorageError):
