@@ -3,12 +3,18 @@
 A key is a relative path of hex, letters, digits, `_`, `-`, `.` and `/` that the database made; no
 store ever sees a name that a user chose. Nothing is overwritten, renamed or listed to decide what
 is alive.
+
+    create(key, hasher) ─► write… ─► flush ─► (compare the digest) ─► commit ─► the object exists
+                             │                       │
+                             └───────── abort ◄──────┘                        nothing is left
 """
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from moorage.oci.digest import Hasher
 
 CHUNK = 1 << 20
 """Bytes in which contents are streamed out."""
@@ -27,16 +33,27 @@ class Writer(Protocol):
     """One new object, written from front to back by one task.
 
     The object exists under its key once `commit` returned, whole and durable, and not before.
+    A writer that is not committed must be aborted.
     """
 
     size: int
     """Bytes written so far."""
 
     async def write(self, data: bytes | memoryview) -> None:
-        """Append; raises StorageFull or StorageUnavailable."""
+        """Append; raises StorageFull or StorageUnavailable.
+
+        The writer keeps the buffer for a while: the caller must not change it afterwards.
+        """
+
+    async def flush(self) -> None:
+        """Wait until the hasher has seen every byte; the digest can be read and compared now.
+
+        Nothing is written afterwards. Says nothing about durability.
+        Raises StorageFull or StorageUnavailable.
+        """
 
     async def commit(self) -> None:
-        """Make the object durable and visible."""
+        """Make the object durable and visible; implies `flush`."""
 
     async def abort(self) -> None:
         """Leave nothing behind; never raises; also right after a failed write or commit."""
@@ -47,8 +64,12 @@ class BlobStore(Protocol):
 
     driver: str
 
-    def create(self, key: str) -> Writer:
-        """A writer for a key that was never used."""
+    def create(self, key: str, hasher: Hasher | None = None) -> Writer:
+        """A writer for a key that was never used.
+
+        `hasher` is updated with every byte in order, in the thread that also writes, so that
+        hashing never blocks the event loop. Read its digest only after `flush` or `commit`.
+        """
 
     async def size(self, key: str) -> int | None:
         """Length in bytes, None when there is no such object."""
@@ -59,11 +80,17 @@ class BlobStore(Protocol):
         Raises BlobUnknown at the first piece; StorageUnavailable where the store ends early.
         """
 
-    async def join(self, keys: Sequence[str], key: str) -> None:
-        """Make the new object `key` of the contents of `keys` in order, durable on return."""
+    async def join(self, keys: Sequence[str], key: str, hasher: Hasher | None = None) -> int:
+        """Make the new object `key` of the contents of `keys` in order, durable on return.
+
+        `hasher` sees all bytes. Returns the length. After an error nothing is left under `key`.
+        """
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Delete objects; a key that does not exist is no error. All are gone on return."""
+        """Delete objects; a key that does not exist is no error. All are gone on return.
+
+        Also removes what a writer that died had begun under these keys.
+        """
 
     def scan(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
         """Every object under `prefix`, in no order: for reports, never for liveness."""
