@@ -1,1 +1,11 @@
-"""."""
+"""Projects: members, metadata, quota, and what each caller may do in them.
+
+records.py    frozen values that leave this package
+kinds.py      what is cached about a project and who marks it
+grants.py     caller x project -> (resource, action) pairs
+projects.py   create, find, list, update, delete
+members.py    who has which role
+metadata.py   the settings of a project, as strings
+quota.py      steps that count bytes inside the transaction of a push or a delete
+queries.py    filters, sorting and pages of lists
+"""

@@ -1,0 +1,122 @@
+"""What a caller may do: caller x project -> (resource, action) pairs.
+
+    sysadmin            everything
+    user                the pairs of the role in the project, and of a public project
+    robot               the rows of its permissions, and the pairs of a public project
+    anonymous           the pairs of a public project
+
+The answers come from three cached values (project, membership, robot), each marked by whoever
+changes it, so a right that was taken away is gone with the answer to the request that took it.
+"""
+
+from functools import lru_cache
+
+from sqlalchemy import select
+
+from moorage.access import roles
+from moorage.access.principals import Principal
+from moorage.cache.base import Cache
+from moorage.clock import Clock, SystemClock
+from moorage.db.engine import Database
+from moorage.db.tables import project_members, projects, robot_permissions, robots
+from moorage.errors import ProjectUnknown
+from moorage.projects.kinds import PROJECT, ROBOT, ROLE, RobotGrants
+from moorage.projects.records import ProjectRef
+
+Pairs = frozenset[tuple[str, str]]
+NOTHING: Pairs = frozenset()
+
+
+class Grants:
+    """Answers from the cache; the database is asked on a miss."""
+
+    def __init__(self, db: Database, cache: Cache, clock: Clock | None = None) -> None:
+        self._db = db
+        self._cache = cache
+        self._clock = clock or SystemClock()
+
+    async def actions(self, principal: Principal, project: str) -> Pairs:
+        """The pairs that `principal` holds in the project of that name; raises ProjectUnknown."""
+        ref = await self.project(project)
+        if ref is None:
+            raise ProjectUnknown(f"project {project} not found")
+        return await self.within(principal, ref)
+
+    async def within(self, principal: Principal, project: ProjectRef) -> Pairs:
+        """The same for a project that is at hand."""
+        if principal.sysadmin:
+            return roles.EVERYTHING
+        if principal.kind == "user":
+            return _pairs(await self.role(principal, project), project.public)
+        if principal.kind == "robot":
+            robot = await self._robot(principal.id)
+            return _pairs(0, project.public) | robot.within(project.id)
+        return _pairs(0, project.public)
+
+    async def system(self, principal: Principal) -> Pairs:
+        """The pairs of the system scope: everything for a sysadmin, else those of a robot."""
+        if principal.sysadmin:
+            return roles.EVERYTHING
+        if principal.kind == "robot":
+            return (await self._robot(principal.id)).system()
+        return NOTHING
+
+    async def role(self, principal: Principal, project: ProjectRef) -> int:
+        """The id of the caller's own role in the project; 0 for none."""
+        if principal.kind != "user":
+            return 0
+        key = ROLE.key(project.id, principal.id)
+
+        async def load() -> int:
+            async with self._db.read() as tx:
+                found = await tx.execute(
+                    select(project_members.c.role_id).filter_by(
+                        project_id=project.id, user_id=principal.id
+                    )
+                )
+                return int(found.scalar_one_or_none() or 0)
+
+        return await self._cache.through(ROLE, key, load) or 0
+
+    async def project(self, name: str) -> ProjectRef | None:
+        """The project of that name, or None."""
+
+        async def load() -> ProjectRef | None:
+            async with self._db.read() as tx:
+                row = (await tx.execute(select(projects).filter_by(name=name))).one_or_none()
+            if row is None:
+                return None
+            return ProjectRef(row.id, row.name, row.public, row.created_at.timestamp())
+
+        return await self._cache.through(PROJECT, PROJECT.key(name), load)
+
+    async def _robot(self, robot_id: int) -> RobotGrants:
+        async def load() -> RobotGrants | None:
+            async with self._db.read() as tx:
+                robot = (await tx.execute(select(robots).filter_by(id=robot_id))).one_or_none()
+                rows = await tx.execute(
+                    select(
+                        robot_permissions.c.kind,
+                        robot_permissions.c.project_id,
+                        robot_permissions.c.resource,
+                        robot_permissions.c.action,
+                    ).filter_by(robot_id=robot_id)
+                )
+                if robot is None or robot.disabled:
+                    return None
+                return RobotGrants(
+                    project_id=robot.project_id,
+                    expires_at=robot.expires_at.timestamp() if robot.expires_at else None,
+                    rows=tuple((r.kind, r.project_id, r.resource, r.action) for r in rows),
+                )
+
+        found = await self._cache.through(ROBOT, ROBOT.key(robot_id), load)
+        if found is None or found.expired(self._clock.now().timestamp()):
+            return RobotGrants(None, None, ())
+        return found
+
+
+@lru_cache(maxsize=64)
+def _pairs(role_id: int, public: bool) -> Pairs:
+    pairs = roles.ROLE_PAIRS.get(role_id, NOTHING)
+    return pairs | roles.PUBLIC if public else pairs

@@ -1,0 +1,147 @@
+"""Who has which role in a project."""
+
+from typing import Any
+
+from sqlalchemy import Select, delete, select, update
+
+from moorage.db.engine import Database, Tx
+from moorage.db.tables import project_members, users
+from moorage.db.types import now
+from moorage.errors import Conflict, Invalid, NotFound
+from moorage.projects.kinds import ROLE
+from moorage.projects.queries import Columns, Page, Query, count, narrow, ordered, paged
+from moorage.projects.records import Member
+
+PROJECT_ADMIN = 1
+ROLE_NAMES = {1: "projectAdmin", 2: "developer", 3: "guest", 4: "maintainer", 5: "limitedGuest"}
+"""Role ids with the names that Harbor's API shows."""
+
+
+def check_role(role_id: int) -> int:
+    """Return `role_id`; raises Invalid."""
+    if role_id not in ROLE_NAMES:
+        raise Invalid(f"unknown role id: {role_id}")
+    return role_id
+
+
+async def add(tx: Tx, project_id: int, user_id: int, role_id: int) -> int:
+    """Step: make the user a member. Returns the membership's id; raises Conflict."""
+    tx.touch(ROLE.key(project_id, user_id))
+    made = await tx.execute(
+        tx.dialect.insert(project_members)
+        .values(project_id=project_id, user_id=user_id, role_id=role_id)
+        .on_conflict_do_nothing()
+        .returning(project_members.c.id)
+    )
+    member_id = made.scalar_one_or_none()
+    if member_id is None:
+        raise Conflict("the user is a member of the project already")
+    return int(member_id)
+
+
+class Members:
+    """The memberships of projects. A membership's id only counts inside its own project."""
+
+    _FILTER: Columns = {"entityname": users.c.username, "role_id": project_members.c.role_id}
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def list(self, project_id: int, query: Query) -> Page[Member]:
+        """Members by name."""
+        statement = narrow(
+            _rows().where(project_members.c.project_id == project_id), query, self._FILTER
+        )
+        async with self._db.read() as tx:
+            total = await count(tx, statement)
+            found = await tx.execute(paged(ordered(statement, query, {}, users.c.username), query))
+            return Page([Member(*row) for row in found], total)
+
+    async def get(self, project_id: int, member_id: int) -> Member:
+        """Raises NotFound, also for a membership of another project."""
+        async with self._db.read() as tx:
+            found = await tx.execute(
+                _rows().where(
+                    project_members.c.project_id == project_id, project_members.c.id == member_id
+                )
+            )
+            row = found.one_or_none()
+        if row is None:
+            raise NotFound(f"project member {member_id} not found")
+        return Member(*row)
+
+    async def roles(self, project_id: int) -> dict[int, int]:
+        """How many members have each role."""
+        page = await self.list(project_id, Query(size=100_000))
+        counts: dict[int, int] = {}
+        for member in page.items:
+            counts[member.role_id] = counts.get(member.role_id, 0) + 1
+        return counts
+
+    async def add(
+        self, project_id: int, role_id: int, *, user_id: int | None = None, username: str = ""
+    ) -> int:
+        """Make a user a member, by id or by name. Returns the membership's id.
+
+        Raises Invalid, NotFound (no such user), Conflict.
+        """
+        check_role(role_id)
+        if not user_id and not username:
+            raise Invalid("a member is named by user_id or username")
+
+        async def step(tx: Tx) -> int:
+            who = users.c.id == user_id if user_id else users.c.username == username
+            found = (await tx.execute(select(users.c.id).where(who))).scalar_one_or_none()
+            if found is None:
+                raise NotFound("user not found")
+            return await add(tx, project_id, int(found), role_id)
+
+        return await self._db.run(step)
+
+    async def change(self, project_id: int, member_id: int, role_id: int) -> None:
+        """Give another role; raises Invalid, NotFound."""
+        check_role(role_id)
+
+        async def step(tx: Tx) -> None:
+            changed = await tx.execute(
+                update(project_members)
+                .where(
+                    project_members.c.project_id == project_id, project_members.c.id == member_id
+                )
+                .values(role_id=role_id, updated_at=now())
+                .returning(project_members.c.user_id)
+            )
+            _touch(tx, project_id, member_id, changed.scalar_one_or_none())
+
+        await self._db.run(step)
+
+    async def remove(self, project_id: int, member_id: int) -> None:
+        """End a membership; raises NotFound."""
+
+        async def step(tx: Tx) -> None:
+            gone = await tx.execute(
+                delete(project_members)
+                .where(
+                    project_members.c.project_id == project_id, project_members.c.id == member_id
+                )
+                .returning(project_members.c.user_id)
+            )
+            _touch(tx, project_id, member_id, gone.scalar_one_or_none())
+
+        await self._db.run(step)
+
+
+def _touch(tx: Tx, project_id: int, member_id: int, user_id: int | None) -> None:
+    if user_id is None:
+        raise NotFound(f"project member {member_id} not found")
+    tx.touch(ROLE.key(project_id, user_id))
+
+
+def _rows() -> Select[Any]:
+    return select(
+        project_members.c.id,
+        project_members.c.project_id,
+        project_members.c.user_id,
+        users.c.username,
+        project_members.c.role_id,
+    ).join(users, users.c.id == project_members.c.user_id)

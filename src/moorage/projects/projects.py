@@ -1,0 +1,275 @@
+"""Projects themselves: create, find, list, change, delete."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, literal, select
+
+from moorage.access.principals import Principal
+from moorage.db.engine import Database, Tx
+from moorage.db.tables import (
+    artifact_trash,
+    manifests,
+    project_content,
+    project_members,
+    project_metadata,
+    projects,
+    quotas,
+    repositories,
+    repository_blobs,
+    robots,
+    uploads,
+    users,
+)
+from moorage.errors import Conflict, Denied, PreconditionFailed, ProjectUnknown
+from moorage.oci.names import check_project
+from moorage.projects import members, metadata, quota
+from moorage.projects.kinds import PROJECT, ROBOT, ROLE
+from moorage.projects.queries import Columns, Page, Query, count, narrow, ordered, paged
+from moorage.projects.records import Project
+from moorage.projects.visibility import own, visible
+
+LIBRARY = "library"
+"""The public project that every installation starts with."""
+
+
+class Projects:
+    """The projects of this installation. `limit` is the quota of a new one, in bytes."""
+
+    _FIELDS: Columns = {
+        "id": projects.c.id,
+        "project_id": projects.c.id,
+        "name": projects.c.name,
+        "public": projects.c.public,
+        "owner": users.c.username,
+        "owner_id": projects.c.owner_id,
+        "creation_time": projects.c.created_at,
+        "update_time": projects.c.updated_at,
+    }
+
+    def __init__(self, db: Database, *, limit: int = quota.UNLIMITED) -> None:
+        self._db = db
+        self._limit = limit
+
+    async def create(
+        self,
+        principal: Principal,
+        name: str,
+        *,
+        values: Mapping[str, str] | None = None,
+        limit: int | None = None,
+    ) -> int:
+        """Make a project whose first administrator is the caller. Returns its id.
+
+        `values` are its metadata, `public` among them; `limit` its quota in bytes.
+        Raises NameInvalid, Invalid, Conflict, Denied (nobody is there to own it).
+        """
+        check_project(name)
+        checked = metadata.check(values or {})
+        hard = quota.check_limit(self._limit if limit is None else limit)
+        return await self._db.run(_create, principal, name, checked, hard)
+
+    async def by_name(self, name: str, principal: Principal | None = None) -> Project:
+        """Raises ProjectUnknown."""
+        return await self._one(projects.c.name == name, f"project {name} not found", principal)
+
+    async def by_id(self, project_id: int, principal: Principal | None = None) -> Project:
+        """Raises ProjectUnknown."""
+        return await self._one(
+            projects.c.id == project_id, f"project {project_id} not found", principal
+        )
+
+    async def list(self, principal: Principal, query: Query) -> Page[Project]:
+        """What the caller may see, by name unless asked otherwise."""
+        statement = narrow(_rows(principal).where(visible(principal)), query, self._FIELDS)
+        async with self._db.read() as tx:
+            total = await count(tx, statement)
+            sorted_ = ordered(statement, query, self._FIELDS, projects.c.name)
+            found = (await tx.execute(paged(sorted_, query))).all()
+            values = await _values(tx, [row.id for row in found])
+        return Page([_project(row, values.get(row.id, {})) for row in found], total)
+
+    async def counts(self, principal: Principal) -> dict[str, int]:
+        """Projects and repositories of the caller and of the public, for the statistics."""
+        listed = (
+            select(func.count())
+            .select_from(repositories)
+            .where(
+                repositories.c.project_id == projects.c.id, repositories.c.pushed_at.is_not(None)
+            )
+            .scalar_subquery()
+        )
+        statement = select(projects.c.public, func.count(), func.sum(listed))
+        async with self._db.read() as tx:
+            public = await tx.execute(
+                statement.where(projects.c.public).group_by(projects.c.public)
+            )
+            private = await tx.execute(
+                statement.where(projects.c.public.is_(False), own(principal)).group_by(
+                    projects.c.public
+                )
+            )
+            counts = {}
+            for label, rows in (("public", public), ("private", private)):
+                row = rows.one_or_none()
+                counts[f"{label}_project"] = int(row[1]) if row else 0
+                counts[f"{label}_repo"] = int(row[2] or 0) if row else 0
+        return counts
+
+    async def change(self, project_id: int, values: Mapping[str, str]) -> None:
+        """Set metadata, `public` among them; raises Invalid, ProjectUnknown."""
+        checked = metadata.check(values)
+
+        async def step(tx: Tx) -> None:
+            name = await _lock(tx, project_id)
+            tx.touch(PROJECT.key(name))
+            await metadata.store(tx, project_id, checked)
+
+        await self._db.run(step)
+
+    async def delete(self, project_id: int) -> None:
+        """Delete an empty project; raises ProjectUnknown, PreconditionFailed."""
+        await self._db.run(_delete, project_id)
+
+    async def ensure_library(self) -> None:
+        """Make the project `library`, public, when it is not there; idempotent."""
+        async with self._db.read() as tx:
+            there = await tx.execute(select(projects.c.id).filter_by(name=LIBRARY))
+            if there.scalar_one_or_none() is not None:
+                return
+            admin = await tx.execute(
+                select(users.c.id, users.c.username)
+                .where(users.c.sysadmin)
+                .order_by(users.c.id)
+                .limit(1)
+            )
+            row = admin.one_or_none()
+        if row is None:
+            raise Denied("make an administrator before the first project")
+        owner = Principal("user", row.id, row.username, sysadmin=True)
+        try:
+            await self.create(owner, LIBRARY, values={"public": "true"})
+        except Conflict:  # another replica starts at the same time
+            return
+
+    async def _one(
+        self, where: ColumnElement[bool], missing: str, principal: Principal | None
+    ) -> Project:
+        async with self._db.read() as tx:
+            row = (await tx.execute(_rows(principal).where(where))).one_or_none()
+            if row is None:
+                raise ProjectUnknown(missing)
+            return _project(row, (await _values(tx, [row.id])).get(row.id, {}))
+
+
+async def _create(
+    tx: Tx, principal: Principal, name: str, values: Mapping[str, str], limit: int
+) -> int:
+    owner = principal.id
+    if principal.kind != "user":  # a robot's projects belong to the first administrator
+        found = await tx.execute(select(func.min(users.c.id)).where(users.c.sysadmin))
+        owner = found.scalar_one_or_none() or 0
+    if not owner:
+        raise Denied("a project needs an owner")
+    made = await tx.execute(
+        tx.dialect.insert(projects)
+        .values(name=name, owner_id=owner)
+        .on_conflict_do_nothing()
+        .returning(projects.c.id)
+    )
+    project_id = made.scalar_one_or_none()
+    if project_id is None:
+        raise Conflict(f"The project named {name} already exists")
+    tx.touch(PROJECT.key(name))
+    await metadata.store(tx, project_id, values)
+    await members.add(tx, project_id, owner, members.PROJECT_ADMIN)
+    await tx.execute(quotas.insert().values(project_id=project_id, hard=limit))
+    return int(project_id)
+
+
+async def _delete(tx: Tx, project_id: int) -> None:
+    name = await _lock(tx, project_id)
+    # Rows of pushes that never finished would hold the project back; empty ones may go.
+    kept = [
+        exists().where(table.c.repository_id == repositories.c.id)
+        for table in (uploads, repository_blobs, manifests, artifact_trash)
+    ]
+    await tx.execute(
+        delete(repositories).where(
+            repositories.c.project_id == project_id,
+            repositories.c.pushed_at.is_(None),
+            and_(*(~condition for condition in kept)),
+        )
+    )
+    left = await tx.execute(select(func.count()).where(repositories.c.project_id == project_id))
+    if left.scalar_one():
+        raise PreconditionFailed(
+            f"the project {name} contains repositories, or uploads and trash that are not "
+            "cleaned up yet; it cannot be deleted"
+        )
+    tx.touch(PROJECT.key(name))
+    for kind, ids in (
+        (ROLE, select(project_members.c.user_id).filter_by(project_id=project_id)),
+        (ROBOT, select(robots.c.id).filter_by(project_id=project_id)),
+    ):
+        for found in (await tx.execute(ids)).scalars().all():
+            tx.touch(ROLE.key(project_id, found) if kind is ROLE else ROBOT.key(found))
+    await tx.execute(delete(project_content).where(project_content.c.project_id == project_id))
+    await tx.execute(delete(projects).where(projects.c.id == project_id))
+
+
+async def _lock(tx: Tx, project_id: int) -> str:
+    statement = select(projects.c.name).where(projects.c.id == project_id)
+    name = (await tx.execute(tx.dialect.for_update(statement))).scalar_one_or_none()
+    if name is None:
+        raise ProjectUnknown(f"project {project_id} not found")
+    return str(name)
+
+
+def _rows(principal: Principal | None) -> Select[Any]:
+    listed = (
+        select(func.count())
+        .select_from(repositories)
+        .where(repositories.c.project_id == projects.c.id, repositories.c.pushed_at.is_not(None))
+        .scalar_subquery()
+    )
+    role: Any = literal(0)
+    if principal is not None and principal.kind == "user":
+        role = func.coalesce(
+            select(project_members.c.role_id)
+            .where(
+                project_members.c.project_id == projects.c.id,
+                project_members.c.user_id == principal.id,
+            )
+            .scalar_subquery(),
+            0,
+        )
+    return select(
+        projects,
+        users.c.username.label("owner_name"),
+        listed.label("repositories"),
+        role.label("role_id"),
+    ).join(users, users.c.id == projects.c.owner_id)
+
+
+async def _values(tx: Tx, ids: list[int]) -> dict[int, dict[str, str]]:
+    rows = await tx.execute(select(project_metadata).where(project_metadata.c.project_id.in_(ids)))
+    values: dict[int, dict[str, str]] = {}
+    for row in rows:
+        values.setdefault(row.project_id, {})[row.name] = row.value
+    return values
+
+
+def _project(row: Any, values: Mapping[str, str]) -> Project:
+    return Project(
+        id=row.id,
+        name=row.name,
+        public=row.public,
+        owner_id=row.owner_id,
+        owner_name=row.owner_name,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        metadata=values,
+        repositories=row.repositories,
+        role_id=row.role_id,
+    )

@@ -1,0 +1,194 @@
+"""What a project may store: each distinct digest counts once.
+
+    charge(tx, …)    inside the transaction of a push
+    release(tx, …)   inside the transaction of a delete; never refused
+    recount(tx, …)   sets `used` to what the rows of project_content say
+
+`project_content` has one row per counted digest, so that two pushes of the same layer count it
+once. The quota row comes last in every transaction: it is the one row that all pushes into a
+project share, and is locked for as short as can be.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy import delete, func, select, update
+
+from moorage.db.engine import Database, Tx
+from moorage.db.tables import project_content, projects, quotas, users
+from moorage.db.types import now
+from moorage.errors import Invalid, NotFound, QuotaExceeded
+from moorage.projects.queries import LARGEST, Columns, Page, Query, count, narrow, ordered, paged
+from moorage.projects.records import Quota
+
+UNLIMITED = -1
+_ROWS = 1000  # of one statement: both databases limit the number of its parameters
+
+
+async def charge(tx: Tx, project_id: int, contents: Mapping[str, int]) -> None:
+    """Count `contents` (digest to bytes) that the project does not hold yet.
+
+    Raises QuotaExceeded when they do not fit; the caller's transaction must then roll back.
+    """
+    rows = [
+        {"project_id": project_id, "digest": digest, "size": contents[digest]}
+        for digest in sorted(contents)  # one order for all: concurrent pushes cannot deadlock
+    ]
+    added = 0
+    for start in range(0, len(rows), _ROWS):
+        statement = (
+            tx.dialect.insert(project_content)
+            .values(rows[start : start + _ROWS])
+            .on_conflict_do_nothing()
+            .returning(project_content.c.size)
+        )
+        added += sum((await tx.execute(statement)).scalars())
+    if not added:
+        return
+    charged = await tx.execute(
+        update(quotas)
+        .where(quotas.c.project_id == project_id)
+        .where((quotas.c.hard < 0) | (quotas.c.used + added <= quotas.c.hard))
+        .values(used=quotas.c.used + added, updated_at=now())
+    )
+    if charged.rowcount:
+        return
+    hard, used = (
+        await tx.execute(select(quotas.c.hard, quotas.c.used).filter_by(project_id=project_id))
+    ).one()
+    raise QuotaExceeded(
+        f"adding {display_size(added)} of storage resource, which when updated to current usage "
+        f"of {display_size(used)} will exceed the configured upper limit of {display_size(hard)}.",
+        detail={"adding": added, "used": used, "hard": hard},
+    )
+
+
+async def release(tx: Tx, project_id: int, digests: Iterable[str]) -> int:
+    """Stop counting `digests`; those that were not counted are no error. Returns the bytes freed."""
+    names = sorted(set(digests))
+    freed = 0
+    for start in range(0, len(names), _ROWS):
+        statement = (
+            delete(project_content)
+            .where(project_content.c.project_id == project_id)
+            .where(project_content.c.digest.in_(names[start : start + _ROWS]))
+            .returning(project_content.c.size)
+        )
+        freed += sum((await tx.execute(statement)).scalars())
+    if freed:
+        await tx.execute(
+            update(quotas)
+            .where(quotas.c.project_id == project_id)
+            .values(used=quotas.c.used - freed, updated_at=now())
+        )
+    return freed
+
+
+async def recount(tx: Tx, project_id: int) -> int:
+    """Make `used` the sum of the counted rows; returns by how many bytes it was wrong."""
+    row = tx.dialect.for_update(select(quotas.c.used).where(quotas.c.project_id == project_id))
+    used = (await tx.execute(row)).scalar_one_or_none()
+    if used is None:
+        raise NotFound(f"project {project_id} has no quota")
+    total = int(
+        (
+            await tx.execute(
+                select(func.coalesce(func.sum(project_content.c.size), 0)).where(
+                    project_content.c.project_id == project_id
+                )
+            )
+        ).scalar_one()
+    )
+    if total != used:
+        await tx.execute(
+            update(quotas)
+            .where(quotas.c.project_id == project_id)
+            .values(used=total, updated_at=now())
+        )
+    return total - int(used)
+
+
+def display_size(size: int) -> str:
+    """Bytes for people, as Harbor prints them: `512 B`, `1.5 MiB`."""
+    if size < 1024:
+        return f"{size} B"
+    value = float(size)
+    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB"):
+        value /= 1024
+        if value < 1024 or unit == "PiB":
+            break
+    return f"{value:.1f} {unit}"
+
+
+def check_limit(hard: int) -> int:
+    """Return `hard`; raises Invalid for what is neither a size in bytes nor -1."""
+    if hard != UNLIMITED and not 0 < hard <= LARGEST:
+        raise Invalid("a storage limit is a positive number of bytes, or -1 for no limit")
+    return hard
+
+
+class Quotas:
+    """Reading and setting limits."""
+
+    _ROW = (
+        select(quotas, projects.c.name.label("project_name"), users.c.username.label("owner_name"))
+        .join(projects, projects.c.id == quotas.c.project_id)
+        .join(users, users.c.id == projects.c.owner_id)
+    )
+    _SORT: Columns = {"hard.storage": quotas.c.hard, "used.storage": quotas.c.used}
+    _FILTER: Columns = {"reference_id": quotas.c.project_id}
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def list(self, query: Query) -> Page[Quota]:
+        """Quotas of all projects, by id unless `hard.storage` or `used.storage` is asked."""
+        statement = narrow(self._ROW, query, self._FILTER)
+        async with self._db.read() as tx:
+            total = await count(tx, statement)
+            rows = await tx.execute(
+                paged(ordered(statement, query, self._SORT, quotas.c.id), query)
+            )
+            return Page([_quota(row) for row in rows], total)
+
+    async def get(self, quota_id: int) -> Quota:
+        """Raises NotFound."""
+        return await self._one(quotas.c.id == quota_id, f"quota {quota_id} not found")
+
+    async def of_project(self, project_id: int) -> Quota:
+        """Raises NotFound."""
+        return await self._one(
+            quotas.c.project_id == project_id, f"project {project_id} has no quota"
+        )
+
+    async def set_hard(self, quota_id: int, hard: int) -> None:
+        """Set the limit in bytes, -1 for none. It may lie below what is used: pushes then fail.
+
+        Raises Invalid, NotFound.
+        """
+        check_limit(hard)
+
+        async def step(tx: Tx) -> int:
+            changed = await tx.execute(
+                update(quotas).where(quotas.c.id == quota_id).values(hard=hard, updated_at=now())
+            )
+            return changed.rowcount
+
+        if not await self._db.run(step):
+            raise NotFound(f"quota {quota_id} not found")
+
+    async def total_used(self) -> int:
+        """Bytes over all projects."""
+        async with self._db.read() as tx:
+            found = await tx.execute(select(func.coalesce(func.sum(quotas.c.used), 0)))
+            return int(found.scalar_one())
+
+    async def _one(self, where: object, missing: str) -> Quota:
+        async with self._db.read() as tx:
+            row = (await tx.execute(self._ROW.where(where))).one_or_none()  # type: ignore[arg-type]
+        if row is None:
+            raise NotFound(missing)
+        return _quota(row)
+
+
+def _quota(row: object) -> Quota:
+    return Quota(**{name: getattr(row, name) for name in Quota.__dataclass_fields__})

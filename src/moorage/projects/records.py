@@ -1,0 +1,56 @@
+"""Values that cross the border of `projects`; rows stay inside."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectRef:
+    """What a permission decision needs to know of a project: small enough for every cache."""
+
+    id: int
+    name: str
+    public: bool
+    created_at: float = 0.0  # seconds since 1970: older tokens do not open this project
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project as its members see it."""
+
+    id: int
+    name: str
+    public: bool
+    owner_id: int
+    owner_name: str
+    created_at: datetime
+    updated_at: datetime
+    metadata: Mapping[str, str] = field(default_factory=dict)  # without `public`
+    repositories: int = 0  # how many are listed
+    role_id: int = 0  # of the caller who asked; 0: none
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One user's role in one project."""
+
+    id: int
+    project_id: int
+    user_id: int
+    username: str
+    role_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """The storage quota of one project, in bytes."""
+
+    id: int
+    project_id: int
+    project_name: str
+    owner_name: str
+    hard: int  # -1: unlimited
+    used: int
+    created_at: datetime
+    updated_at: datetime

@@ -1,0 +1,60 @@
+"""Which projects a caller sees in lists, as a condition on `projects`.
+
+The rules are those of `grants`; here they are SQL, so that a list needs no question per project.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, exists, false, or_, true
+
+from moorage.access.principals import Principal
+from moorage.db.tables import project_members, projects, robot_permissions, robots
+
+
+def visible(principal: Principal, resource: str = "", action: str = "") -> ColumnElement[bool]:
+    """Projects that are public or reachable; a robot also needs the pair, when one is given."""
+    if principal.sysadmin:
+        return true()
+    if principal.kind == "user":
+        return or_(projects.c.public, member(principal.id))
+    if principal.kind == "robot":
+        return or_(projects.c.public, _robot(principal.id, resource, action))
+    return and_(projects.c.public, projects.c.id.is_not(None))
+
+
+def own(principal: Principal) -> ColumnElement[bool]:
+    """Projects that the caller belongs to, public or not."""
+    if principal.sysadmin:
+        return true()
+    if principal.kind == "user":
+        return member(principal.id)
+    if principal.kind == "robot":
+        return _robot(principal.id, "", "")
+    return false()
+
+
+def member(user_id: int) -> ColumnElement[bool]:
+    """Projects of which the user is a member."""
+    return exists().where(
+        project_members.c.project_id == projects.c.id, project_members.c.user_id == user_id
+    )
+
+
+def _robot(robot_id: int, resource: str, action: str) -> ColumnElement[bool]:
+    conditions: list[Any] = [
+        robots.c.id == robot_id,
+        robot_permissions.c.robot_id == robots.c.id,
+        robot_permissions.c.kind == "project",
+        robots.c.disabled.is_(False),
+        or_(robots.c.project_id.is_(None), robots.c.project_id == projects.c.id),
+        or_(
+            robot_permissions.c.project_id.is_(None),
+            robot_permissions.c.project_id == projects.c.id,
+        ),
+    ]
+    if resource:
+        conditions += [
+            robot_permissions.c.resource == resource,
+            robot_permissions.c.action == action,
+        ]
+    return exists().where(*conditions)
