@@ -1,0 +1,74 @@
+"""Keeps a project's quota equal to what its repositories hold, in the transaction of the change.
+
+A digest counts while a manifest of the project is it or refers to it, or while it is pending: just
+pushed, its lease running, no manifest yet.
+
+Two deletes at once would each see the other's reference and both leave the digest counted; a
+push beside a delete could find it counted and a moment later it is not. So every change of the
+ledger locks the project's quota row first and looks in a second statement: one transaction of a
+project after the other, from here to its commit, which is why this comes last.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy import Select, exists, select
+
+from moorage.db.engine import Tx
+from moorage.db.tables import (
+    manifest_blobs,
+    manifests,
+    project_content,
+    quotas,
+    repositories,
+    repository_blobs,
+)
+from moorage.projects import quota
+
+_BATCH = 500
+
+
+async def charge(tx: Tx, project_id: int, contents: Mapping[str, int]) -> None:
+    """Count `contents` (digest to bytes); raises QuotaExceeded."""
+    await _lock(tx, project_id)
+    await quota.charge(tx, project_id, contents)
+
+
+async def settle(tx: Tx, project_id: int, digests: Iterable[str]) -> None:
+    """Stop counting those of `digests` that nothing in the project holds any more."""
+    await _lock(tx, project_id)
+    suspects = sorted(set(digests))
+    for start in range(0, len(suspects), _BATCH):
+        unheld = _unheld(project_id, suspects[start : start + _BATCH])
+        await quota.release(tx, project_id, (await tx.execute(unheld)).scalars().all())
+
+
+async def _lock(tx: Tx, project_id: int) -> None:
+    row = select(quotas.c.id).where(quotas.c.project_id == project_id)
+    await tx.execute(tx.dialect.for_update(row))
+
+
+def _unheld(project_id: int, digests: list[str]) -> Select[tuple[str]]:
+    counted = project_content.c.digest
+    here = repositories.c.project_id == project_id
+    as_manifest = exists().where(
+        manifests.c.digest == counted, manifests.c.repository_id == repositories.c.id, here
+    )
+    as_reference = exists().where(
+        manifest_blobs.c.digest == counted,
+        manifest_blobs.c.manifest_id == manifests.c.id,
+        manifests.c.repository_id == repositories.c.id,
+        here,
+    )
+    as_pending = exists().where(
+        repository_blobs.c.digest == counted,
+        repository_blobs.c.pending,
+        repository_blobs.c.repository_id == repositories.c.id,
+        here,
+    )
+    return select(counted).where(
+        project_content.c.project_id == project_id,
+        counted.in_(digests),
+        ~as_manifest,
+        ~as_reference,
+        ~as_pending,
+    )

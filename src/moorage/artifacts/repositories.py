@@ -1,0 +1,54 @@
+"""Steps that find and make repositories.
+
+A repository exists from its first upload on, and is listed from its first manifest on.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from moorage.db.engine import Tx
+from moorage.db.tables import projects, repositories
+from moorage.errors import NameInvalid, ProjectUnknown, RepositoryUnknown
+from moorage.oci import names
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A repository's row."""
+
+    id: int
+    project_id: int
+    name: str
+
+
+async def find(tx: Tx, name: str) -> Place | None:
+    """The repository of that full name, listed or not."""
+    query = select(repositories.c.id, repositories.c.project_id).where(repositories.c.name == name)
+    row = (await tx.execute(query)).one_or_none()
+    return None if row is None else Place(row.id, row.project_id, name)
+
+
+async def demand(tx: Tx, name: str) -> Place:
+    """The repository of that full name; raises RepositoryUnknown."""
+    place = await find(tx, name)
+    if place is None:
+        raise RepositoryUnknown(f"repository {name} not found", detail={"name": name})
+    return place
+
+
+async def ensure(tx: Tx, name: str) -> Place:
+    """The repository of that full name, made if need be; raises ProjectUnknown, NameInvalid."""
+    place = await find(tx, name)
+    if place is not None:
+        return place
+    project = names.project_of(names.check_repository(name))
+    if project == name:
+        raise NameInvalid("a repository name starts with its project: <project>/<repository>")
+    query = select(projects.c.id).where(projects.c.name == project)
+    project_id = (await tx.execute(query)).scalar_one_or_none()
+    if project_id is None:
+        raise ProjectUnknown(f"project {project} not found", detail={"name": project})
+    insert = tx.dialect.insert(repositories).values(project_id=project_id, name=name)
+    await tx.execute(insert.on_conflict_do_nothing())
+    return await demand(tx, name)

@@ -1,0 +1,196 @@
+"""Steps of an upload session: its row, its offset and its segments.
+
+    uploads          id, offset, epoch        the truth about how far the client is
+    upload_segments  key, start, size         size None: intended, perhaps being written
+
+Every request that carries bytes writes one object under a key of its own, recorded before the
+first byte. Its length counts once `advance` moved the offset, which only the newest writer can:
+each claim raises the epoch, and an older writer finds its own gone.
+"""
+
+import uuid
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, select, update
+
+from moorage.access.principals import Principal
+from moorage.artifacts import blobs
+from moorage.artifacts.repositories import Place, ensure
+from moorage.artifacts.rules import Rules
+from moorage.db.engine import Tx
+from moorage.db.tables import quotas, repositories, upload_segments, uploads
+from moorage.db.types import from_now, now
+from moorage.errors import Conflict, RangeInvalid, UploadUnknown
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to write the next bytes of a session, until somebody newer claims it."""
+
+    upload_id: str
+    epoch: int
+    place: Place
+    algorithm: str
+    offset: int
+    storage_key: str  # where these bytes go
+    hard: int  # the project's quota in bytes; -1 unlimited
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Bytes of a session that are durable."""
+
+    storage_key: str
+    size: int
+    digest: str  # under the session's algorithm
+
+
+def new_key() -> str:
+    """A storage key that was never used and never will be again."""
+    return _key(uuid.uuid4().hex)
+
+
+def _key(name: str) -> str:
+    return f"blobs/{name[:2]}/{name}"
+
+
+async def begin(tx: Tx, principal: Principal, repository: str, algorithm: str) -> str:
+    """Record a session together with the key of its first segment; returns its id."""
+    place = await ensure(tx, repository)
+    upload_id = uuid.uuid4()
+    await tx.execute(
+        uploads.insert().values(
+            id=str(upload_id),
+            repository_id=place.id,
+            principal=str(principal),
+            algorithm=algorithm,
+        )
+    )
+    await _intend(tx, str(upload_id), _key(upload_id.hex), 0)
+    return str(upload_id)
+
+
+async def begin_claimed(tx: Tx, principal: Principal, repository: str, algorithm: str) -> Claim:
+    """`begin` and `claim` at once, for a push in a single request."""
+    upload_id = await begin(tx, principal, repository, algorithm)
+    return await claim(tx, principal, repository, upload_id, 0)
+
+
+async def claim(
+    tx: Tx, principal: Principal, repository: str, upload_id: str, start: int | None
+) -> Claim:
+    """Become the session's writer at `start` (None: wherever it is).
+
+    Raises RangeInvalid with the true offset, UploadUnknown also for sessions of others.
+    """
+    wanted = _mine(principal, repository, upload_id)
+    if start is not None:
+        wanted = (*wanted, uploads.c.offset == start)
+    change = update(uploads).where(*wanted).values(epoch=uploads.c.epoch + 1, updated_at=now())
+    columns = uploads.c.repository_id, uploads.c.offset, uploads.c.epoch, uploads.c.algorithm
+    row = (await tx.execute(change.returning(*columns))).one_or_none()
+    if row is None:
+        offset = await offset_of(tx, principal, repository, upload_id)
+        raise RangeInvalid(f"the next byte of this upload is {offset}", detail={"offset": offset})
+    first = row.epoch == 1 and row.offset == 0
+    storage_key = _key(uuid.UUID(upload_id).hex) if first else new_key()
+    if not first:
+        await _intend(tx, upload_id, storage_key, row.offset)
+    place, hard = await _place(tx, row.repository_id, repository)
+    return Claim(upload_id, row.epoch, place, row.algorithm, row.offset, storage_key, hard)
+
+
+async def _place(tx: Tx, repository_id: int, repository: str) -> tuple[Place, int]:
+    query = (
+        select(repositories.c.project_id, quotas.c.hard)
+        .join_from(repositories, quotas, quotas.c.project_id == repositories.c.project_id)
+        .where(repositories.c.id == repository_id)
+    )
+    row = (await tx.execute(query)).one()
+    return Place(repository_id, row.project_id, repository), row.hard
+
+
+async def _intend(tx: Tx, upload_id: str, storage_key: str, start: int) -> None:
+    await tx.execute(
+        upload_segments.insert().values(storage_key=storage_key, upload_id=upload_id, start=start)
+    )
+
+
+async def intend_joined(tx: Tx, held: Claim) -> str:
+    """Record the key under which the segments will be joined."""
+    key = new_key()
+    await _intend(tx, held.upload_id, key, 0)
+    return key
+
+
+def _mine(principal: Principal, repository: str, upload_id: str) -> tuple[ColumnElement[bool], ...]:
+    place = select(repositories.c.id).where(repositories.c.name == repository).scalar_subquery()
+    return (
+        uploads.c.id == upload_id,
+        uploads.c.principal == str(principal),
+        uploads.c.repository_id == place,
+    )
+
+
+async def offset_of(tx: Tx, principal: Principal, repository: str, upload_id: str) -> int:
+    """How many bytes of a session are safe; raises UploadUnknown."""
+    query = select(uploads.c.offset).where(*_mine(principal, repository, upload_id))
+    offset = (await tx.execute(query)).scalar_one_or_none()
+    if offset is None:
+        raise UploadUnknown(detail={"upload": upload_id})
+    return int(offset)
+
+
+async def advance(tx: Tx, held: Claim, segment: Segment) -> int:
+    """Count a durable segment; returns the new offset. Raises Conflict when no longer the writer."""
+    offset = held.offset + segment.size
+    moved = (
+        update(uploads)
+        .where(
+            uploads.c.id == held.upload_id,
+            uploads.c.epoch == held.epoch,
+            uploads.c.offset == held.offset,
+        )
+        .values(offset=offset, updated_at=now())
+    )
+    if (await tx.execute(moved)).rowcount == 0:
+        raise Conflict("another request has taken over this upload; ask for its offset and go on")
+    await tx.execute(
+        update(upload_segments)
+        .where(upload_segments.c.storage_key == segment.storage_key)
+        .values(size=segment.size, digest=segment.digest)
+    )
+    return offset
+
+
+async def drop_segment(tx: Tx, storage_key: str, rules: Rules) -> None:
+    """Give up a segment whose bytes will not count."""
+    await tx.execute(upload_segments.delete().where(upload_segments.c.storage_key == storage_key))
+    await blobs.discard_keys(tx, [storage_key], 0)
+
+
+async def touch(tx: Tx, upload_id: str) -> None:
+    """Say that a session is alive."""
+    await tx.execute(update(uploads).where(uploads.c.id == upload_id).values(updated_at=now()))
+
+
+async def segments(tx: Tx, upload_id: str) -> list[Segment]:
+    """The segments that count, in order."""
+    query = (
+        select(upload_segments.c.storage_key, upload_segments.c.size, upload_segments.c.digest)
+        .where(upload_segments.c.upload_id == upload_id, upload_segments.c.size.is_not(None))
+        .order_by(upload_segments.c.start)
+    )
+    return [Segment(*row) for row in await tx.execute(query)]
+
+
+async def expired(tx: Tx, rules: Rules, most: int) -> list[str]:
+    """Ids of sessions that rest for too long."""
+    query = (
+        select(uploads.c.id)
+        .where(uploads.c.updated_at < from_now(-rules.upload_age))
+        .order_by(uploads.c.updated_at)
+        .limit(most)
+    )
+    locked = tx.dialect.for_update(query, skip_locked=True)
+    return list((await tx.execute(locked)).scalars())
