@@ -44,9 +44,20 @@ class Cache(Protocol):
         Concurrent readers of one key share one `load`. Never fails because of the cache.
         """
 
-    async def before_commit(self, keys: Iterable[str]) -> None: ...
+    async def before_commit(self, keys: Iterable[str]) -> None:
+        """Mark the keys, so that nobody reads or keeps what this transaction replaces.
 
-    async def after_commit(self, keys: Iterable[str]) -> None: ...
+        Raises DatabaseUnavailable when neither Redis nor the fence can be told; the transaction
+        must then not commit. Each call is followed by one of `after_commit`, also when it raised.
+        """
+
+    async def after_commit(self, keys: Iterable[str], *, settled: bool = True) -> None:
+        """Drop what is kept under the keys and lift this writer's marks.
+
+        `settled` is false when nobody knows whether the commit happened, or whether it still will:
+        the marks then stay until they expire. The writer may be told of success only after this
+        returned; it raises DatabaseUnavailable when other replicas could not be told.
+        """
 
     def health(self) -> dict[str, Any]:
         """`{"status": "healthy" | "degraded", …}` for the health page."""
