@@ -11,6 +11,11 @@ class Rules:
 
     lease: float = 24 * HOUR  # how long a blob that nothing references stays pushable
     drain: float = HOUR  # how long bytes stay after their last reference: running pulls finish
-    trash: float = 7 * 24 * HOUR  # how long a deleted artifact can be restored
+    trash: float = 24 * HOUR  # how long a deleted artifact can be restored
     upload_age: float = 24 * HOUR  # how long an upload may rest
     max_blob: int | None = None  # largest blob
+
+    @property
+    def retention(self) -> float:
+        """How long the bytes of a collected blob stay."""
+        return max(self.drain, self.trash)

@@ -142,7 +142,7 @@ async def offset_of(tx: Tx, principal: Principal, repository: str, upload_id: st
 
 
 async def advance(tx: Tx, held: Claim, segment: Segment) -> int:
-    """Count a durable segment; returns the new offset. Raises Conflict when no longer the writer."""
+    """Count a durable segment, return the new offset; Conflict when no longer the writer."""
     offset = held.offset + segment.size
     moved = (
         update(uploads)
@@ -181,7 +181,7 @@ async def segments(tx: Tx, upload_id: str) -> list[Segment]:
         .where(upload_segments.c.upload_id == upload_id, upload_segments.c.size.is_not(None))
         .order_by(upload_segments.c.start)
     )
-    return [Segment(*row) for row in await tx.execute(query)]
+    return [Segment(row.storage_key, row.size, row.digest) for row in await tx.execute(query)]
 
 
 async def expired(tx: Tx, rules: Rules, most: int) -> list[str]:

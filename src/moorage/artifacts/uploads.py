@@ -21,7 +21,7 @@ from moorage.artifacts.records import Blob, Upload
 from moorage.artifacts.rules import Rules
 from moorage.artifacts.sessions import Claim, Segment
 from moorage.blobstore.base import BlobStore, Writer
-from moorage.db.engine import Database
+from moorage.db.engine import Database, Tx
 from moorage.errors import (
     ClientGone,
     Conflict,
@@ -129,7 +129,7 @@ class Uploads:
         *,
         length: int | None,
     ) -> Blob:
-        """Store a blob in one request; raises DigestInvalid, SizeInvalid, and keeps nothing then."""
+        """Store a blob in one request; DigestInvalid and SizeInvalid keep nothing."""
         algorithm, _ = digests.parse(digest)
         held = await self._db.run(sessions.begin_claimed, principal, repository, algorithm)
         await failpoints.reach("segment.recorded")
@@ -342,7 +342,7 @@ class Uploads:
     async def _abandon(self, held: Claim) -> None:
         """End a session and throw its bytes away."""
 
-        async def step(tx: sessions.Tx) -> None:
+        async def step(tx: Tx) -> None:
             keys = await blobs.end_upload(tx, held.upload_id, held.epoch)
             await blobs.discard_keys(tx, sorted(keys), 0)
 

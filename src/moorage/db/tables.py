@@ -241,6 +241,7 @@ manifests = Table(
     Column("artifact_type", String(255), nullable=False, server_default=""),
     Column("config_media_type", String(255), nullable=False, server_default=""),
     Column("payload", LargeBinary, nullable=False),  # the exact bytes
+    Column("payload_size", Integer, nullable=False),
     Column("total_size", BigInteger, nullable=False),  # bytes, with everything it refers to
     Column("depth", Integer, nullable=False, server_default=text("0")),  # indexes below it
     Column("subject_digest", Digest),  # may name a manifest that is not here

@@ -1,0 +1,141 @@
+"""Pushing, tagging, deleting and restoring manifests: one transaction each.
+
+put         M1 check and lock references ─► M2 manifest, tags, quota, facts ─► commit
+delete      D1 manifest, tags, untagged referrers ─► trash, candidates, quota, facts ─► commit
+restore     back from the trash, with blobs whose bytes are still there
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from moorage import failpoints
+from moorage.access.principals import Principal
+from moorage.artifacts import removal, storing, trash
+from moorage.artifacts.records import Pushed, Referrer
+from moorage.artifacts.rules import Rules
+from moorage.artifacts.storing import Push
+from moorage.db.engine import Database
+from moorage.db.tables import manifests
+from moorage.db.tables import repositories as repository_table
+from moorage.errors import DigestInvalid, QuotaExceeded
+from moorage.oci import digest as digests
+from moorage.oci import names
+from moorage.oci.manifest import parse
+
+
+class Manifests:
+    """The write side of `/v2/<name>/manifests`, and its referrers."""
+
+    def __init__(self, db: Database, rules: Rules) -> None:
+        self._db = db
+        self._rules = rules
+
+    async def put(
+        self,
+        principal: Principal,
+        repository: str,
+        reference: str,
+        payload: bytes,
+        media_type: str,
+        *,
+        tags: Sequence[str] = (),
+    ) -> Pushed:
+        """Store a manifest under a tag or its digest, and point further `tags` at it.
+
+        Raises ManifestInvalid, ManifestBlobUnknown, SizeInvalid, DigestInvalid, TagInvalid,
+        NameInvalid, ProjectUnknown, QuotaExceeded, TooLarge.
+        """
+        if digests.is_digest(reference):
+            algorithm, _ = digests.parse(reference)
+            wanted = tuple(tags)
+        else:
+            algorithm, wanted = "sha256", (reference, *tags)
+        for tag in wanted:
+            names.check_tag(tag)
+        digest = digests.of(payload, algorithm)
+        if digests.is_digest(reference) and digest != reference:
+            raise DigestInvalid(f"the manifest has the digest {digest}, not {reference}")
+        parsed = parse(payload, media_type)
+        ordered = tuple(dict.fromkeys(wanted))
+        push = Push(principal.name, repository, digest, payload, parsed, ordered)
+        try:
+            await self._db.run(storing.put, push)
+        except QuotaExceeded as error:
+            await self._db.run(storing.tell_refused, push, error.message)
+            raise
+        await failpoints.reach("manifest.committed")
+        return Pushed(digest, ordered, parsed.subject.digest if parsed.subject else None)
+
+    async def delete(self, principal: Principal, repository: str, digest: str) -> None:
+        """Delete a manifest with its tags; raises ManifestUnknown, PreconditionFailed."""
+        digests.parse(digest)
+        await self._db.run(removal.delete, repository, digest, principal.name, self._rules)
+        await failpoints.reach("delete.committed")
+
+    async def delete_tag(self, principal: Principal, repository: str, tag: str) -> None:
+        """Remove a tag, its manifest stays; raises TagUnknown."""
+        await self._db.run(removal.delete_tag, repository, tag, principal.name)
+        await failpoints.reach("delete.committed")
+
+    async def add_tag(self, principal: Principal, repository: str, digest: str, tag: str) -> None:
+        """Point a tag at a stored manifest; raises ManifestUnknown, TagInvalid."""
+        names.check_tag(tag)
+        await self._db.run(storing.tag, repository, digest, tag, principal.name)
+
+    async def delete_repository(self, principal: Principal, repository: str) -> None:
+        """Delete everything in a repository; raises RepositoryUnknown."""
+        await self._db.run(removal.delete_repository, repository, principal.name, self._rules)
+        await failpoints.reach("delete.committed")
+
+    async def restore(self, principal: Principal, repository: str, digest: str) -> Pushed:
+        """Bring a deleted manifest back from the trash with those of its tags that are free.
+
+        Raises ManifestUnknown when it is not there (any more), ManifestBlobUnknown when some of
+        its content was collected.
+        """
+        restored = await self._db.run(
+            trash.restore, repository, digest, principal.name, self._rules
+        )
+        await failpoints.reach("restore.committed")
+        return restored
+
+    async def referrers(
+        self,
+        repository: str,
+        digest: str,
+        *,
+        artifact_type: str | None,
+        after: str | None,
+        limit: int,
+    ) -> list[Referrer]:
+        """Manifests whose subject is `digest`, by digest, from behind `after`."""
+        digests.parse(digest)
+        query = (
+            select(
+                manifests.c.digest,
+                manifests.c.media_type,
+                manifests.c.payload_size,
+                manifests.c.artifact_type,
+                manifests.c.annotations,
+            )
+            .join(repository_table, repository_table.c.id == manifests.c.repository_id)
+            .where(repository_table.c.name == repository, manifests.c.subject_digest == digest)
+            .order_by(manifests.c.digest)
+            .limit(limit)
+        )
+        if artifact_type is not None:
+            query = query.where(manifests.c.artifact_type == artifact_type)
+        if after is not None:
+            query = query.where(manifests.c.digest > after)
+        async with self._db.read() as tx:
+            return [
+                Referrer(
+                    digest=row.digest,
+                    media_type=row.media_type,
+                    size=row.payload_size,
+                    artifact_type=row.artifact_type,
+                    annotations=row.annotations,
+                )
+                for row in await tx.execute(query)
+            ]

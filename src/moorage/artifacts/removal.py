@@ -1,0 +1,184 @@
+"""Steps that delete (D1): what was deleted goes to the trash, its bytes to the collector."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Row, exists, select, update
+from sqlalchemy import delete as sql_delete
+
+from moorage import failpoints
+from moorage.artifacts import blobs, kinds, ledger, repositories
+from moorage.artifacts.repositories import Place
+from moorage.artifacts.rules import Rules
+from moorage.db.engine import Tx
+from moorage.db.tables import (
+    artifact_trash,
+    manifest_blobs,
+    manifest_children,
+    manifests,
+    tags,
+)
+from moorage.db.tables import repositories as repository_table
+from moorage.db.types import from_now
+from moorage.errors import ManifestUnknown, PreconditionFailed, TagUnknown
+from moorage.events import ArtifactDeleted, RepositoryDeleted, TagDeleted, emit
+
+_BATCH = 500
+
+Found = Row[tuple[int, str, str, bytes]]
+_COLUMNS = manifests.c.id, manifests.c.digest, manifests.c.media_type, manifests.c.payload
+
+
+async def delete(tx: Tx, repository: str, digest: str, operator: str, rules: Rules) -> None:
+    """Delete a manifest, its tags, and the untagged manifests that refer to it as their subject.
+
+    Raises ManifestUnknown; PreconditionFailed while an index names it.
+    """
+    place = await repositories.demand(tx, repository)
+    query = select(*_COLUMNS).where(
+        manifests.c.repository_id == place.id, manifests.c.digest == digest
+    )
+    found = (await tx.execute(tx.dialect.for_update(query))).one_or_none()
+    if found is None:
+        raise ManifestUnknown(detail={"digest": digest})
+    await _refuse_children(tx, found)
+    doomed = [found, *await _referrers(tx, place, digest)]
+    await _remove(tx, place, doomed, operator, rules)
+    await failpoints.reach("delete.deleting")
+
+
+async def _refuse_children(tx: Tx, found: Found) -> None:
+    parent = (
+        select(manifests.c.digest)
+        .join(manifest_children, manifest_children.c.parent_id == manifests.c.id)
+        .where(manifest_children.c.child_id == found.id)
+        .limit(1)
+    )
+    index = (await tx.execute(parent)).scalar_one_or_none()
+    if index is not None:
+        raise PreconditionFailed(f"index {index} refers to this manifest; delete the index first")
+
+
+async def _referrers(tx: Tx, place: Place, digest: str) -> list[Found]:
+    """Signatures, SBOMs and the like below `digest`, at every depth, that no tag or index keeps."""
+    found: dict[int, Found] = {}
+    level = [digest]
+    while level:
+        query = (
+            select(*_COLUMNS)
+            .where(
+                manifests.c.repository_id == place.id,
+                manifests.c.subject_digest.in_(level),
+                ~exists().where(tags.c.manifest_id == manifests.c.id),
+                ~exists().where(manifest_children.c.child_id == manifests.c.id),
+            )
+            .order_by(manifests.c.id)
+        )
+        rows = (await tx.execute(tx.dialect.for_update(query))).all()
+        level = [row.digest for row in rows if row.id not in found]
+        found |= {row.id: row for row in rows}
+    return [row for row in found.values() if row.digest != digest]
+
+
+async def _remove(
+    tx: Tx, place: Place, doomed: Sequence[Found], operator: str, rules: Rules
+) -> None:
+    """Delete manifests that nothing outside of `doomed` refers to."""
+    ids = [found.id for found in doomed]
+    freed: set[str] = set()
+    names: dict[int, list[str]] = {}
+    for start in range(0, len(ids), _BATCH):
+        batch = ids[start : start + _BATCH]
+        gone = sql_delete(tags).where(tags.c.manifest_id.in_(batch))
+        for row in await tx.execute(gone.returning(tags.c.name, tags.c.manifest_id)):
+            names.setdefault(row.manifest_id, []).append(row.name)
+            tx.touch(kinds.TAG.key(place.name, row.name))
+        parents = sql_delete(manifest_children).where(manifest_children.c.parent_id.in_(batch))
+        await tx.execute(parents)
+        links = sql_delete(manifest_blobs).where(manifest_blobs.c.manifest_id.in_(batch))
+        freed |= set((await tx.execute(links.returning(manifest_blobs.c.digest))).scalars())
+    for start in range(0, len(ids), _BATCH):
+        await tx.execute(
+            sql_delete(manifests).where(manifests.c.id.in_(ids[start : start + _BATCH]))
+        )
+    for found in doomed:
+        tx.touch(kinds.MANIFEST.key(place.name, found.digest))
+    await _keep_in_trash(tx, place, doomed, names, operator, rules)
+    candidates = sorted(freed)
+    for start in range(0, len(candidates), _BATCH):
+        await blobs.nominate(tx, candidates[start : start + _BATCH], 0, "manifest deleted")
+    await emit(
+        tx,
+        *(
+            ArtifactDeleted(
+                project_id=place.project_id,
+                repository=place.name,
+                operator=operator,
+                digest=found.digest,
+                tags=sorted(names.get(found.id, [])),
+            )
+            for found in doomed
+        ),
+    )
+    await ledger.settle(tx, place.project_id, freed | {found.digest for found in doomed})
+
+
+async def _keep_in_trash(
+    tx: Tx,
+    place: Place,
+    doomed: Sequence[Found],
+    names: dict[int, list[str]],
+    operator: str,
+    rules: Rules,
+) -> None:
+    for found in doomed:
+        await tx.execute(
+            artifact_trash.insert().values(
+                repository_id=place.id,
+                digest=found.digest,
+                media_type=found.media_type,
+                payload=found.payload,
+                tags=sorted(names.get(found.id, [])),
+                deleted_by=operator,
+                expires_at=from_now(rules.trash),
+            )
+        )
+
+
+async def delete_tag(tx: Tx, repository: str, tag: str, operator: str) -> None:
+    """Remove a tag; raises TagUnknown."""
+    place = await repositories.demand(tx, repository)
+    gone = (
+        sql_delete(tags)
+        .where(tags.c.repository_id == place.id, tags.c.name == tag)
+        .returning(tags.c.manifest_id)
+    )
+    manifest_id = (await tx.execute(gone)).scalar_one_or_none()
+    if manifest_id is None:
+        raise TagUnknown(f"tag {tag} not found", detail={"tag": tag})
+    tx.touch(kinds.TAG.key(repository, tag))
+    digest = select(manifests.c.digest).where(manifests.c.id == manifest_id)
+    fact = TagDeleted(
+        project_id=place.project_id,
+        repository=repository,
+        operator=operator,
+        digest=(await tx.execute(digest)).scalar_one(),
+        tag=tag,
+    )
+    await emit(tx, fact)
+    await failpoints.reach("delete.deleting")
+
+
+async def delete_repository(tx: Tx, repository: str, operator: str, rules: Rules) -> None:
+    """Delete all manifests of a repository and hide it; raises RepositoryUnknown."""
+    place = await repositories.demand(tx, repository)
+    query = select(*_COLUMNS).where(manifests.c.repository_id == place.id)
+    rows = (await tx.execute(tx.dialect.for_update(query.order_by(manifests.c.id)))).all()
+    await _remove(tx, place, rows, operator, rules)
+    await tx.execute(
+        update(repository_table)
+        .where(repository_table.c.id == place.id)
+        .values(pushed_at=None, description="", pull_count=0)
+    )
+    fact = RepositoryDeleted(project_id=place.project_id, repository=repository, operator=operator)
+    await emit(tx, fact)
+    await failpoints.reach("delete.deleting")

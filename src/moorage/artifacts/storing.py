@@ -1,0 +1,188 @@
+"""Steps that store a manifest and its tags (M2)."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import select, update
+
+from moorage import failpoints
+from moorage.artifacts import kinds, ledger, references, repositories
+from moorage.artifacts.references import References
+from moorage.artifacts.repositories import Place
+from moorage.db.engine import Tx
+from moorage.db.tables import manifest_blobs, manifest_children, manifests, repository_blobs, tags
+from moorage.db.tables import repositories as repository_table
+from moorage.db.types import now
+from moorage.errors import ManifestUnknown
+from moorage.events import ArtifactPushed, QuotaRefused, emit
+from moorage.oci.manifest import ParsedManifest
+
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A manifest on its way in."""
+
+    operator: str
+    repository: str
+    digest: str
+    payload: bytes
+    parsed: ParsedManifest
+    tags: tuple[str, ...]
+
+
+async def put(tx: Tx, push: Push) -> None:
+    """M1 and M2."""
+    place = await repositories.ensure(tx, push.repository)
+    held = await references.check(tx, place.id, push.parsed)
+    await failpoints.reach("manifest.checked")
+    await insert(tx, place, push, held)
+    await failpoints.reach("manifest.inserting")
+
+
+async def insert(tx: Tx, place: Place, push: Push, held: References) -> None:
+    """Everything that a manifest is, on a transaction that holds its references."""
+    manifest_id = await _insert_manifest(tx, place, push, held)
+    for tag in sorted(push.tags):
+        await _point(tx, place, tag, manifest_id)
+    await tx.execute(
+        update(repository_table)
+        .where(repository_table.c.id == place.id)
+        .values(
+            updated_at=now(),
+            pushed_at=now(),
+        )
+    )
+    await emit(
+        tx,
+        ArtifactPushed(
+            project_id=place.project_id,
+            repository=place.name,
+            operator=push.operator,
+            digest=push.digest,
+            media_type=push.parsed.media_type,
+            tags=list(push.tags),
+        ),
+    )
+    contents = {blob.digest: blob.size for blob in held.blobs}
+    await ledger.charge(tx, place.project_id, {**contents, push.digest: len(push.payload)})
+
+
+async def _insert_manifest(tx: Tx, place: Place, push: Push, held: References) -> int:
+    parsed = push.parsed
+    row = {
+        "repository_id": place.id,
+        "digest": push.digest,
+        "media_type": parsed.media_type,
+        "artifact_type": parsed.artifact_type or parsed.config_media_type,
+        "config_media_type": parsed.config_media_type,
+        "payload": push.payload,
+        "payload_size": len(push.payload),
+        "total_size": held.total_size(len(push.payload)),
+        "depth": held.depth,
+        "subject_digest": parsed.subject.digest if parsed.subject else None,
+        "annotations": dict(parsed.annotations),
+        "pushed_by": push.operator,
+    }
+    fresh = (
+        tx.dialect.insert(manifests)
+        .values(row)
+        .on_conflict_do_nothing(index_elements=["repository_id", "digest"])
+    )
+    manifest_id = (await tx.execute(fresh.returning(manifests.c.id))).scalar_one_or_none()
+    if manifest_id is None:
+        # The same bytes again: it holds its references already; keep it from being deleted.
+        return await _lock_manifest(tx, place, push.digest)
+    await _insert_references(tx, place, manifest_id, held)
+    return int(manifest_id)
+
+
+async def _lock_manifest(tx: Tx, place: Place, digest: str) -> int:
+    query = select(manifests.c.id).where(
+        manifests.c.repository_id == place.id, manifests.c.digest == digest
+    )
+    locked = tx.dialect.for_key_share(query)
+    manifest_id = (await tx.execute(locked)).scalar_one_or_none()
+    if manifest_id is None:
+        raise ManifestUnknown(f"{digest} was deleted at this moment; push it again")
+    return int(manifest_id)
+
+
+async def _insert_references(tx: Tx, place: Place, manifest_id: int, held: References) -> None:
+    if held.blobs:
+        await tx.execute(
+            manifest_blobs.insert(),
+            [
+                {"manifest_id": manifest_id, "digest": blob.digest, "size": blob.size}
+                for blob in sorted(held.blobs, key=lambda blob: blob.digest)
+            ],
+        )
+    if held.children:
+        await tx.execute(
+            manifest_children.insert(),
+            [
+                {
+                    "parent_id": manifest_id,
+                    "child_id": child.id,
+                    "position": position,
+                    "platform": child.descriptor.platform,
+                }
+                for position, child in enumerate(held.children)
+            ],
+        )
+    named = [blob.digest for blob in held.blobs]
+    for start in range(0, len(named), _BATCH):
+        links = update(repository_blobs).where(
+            repository_blobs.c.repository_id == place.id,
+            repository_blobs.c.digest.in_(named[start : start + _BATCH]),
+            repository_blobs.c.pending,
+        )
+        await tx.execute(links.values(pending=False))
+
+
+async def _point(tx: Tx, place: Place, tag: str, manifest_id: int) -> None:
+    insert = tx.dialect.insert(tags).values(
+        repository_id=place.id, name=tag, manifest_id=manifest_id
+    )
+    await tx.execute(
+        insert.on_conflict_do_update(
+            index_elements=["repository_id", "name"],
+            set_={
+                "manifest_id": manifest_id,
+                "revision": tags.c.revision + 1,
+                "pushed_at": now(),
+            },
+        )
+    )
+    tx.touch(kinds.TAG.key(place.name, tag))
+
+
+async def tag(tx: Tx, repository: str, digest: str, name: str, operator: str) -> None:
+    """Point a tag at a stored manifest; raises RepositoryUnknown, ManifestUnknown."""
+    place = await repositories.demand(tx, repository)
+    await _point(tx, place, name, await _lock_manifest(tx, place, digest))
+    media = select(manifests.c.media_type).where(
+        manifests.c.repository_id == place.id, manifests.c.digest == digest
+    )
+    fact = ArtifactPushed(
+        project_id=place.project_id,
+        repository=repository,
+        operator=operator,
+        digest=digest,
+        media_type=(await tx.execute(media)).scalar_one(),
+        tags=[name],
+    )
+    await emit(tx, fact)
+
+
+async def tell_refused(tx: Tx, push: Push, message: str) -> None:
+    """Tell that a push did not fit; a transaction of its own, after the push's was rolled back."""
+    place = await repositories.find(tx, push.repository)
+    if place is not None:
+        fact = QuotaRefused(
+            project_id=place.project_id,
+            repository=place.name,
+            operator=push.operator,
+            message=message,
+        )
+        await emit(tx, fact)
