@@ -17,6 +17,10 @@ ROLE_NAMES = {1: "projectAdmin", 2: "developer", 3: "guest", 4: "maintainer", 5:
 """Role ids with the names that Harbor's API shows."""
 
 
+FILTERS: Columns = {"entityname": users.c.username, "role_id": project_members.c.role_id}
+"""What a list of members can be narrowed by."""
+
+
 def check_role(role_id: int) -> int:
     """Return `role_id`; raises Invalid."""
     if role_id not in ROLE_NAMES:
@@ -42,20 +46,18 @@ async def add(tx: Tx, project_id: int, user_id: int, role_id: int) -> int:
 class Members:
     """The memberships of projects. A membership's id only counts inside its own project."""
 
-    _FILTER: Columns = {"entityname": users.c.username, "role_id": project_members.c.role_id}
-
     def __init__(self, db: Database) -> None:
         self._db = db
 
     async def list(self, project_id: int, query: Query) -> Page[Member]:
         """Members by name."""
         statement = narrow(
-            _rows().where(project_members.c.project_id == project_id), query, self._FILTER
+            _rows().where(project_members.c.project_id == project_id), query, FILTERS
         )
         async with self._db.read() as tx:
             total = await count(tx, statement)
             found = await tx.execute(paged(ordered(statement, query, {}, users.c.username), query))
-            return Page([Member(*row) for row in found], total)
+            return Page([Member(**row._mapping) for row in found], total)
 
     async def get(self, project_id: int, member_id: int) -> Member:
         """Raises NotFound, also for a membership of another project."""
@@ -68,7 +70,7 @@ class Members:
             row = found.one_or_none()
         if row is None:
             raise NotFound(f"project member {member_id} not found")
-        return Member(*row)
+        return Member(**row._mapping)
 
     async def roles(self, project_id: int) -> dict[int, int]:
         """How many members have each role."""

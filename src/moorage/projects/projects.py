@@ -32,20 +32,21 @@ from moorage.projects.visibility import own, visible
 LIBRARY = "library"
 """The public project that every installation starts with."""
 
+FIELDS: Columns = {
+    "id": projects.c.id,
+    "project_id": projects.c.id,
+    "name": projects.c.name,
+    "public": projects.c.public,
+    "owner": users.c.username,
+    "owner_id": projects.c.owner_id,
+    "creation_time": projects.c.created_at,
+    "update_time": projects.c.updated_at,
+}
+"""What a list of projects can be narrowed and sorted by."""
+
 
 class Projects:
     """The projects of this installation. `limit` is the quota of a new one, in bytes."""
-
-    _FIELDS: Columns = {
-        "id": projects.c.id,
-        "project_id": projects.c.id,
-        "name": projects.c.name,
-        "public": projects.c.public,
-        "owner": users.c.username,
-        "owner_id": projects.c.owner_id,
-        "creation_time": projects.c.created_at,
-        "update_time": projects.c.updated_at,
-    }
 
     def __init__(self, db: Database, *, limit: int = quota.UNLIMITED) -> None:
         self._db = db
@@ -81,10 +82,10 @@ class Projects:
 
     async def list(self, principal: Principal, query: Query) -> Page[Project]:
         """What the caller may see, by name unless asked otherwise."""
-        statement = narrow(_rows(principal).where(visible(principal)), query, self._FIELDS)
+        statement = narrow(_rows(principal).where(visible(principal)), query, FIELDS)
         async with self._db.read() as tx:
             total = await count(tx, statement)
-            sorted_ = ordered(statement, query, self._FIELDS, projects.c.name)
+            sorted_ = ordered(statement, query, FIELDS, projects.c.name)
             found = (await tx.execute(paged(sorted_, query))).all()
             values = await _values(tx, [row.id for row in found])
         return Page([_project(row, values.get(row.id, {})) for row in found], total)
@@ -99,21 +100,18 @@ class Projects:
             )
             .scalar_subquery()
         )
-        statement = select(projects.c.public, func.count(), func.sum(listed))
+        statement = select(
+            func.count().label("projects"), func.coalesce(func.sum(listed), 0).label("repositories")
+        ).select_from(projects)
+        counts = {}
         async with self._db.read() as tx:
-            public = await tx.execute(
-                statement.where(projects.c.public).group_by(projects.c.public)
-            )
-            private = await tx.execute(
-                statement.where(projects.c.public.is_(False), own(principal)).group_by(
-                    projects.c.public
-                )
-            )
-            counts = {}
-            for label, rows in (("public", public), ("private", private)):
-                row = rows.one_or_none()
-                counts[f"{label}_project"] = int(row[1]) if row else 0
-                counts[f"{label}_repo"] = int(row[2] or 0) if row else 0
+            for label, which in (
+                ("public", projects.c.public),
+                ("private", and_(projects.c.public.is_(False), own(principal))),
+            ):
+                row = (await tx.execute(statement.where(which))).one()
+                counts[f"{label}_project"] = int(row.projects)
+                counts[f"{label}_repo"] = int(row.repositories)
         return counts
 
     async def change(self, project_id: int, values: Mapping[str, str]) -> None:

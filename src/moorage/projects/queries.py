@@ -92,10 +92,6 @@ class Page(Generic[T]):
     total: int
 
 
-class _Impossible(Exception):
-    """The column cannot hold this value."""
-
-
 def coerce(column: ColumnElement[Any], text: str) -> Any:
     """`text` as a value of the column's type; raises ValueError."""
     kind = column.type
@@ -116,15 +112,20 @@ def coerce(column: ColumnElement[Any], text: str) -> Any:
     return text
 
 
+def _equal(column: ColumnElement[Any], text: str) -> ColumnElement[bool]:
+    same: ColumnElement[bool] = column == coerce(column, text)
+    return same
+
+
 def condition(column: ColumnElement[Any], match: Match) -> ColumnElement[bool]:
     """The match as a condition on one column."""
     try:
         match match:
             case Exact(value):
-                return column == coerce(column, value)
+                return _equal(column, value)
             case Fuzzy(value):
                 if isinstance(column.type, Boolean | Integer | Timestamp):
-                    return column == coerce(column, value)
+                    return _equal(column, value)
                 return func.lower(column).contains(value.lower(), autoescape=True)
             case Range(low, high):
                 parts = []
@@ -134,9 +135,9 @@ def condition(column: ColumnElement[Any], match: Match) -> ColumnElement[bool]:
                     parts.append(column <= coerce(column, high))
                 return and_(*parts) if parts else column.is_not(None)
             case AnyOf(values):
-                return or_(*(column == coerce(column, value) for value in values))
+                return or_(*(_equal(column, value) for value in values))
             case AllOf(values):
-                return and_(*(column == coerce(column, value) for value in values))
+                return and_(*(_equal(column, value) for value in values))
     except (ValueError, OverflowError):
         return false()
 

@@ -11,7 +11,7 @@ project share, and is locked for as short as can be.
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 
 from moorage.db.engine import Database, Tx
 from moorage.db.tables import project_content, projects, quotas, users
@@ -22,6 +22,9 @@ from moorage.projects.records import Quota
 
 UNLIMITED = -1
 _ROWS = 1000  # of one statement: both databases limit the number of its parameters
+
+SORTS: Columns = {"hard.storage": quotas.c.hard, "used.storage": quotas.c.used}
+FILTERS: Columns = {"reference_id": quotas.c.project_id}
 
 
 async def charge(tx: Tx, project_id: int, contents: Mapping[str, int]) -> None:
@@ -52,18 +55,23 @@ async def charge(tx: Tx, project_id: int, contents: Mapping[str, int]) -> None:
     )
     if charged.rowcount:
         return
-    hard, used = (
-        await tx.execute(select(quotas.c.hard, quotas.c.used).filter_by(project_id=project_id))
-    ).one()
+    found = await tx.execute(
+        select(quotas.c.hard, quotas.c.used).where(quotas.c.project_id == project_id)
+    )
+    row = found.one()
     raise QuotaExceeded(
         f"adding {display_size(added)} of storage resource, which when updated to current usage "
-        f"of {display_size(used)} will exceed the configured upper limit of {display_size(hard)}.",
-        detail={"adding": added, "used": used, "hard": hard},
+        f"of {display_size(row.used)} will exceed the configured upper limit of "
+        f"{display_size(row.hard)}.",
+        detail={"adding": added, "used": row.used, "hard": row.hard},
     )
 
 
 async def release(tx: Tx, project_id: int, digests: Iterable[str]) -> int:
-    """Stop counting `digests`; those that were not counted are no error. Returns the bytes freed."""
+    """Stop counting `digests`; those that were not counted are no error.
+
+    Returns the bytes freed.
+    """
     names = sorted(set(digests))
     freed = 0
     for start in range(0, len(names), _ROWS):
@@ -134,20 +142,16 @@ class Quotas:
         .join(projects, projects.c.id == quotas.c.project_id)
         .join(users, users.c.id == projects.c.owner_id)
     )
-    _SORT: Columns = {"hard.storage": quotas.c.hard, "used.storage": quotas.c.used}
-    _FILTER: Columns = {"reference_id": quotas.c.project_id}
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     async def list(self, query: Query) -> Page[Quota]:
         """Quotas of all projects, by id unless `hard.storage` or `used.storage` is asked."""
-        statement = narrow(self._ROW, query, self._FILTER)
+        statement = narrow(self._ROW, query, FILTERS)
         async with self._db.read() as tx:
             total = await count(tx, statement)
-            rows = await tx.execute(
-                paged(ordered(statement, query, self._SORT, quotas.c.id), query)
-            )
+            rows = await tx.execute(paged(ordered(statement, query, SORTS, quotas.c.id), query))
             return Page([_quota(row) for row in rows], total)
 
     async def get(self, quota_id: int) -> Quota:
@@ -182,9 +186,9 @@ class Quotas:
             found = await tx.execute(select(func.coalesce(func.sum(quotas.c.used), 0)))
             return int(found.scalar_one())
 
-    async def _one(self, where: object, missing: str) -> Quota:
+    async def _one(self, where: ColumnElement[bool], missing: str) -> Quota:
         async with self._db.read() as tx:
-            row = (await tx.execute(self._ROW.where(where))).one_or_none()  # type: ignore[arg-type]
+            row = (await tx.execute(self._ROW.where(where))).one_or_none()
         if row is None:
             raise NotFound(missing)
         return _quota(row)
