@@ -1,0 +1,406 @@
+"""What is in the repositories, for lists and pages: read only, no query per item.
+
+    repositories ─► artifacts ─┬─ tags
+                               ├─ references   children of an index
+                               └─ accessories  artifacts whose subject it is
+
+A list of artifacts leaves out, as Harbor does: untagged children of an index (unless `base=*`)
+and accessories of an artifact that is there.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, exists, false, func, or_, select, update
+
+from moorage.access.principals import Principal
+from moorage.artifacts import types
+from moorage.artifacts.entries import Accessory, Artifact, Reference, Repository, Tag
+from moorage.db.engine import Database, Tx
+from moorage.db.tables import manifest_children, manifests, projects, repositories, tags
+from moorage.db.types import now
+from moorage.errors import ManifestUnknown, RepositoryUnknown, TagUnknown
+from moorage.oci.digest import is_digest
+from moorage.projects.queries import (
+    AllOf,
+    AnyOf,
+    Columns,
+    Exact,
+    Fuzzy,
+    Match,
+    Page,
+    Query,
+    condition,
+    count,
+    narrow,
+    ordered,
+    paged,
+)
+from moorage.projects.visibility import visible
+
+
+REPOSITORY_FIELDS: Columns = {
+    "id": repositories.c.id,
+    "repository_id": repositories.c.id,
+    "project_id": repositories.c.project_id,
+    "name": repositories.c.name,
+    "description": repositories.c.description,
+    "pull_count": repositories.c.pull_count,
+    "creation_time": repositories.c.created_at,
+    "update_time": repositories.c.updated_at,
+}
+ARTIFACT_FIELDS: Columns = {
+    "id": manifests.c.id,
+    "digest": manifests.c.digest,
+    "media_type": manifests.c.config_media_type,
+    "manifest_media_type": manifests.c.media_type,
+    "artifact_type": manifests.c.artifact_type,
+    "size": manifests.c.total_size,
+    "push_time": manifests.c.pushed_at,
+    "pull_time": manifests.c.pulled_at,
+    "repository_id": manifests.c.repository_id,
+}
+TAG_FIELDS: Columns = {
+    "id": tags.c.id,
+    "name": tags.c.name,
+    "push_time": tags.c.pushed_at,
+    "pull_time": tags.c.pulled_at,
+}
+"""What each list can be narrowed and sorted by."""
+
+
+class Catalogue:
+    """Reads of repositories, artifacts and tags."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    # --- repositories ---
+
+    async def repositories(
+        self, query: Query, *, project_id: int | None = None, caller: Principal | None = None
+    ) -> Page[Repository]:
+        """Listed repositories of one project, or of all that `caller` may list; by name."""
+        where: list[ColumnElement[bool]] = [repositories.c.pushed_at.is_not(None)]
+        if project_id is not None:
+            where.append(repositories.c.project_id == project_id)
+        if caller is not None:
+            where.append(visible(caller, "repository", "list"))
+        statement = narrow(_repositories().where(*where), query, REPOSITORY_FIELDS)
+        async with self._db.read() as tx:
+            total = await count(tx, statement)
+            sorted_ = ordered(statement, query, REPOSITORY_FIELDS, repositories.c.name)
+            rows = (await tx.execute(paged(sorted_, query))).all()
+            return Page([Repository(**row._mapping) for row in rows], total)
+
+    async def repository(self, name: str) -> Repository:
+        """The listed repository of that full name; raises RepositoryUnknown."""
+        async with self._db.read() as tx:
+            return await _repository(tx, name)
+
+    async def describe(self, name: str, description: str) -> None:
+        """Set the description (Markdown) of a repository; raises RepositoryUnknown."""
+
+        async def step(tx: Tx) -> int:
+            changed = await tx.execute(
+                update(repositories)
+                .where(repositories.c.name == name, repositories.c.pushed_at.is_not(None))
+                .values(description=description, updated_at=now())
+            )
+            return changed.rowcount
+
+        if not await self._db.run(step):
+            raise RepositoryUnknown(f"repository {name} not found")
+
+    # --- artifacts ---
+
+    async def artifacts(
+        self,
+        query: Query,
+        *,
+        repository: str | None = None,
+        project_id: int | None = None,
+        latest_in_repository: bool = False,
+    ) -> Page[Artifact]:
+        """Artifacts of one repository or of one project, the newest first.
+
+        `latest_in_repository` keeps only the last pushed one of each repository.
+        Raises RepositoryUnknown.
+        """
+        async with self._db.read() as tx:
+            scope: list[ColumnElement[bool]] = []
+            if repository is not None:
+                place = await _repository(tx, repository)
+                scope.append(manifests.c.repository_id == place.id)
+            if project_id is not None:
+                scope.append(repositories.c.project_id == project_id)
+            statement = _artifacts().where(*scope, ~_is_accessory())
+            if query.filters.get("base") != Exact("*"):
+                statement = statement.where(or_(_is_tagged(), ~_is_child()))
+            statement = await _narrow_special(tx, statement, query, scope)
+            statement = narrow(statement, query, ARTIFACT_FIELDS)
+            if latest_in_repository:
+                newest = statement.with_only_columns(
+                    manifests.c.id,
+                    func.row_number()
+                    .over(
+                        partition_by=manifests.c.repository_id,
+                        order_by=(manifests.c.pushed_at.desc(), manifests.c.id.desc()),
+                    )
+                    .label("place"),
+                ).subquery()
+                statement = statement.where(
+                    manifests.c.id.in_(select(newest.c.id).where(newest.c.place == 1))
+                )
+            total = await count(tx, statement)
+            sorted_ = ordered(
+                statement,
+                query,
+                ARTIFACT_FIELDS,
+                manifests.c.pushed_at.desc(),
+                manifests.c.id.desc(),
+            )
+            rows = (await tx.execute(paged(sorted_, query))).all()
+            return Page(await _complete(tx, rows), total)
+
+    async def artifact(self, repository: str, reference: str) -> Artifact:
+        """One artifact by tag or digest; raises RepositoryUnknown, ManifestUnknown."""
+        async with self._db.read() as tx:
+            place = await _repository(tx, repository)
+            row = await _find(tx, place, reference)
+            return (await _complete(tx, [row]))[0]
+
+    async def accessories(self, repository: str, reference: str, query: Query) -> Page[Accessory]:
+        """Artifacts whose subject the named one is, the newest first."""
+        async with self._db.read() as tx:
+            place = await _repository(tx, repository)
+            row = await _find(tx, place, reference)
+            statement = narrow(
+                _artifacts().where(
+                    manifests.c.repository_id == place.id,
+                    manifests.c.subject_digest == row.digest,
+                ),
+                query,
+                ARTIFACT_FIELDS,
+            )
+            total = await count(tx, statement)
+            rows = await tx.execute(
+                paged(ordered(statement, query, ARTIFACT_FIELDS, manifests.c.id.desc()), query)
+            )
+            return Page([_accessory(found, row.id) for found in rows], total)
+
+    async def tags(self, repository: str, reference: str, query: Query) -> Page[Tag]:
+        """The tags of one artifact, the last pushed first."""
+        async with self._db.read() as tx:
+            place = await _repository(tx, repository)
+            row = await _find(tx, place, reference)
+            statement = narrow(_tags().where(tags.c.manifest_id == row.id), query, TAG_FIELDS)
+            total = await count(tx, statement)
+            sorted_ = ordered(
+                statement, query, TAG_FIELDS, tags.c.pushed_at.desc(), tags.c.id.desc()
+            )
+            rows = await tx.execute(paged(sorted_, query))
+            return Page([Tag(**found._mapping) for found in rows], total)
+
+    async def tag(self, repository: str, reference: str, name: str) -> Tag:
+        """The tag of that name on that artifact; raises TagUnknown."""
+        page = await self.tags(repository, reference, Query({"name": Exact(name)}))
+        if not page.items:
+            raise TagUnknown(f"tag {name} not found on {repository}:{reference}")
+        return page.items[0]
+
+
+def _repositories() -> Select[Any]:
+    listed = (
+        select(func.count())
+        .select_from(manifests)
+        .where(manifests.c.repository_id == repositories.c.id)
+        .scalar_subquery()
+    )
+    return select(
+        repositories.c.id,
+        repositories.c.project_id,
+        repositories.c.name,
+        repositories.c.description,
+        repositories.c.pull_count,
+        repositories.c.created_at,
+        repositories.c.updated_at,
+        listed.label("artifact_count"),
+        projects.c.public.label("project_public"),
+    ).join(projects, projects.c.id == repositories.c.project_id)
+
+
+async def _repository(tx: Tx, name: str) -> Repository:
+    found = await tx.execute(
+        _repositories().where(repositories.c.name == name, repositories.c.pushed_at.is_not(None))
+    )
+    row = found.one_or_none()
+    if row is None:
+        raise RepositoryUnknown(f"repository {name} not found")
+    return Repository(**row._mapping)
+
+
+def _artifacts() -> Select[Any]:
+    return select(
+        manifests.c.id,
+        repositories.c.project_id,
+        manifests.c.repository_id,
+        repositories.c.name.label("repository_name"),
+        manifests.c.digest,
+        manifests.c.media_type,
+        manifests.c.config_media_type,
+        manifests.c.artifact_type,
+        manifests.c.total_size,
+        manifests.c.annotations,
+        manifests.c.pushed_at,
+        manifests.c.pulled_at,
+        manifests.c.subject_digest,
+    ).join(repositories, repositories.c.id == manifests.c.repository_id)
+
+
+def _tags() -> Select[Any]:
+    return select(
+        tags.c.id,
+        tags.c.repository_id,
+        tags.c.manifest_id.label("artifact_id"),
+        tags.c.name,
+        tags.c.pushed_at,
+        tags.c.pulled_at,
+    )
+
+
+def _is_tagged(match: Match | None = None) -> ColumnElement[bool]:
+    where = [tags.c.manifest_id == manifests.c.id]
+    if match is not None:
+        where.append(condition(tags.c.name, match))
+    return exists().where(*where)
+
+
+def _is_child() -> ColumnElement[bool]:
+    return exists().where(manifest_children.c.child_id == manifests.c.id)
+
+
+def _is_accessory() -> ColumnElement[bool]:
+    subject = manifests.alias("subject")
+    return exists(
+        select(subject.c.id).where(
+            subject.c.repository_id == manifests.c.repository_id,
+            subject.c.digest == manifests.c.subject_digest,
+        )
+    )
+
+
+async def _narrow_special(
+    tx: Tx, statement: Select[Any], query: Query, scope: list[ColumnElement[bool]]
+) -> Select[Any]:
+    """Apply the filters that are no columns of `manifests`: tags, labels, type."""
+    wanted = query.filters.get("tags")
+    if wanted == Exact("nil"):
+        statement = statement.where(~_is_tagged())
+    elif wanted == Exact("*"):
+        statement = statement.where(_is_tagged())
+    elif isinstance(wanted, AllOf):
+        statement = statement.where(and_(*(_is_tagged(Exact(v)) for v in wanted.values)))
+    elif wanted is not None:
+        statement = statement.where(_is_tagged(wanted))
+    if "labels" in query.filters:  # nothing carries a label yet
+        statement = statement.where(false())
+    kind = query.filters.get("type")
+    if kind is not None:
+        columns = (manifests.c.media_type, manifests.c.config_media_type)
+        known = await tx.execute(select(*columns).join(repositories).where(*scope).distinct())
+        pairs = [
+            (row.media_type, row.config_media_type)
+            for row in known
+            if _type_matches(types.of(row.media_type, row.config_media_type), kind)
+        ]
+        statement = statement.where(
+            or_(false(), *(and_(columns[0] == a, columns[1] == b) for a, b in pairs))
+        )
+    return statement
+
+
+def _type_matches(name: str, match: Match) -> bool:
+    match match:
+        case Exact(value):
+            return name == value.upper()
+        case Fuzzy(value):
+            return value.upper() in name
+        case AnyOf(values) | AllOf(values):
+            return name in {value.upper() for value in values}
+    return False
+
+
+async def _find(tx: Tx, place: Repository, reference: str) -> Any:
+    statement = _artifacts().where(manifests.c.repository_id == place.id)
+    if is_digest(reference):
+        statement = statement.where(manifests.c.digest == reference)
+    else:
+        statement = statement.where(_is_tagged(Exact(reference)))
+    row = (await tx.execute(statement)).one_or_none()
+    if row is None:
+        raise ManifestUnknown(f"artifact {place.name}:{reference} not found")
+    return row
+
+
+async def _complete(tx: Tx, rows: Sequence[Any]) -> list[Artifact]:
+    """The rows with their tags, references and accessories: three queries for all of them."""
+    ids = [row.id for row in rows]
+    found_tags: dict[int, list[Tag]] = {}
+    for tag in await tx.execute(
+        _tags()
+        .where(tags.c.manifest_id.in_(ids))
+        .order_by(tags.c.pushed_at.desc(), tags.c.id.desc())
+    ):
+        found_tags.setdefault(tag.artifact_id, []).append(Tag(**tag._mapping))
+    children: dict[int, list[Reference]] = {}
+    for child in await tx.execute(
+        select(
+            manifest_children.c.parent_id,
+            manifest_children.c.child_id,
+            manifests.c.digest.label("child_digest"),
+            manifest_children.c.platform,
+        )
+        .join(manifests, manifests.c.id == manifest_children.c.child_id)
+        .where(manifest_children.c.parent_id.in_(ids))
+        .order_by(manifest_children.c.parent_id, manifest_children.c.position)
+    ):
+        children.setdefault(child.parent_id, []).append(Reference(**child._mapping))
+    accessories: dict[int, list[Accessory]] = {}
+    subject = manifests.alias("subject")
+    for found in await tx.execute(
+        _artifacts()
+        .add_columns(subject.c.id.label("subject_id"))
+        .join(
+            subject,
+            and_(
+                subject.c.repository_id == manifests.c.repository_id,
+                subject.c.digest == manifests.c.subject_digest,
+            ),
+        )
+        .where(subject.c.id.in_(ids))
+        .order_by(manifests.c.id)
+    ):
+        accessories.setdefault(found.subject_id, []).append(_accessory(found, found.subject_id))
+    return [
+        Artifact(
+            **row._mapping,
+            type=types.of(row.media_type, row.config_media_type),
+            tags=found_tags.get(row.id, ()),
+            references=children.get(row.id, ()),
+            accessories=accessories.get(row.id, ()),
+        )
+        for row in rows
+    ]
+
+
+def _accessory(row: Any, subject_id: int) -> Accessory:
+    return Accessory(
+        id=row.id,
+        subject_id=subject_id,
+        subject_digest=row.subject_digest,
+        digest=row.digest,
+        size=row.total_size,
+        type=types.of_accessory(row.artifact_type, row.config_media_type),
+        created_at=row.pushed_at,
+    )

@@ -1,0 +1,79 @@
+"""What lists and pages show of repositories: frozen values of the catalogue."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """One repository with its counters."""
+
+    id: int
+    project_id: int
+    name: str  # with the project
+    description: str
+    pull_count: int
+    created_at: datetime
+    updated_at: datetime
+    artifact_count: int = 0
+    project_public: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """One tag."""
+
+    id: int
+    repository_id: int
+    artifact_id: int
+    name: str
+    pushed_at: datetime
+    pulled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A child of an index."""
+
+    parent_id: int
+    child_id: int
+    child_digest: str
+    platform: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Accessory:
+    """An artifact that belongs to another one: a signature, an SBOM."""
+
+    id: int
+    subject_id: int
+    subject_digest: str
+    digest: str
+    size: int  # bytes
+    type: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A manifest as a user sees it."""
+
+    id: int
+    project_id: int
+    repository_id: int
+    repository_name: str
+    digest: str
+    media_type: str  # of the manifest
+    config_media_type: str
+    artifact_type: str
+    total_size: int  # bytes
+    annotations: Mapping[str, Any]
+    pushed_at: datetime
+    pulled_at: datetime | None
+    subject_digest: str | None = None
+    references: Sequence[Reference] = ()
+    tags: Sequence[Tag] = ()
+    accessories: Sequence[Accessory] = ()
+    type: str = field(default="UNKNOWN")
