@@ -47,8 +47,15 @@ metadata = MetaData(
 )
 
 Id = BigInteger().with_variant(Integer, "sqlite")
-Digest = String(135)  # "sha512:" and 128 hex digits
-StorageKey = String(512)
+
+
+def _ascii(length: int) -> String:
+    """Text that sorts by its bytes on both databases, whatever PostgreSQL's locale is."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
+Digest = _ascii(135)  # "sha512:" and 128 hex digits
+StorageKey = _ascii(512)
 
 
 def _id() -> Column[int]:
@@ -118,7 +125,7 @@ projects = Table(
     "projects",
     metadata,
     _id(),
-    Column("name", String(255), nullable=False, unique=True),
+    Column("name", _ascii(255), nullable=False, unique=True),
     Column("owner_id", Id, _to("users.id"), nullable=False, index=True),
     Column("public", Boolean, nullable=False, server_default=false()),
     Column("revision", Id, nullable=False, server_default=text("1")),
@@ -203,7 +210,7 @@ repositories = Table(
     metadata,
     _id(),
     Column("project_id", Id, _to("projects.id"), nullable=False, index=True),
-    Column("name", String(255), nullable=False, unique=True),  # with the project
+    Column("name", _ascii(255), nullable=False, unique=True),  # with the project
     Column("description", Text, nullable=False, server_default=""),
     Column("pull_count", BigInteger, nullable=False, server_default=text("0")),
     Column("pushed_at", Timestamp),  # None until the first manifest: not listed before
@@ -277,7 +284,7 @@ tags = Table(
     metadata,
     _id(),
     Column("repository_id", Id, _to("repositories.id"), nullable=False),
-    Column("name", String(128), nullable=False),
+    Column("name", _ascii(128), nullable=False),
     Column("manifest_id", Id, _to("manifests.id"), nullable=False, index=True),
     Column("revision", Id, nullable=False, server_default=text("1")),
     Column("pushed_at", Timestamp, nullable=False, server_default=now()),
