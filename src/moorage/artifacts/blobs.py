@@ -121,7 +121,7 @@ async def discard_keys(
     await tx.execute(
         insert.on_conflict_do_update(
             index_elements=["storage_key"],
-            set_={"not_before": insert.excluded.not_before, "sweeping": False},
+            set_={"not_before": insert.excluded.not_before},
         )
     )
 

@@ -38,7 +38,6 @@ from moorage.projects.queries import (
 )
 from moorage.projects.visibility import visible
 
-
 REPOSITORY_FIELDS: Columns = {
     "id": repositories.c.id,
     "repository_id": repositories.c.id,

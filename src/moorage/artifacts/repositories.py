@@ -38,8 +38,11 @@ async def demand(tx: Tx, name: str) -> Place:
 
 
 async def ensure(tx: Tx, name: str) -> Place:
-    """The repository of that full name, made if need be; raises ProjectUnknown, NameInvalid."""
-    place = await find(tx, name)
+    """The repository of that full name, made if need be, and held until the commit.
+
+    Raises ProjectUnknown, NameInvalid.
+    """
+    place = await _hold(tx, name)
     if place is not None:
         return place
     project = names.project_of(names.check_repository(name))
@@ -51,4 +54,11 @@ async def ensure(tx: Tx, name: str) -> Place:
         raise ProjectUnknown(f"project {project} not found", detail={"name": project})
     insert = tx.dialect.insert(repositories).values(project_id=project_id, name=name)
     await tx.execute(insert.on_conflict_do_nothing())
-    return await demand(tx, name)
+    return await _hold(tx, name) or await demand(tx, name)
+
+
+async def _hold(tx: Tx, name: str) -> Place | None:
+    """As `find`, and the janitor cannot drop the row meanwhile."""
+    query = select(repositories.c.id, repositories.c.project_id).where(repositories.c.name == name)
+    row = (await tx.execute(tx.dialect.for_key_share(query))).one_or_none()
+    return None if row is None else Place(row.id, row.project_id, name)

@@ -1,0 +1,170 @@
+"""Reading: from a name to bytes with as few look-ups as can be.
+
+tag, digest ─► Resolved (cached, ended by writers) ─► payload (by digest, in this process)
+digest ──────► Blob     (cached, ended by the collector) ─► file, URL or stream
+"""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from sqlalchemy import Select, select
+
+from moorage.access.principals import Principal
+from moorage.artifacts.kinds import BLOB, MANIFEST, TAG
+from moorage.artifacts.records import Blob, Manifest, Resolved
+from moorage.artifacts.statistics import PullCounts
+from moorage.blobstore.base import BlobStore
+from moorage.cache.base import Cache
+from moorage.cache.lru import BytesLRU
+from moorage.db.engine import Database
+from moorage.db.tables import blobs, manifests, repositories, repository_blobs, tags
+from moorage.errors import BlobUnknown, ManifestUnknown, RepositoryUnknown
+from moorage.oci import digest as digests
+from moorage.oci import names
+
+PRESIGNED = 1200
+"""Seconds for which a redirect to the store works."""
+
+
+class Pulls:
+    """The read side of `/v2/<name>/manifests` and `/v2/<name>/blobs`."""
+
+    def __init__(
+        self,
+        db: Database,
+        store: BlobStore,
+        cache: Cache,
+        counts: PullCounts,
+        payloads: BytesLRU,
+        presigned: int = PRESIGNED,
+    ) -> None:
+        self._db = db
+        self._store = store
+        self._cache = cache
+        self._counts = counts
+        self._payloads = payloads
+        self._presigned = presigned
+
+    def peek(self, repository: str, reference: str) -> Manifest | None:
+        """A manifest, if this process may answer without asking anybody."""
+        kind = MANIFEST if ":" in reference else TAG
+        resolved = self._cache.peek(kind, f"{kind.name}:{repository}:{reference}")
+        if resolved is None:
+            return None
+        payload = self._payloads.get(resolved.digest)
+        return None if payload is None else Manifest(resolved, payload)
+
+    async def manifest(self, repository: str, reference: str) -> Manifest:
+        """The manifest of a tag or digest.
+
+        Raises RepositoryUnknown, ManifestUnknown, DigestInvalid, TagInvalid.
+        """
+        resolved = await self.resolve(repository, reference)
+        payload = self._payloads.get(resolved.digest)
+        if payload is None:
+            query = select(manifests.c.payload).where(manifests.c.id == resolved.manifest_id)
+            async with self._db.read() as tx:
+                payload = (await tx.execute(query)).scalar_one_or_none()
+            if payload is None:
+                raise ManifestUnknown(detail={"reference": reference})
+            self._payloads.put(resolved.digest, payload)
+        return Manifest(resolved, payload)
+
+    async def resolve(self, repository: str, reference: str) -> Resolved:
+        """What a tag or digest names; raises as `manifest`."""
+        if digests.is_digest(reference):
+            digests.parse(reference)
+            kind, query = MANIFEST, _by_digest(repository, reference)
+        else:
+            kind, query = TAG, _by_tag(repository, names.check_tag(reference))
+
+        async def load() -> Resolved | None:
+            async with self._db.read() as tx:
+                row = (await tx.execute(query)).one_or_none()
+            if row is None:
+                return None
+            return Resolved(row.repository_id, row.id, row.digest, row.media_type, row.payload_size)
+
+        resolved = await self._cache.through(kind, kind.key(repository, reference), load)
+        if resolved is None:
+            await self._check_repository(repository)
+            raise ManifestUnknown(
+                f"{reference} not found in {repository}", detail={"reference": reference}
+            )
+        return resolved
+
+    async def _check_repository(self, name: str) -> None:
+        query = select(repositories.c.id).where(
+            repositories.c.name == name, repositories.c.pushed_at.is_not(None)
+        )
+        async with self._db.read() as tx:
+            if (await tx.execute(query)).one_or_none() is None:
+                raise RepositoryUnknown(f"repository {name} not found", detail={"name": name})
+
+    async def blob(self, repository: str, digest: str) -> Blob:
+        """A blob that the repository holds; raises BlobUnknown, also for those of others."""
+        digests.parse(digest)
+        query = (
+            select(blobs.c.digest, blobs.c.size, blobs.c.storage_key)
+            .join(repository_blobs, repository_blobs.c.digest == blobs.c.digest)
+            .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
+            .where(
+                repositories.c.name == repository,
+                blobs.c.digest == digest,
+                blobs.c.state == "live",
+            )
+        )
+
+        async def load() -> Blob | None:
+            async with self._db.read() as tx:
+                row = (await tx.execute(query)).one_or_none()
+            return None if row is None else Blob(row.digest, row.size, row.storage_key)
+
+        blob = await self._cache.through(BLOB, BLOB.key(repository, digest), load)
+        if blob is None:
+            raise BlobUnknown(detail={"digest": digest})
+        return blob
+
+    def content(self, blob: Blob, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """Bytes `[start, end)` of a blob; raises BlobUnknown, StorageUnavailable."""
+        return self._store.read(blob.storage_key, start, end)
+
+    def path(self, blob: Blob) -> Path | None:
+        """The blob's file, where the store has files."""
+        return self._store.path(blob.storage_key)
+
+    async def presign(self, blob: Blob, filename: str) -> str | None:
+        """A URL from which the client may read the blob itself; None: stream it."""
+        return await self._store.presign(
+            blob.storage_key, seconds=self._presigned, filename=filename
+        )
+
+    def count(self, resolved: Resolved, reference: str, principal: Principal) -> None:
+        """Count a pull; only in memory, written in batches."""
+        self._counts.add(resolved, reference, principal.name)
+
+
+_RESOLVED = (
+    repositories.c.id.label("repository_id"),
+    manifests.c.id,
+    manifests.c.digest,
+    manifests.c.media_type,
+    manifests.c.payload_size,
+)
+
+
+def _by_digest(repository: str, digest: str) -> Select[tuple[int, int, str, str, int]]:
+    return (
+        select(*_RESOLVED)
+        .join_from(repositories, manifests, manifests.c.repository_id == repositories.c.id)
+        .where(repositories.c.name == repository, manifests.c.digest == digest)
+    )
+
+
+def _by_tag(repository: str, tag: str) -> Select[tuple[int, int, str, str, int]]:
+    return (
+        select(*_RESOLVED)
+        .join_from(repositories, tags, tags.c.repository_id == repositories.c.id)
+        .join(manifests, manifests.c.id == tags.c.manifest_id)
+        .where(repositories.c.name == repository, tags.c.name == tag)
+    )

@@ -1,0 +1,95 @@
+"""Pull counts: added in memory on the hot path, written in batches."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from sqlalchemy import bindparam, select, update
+
+from moorage.artifacts.records import Resolved
+from moorage.db.engine import Database, Tx
+from moorage.db.tables import manifests, repositories, tags
+from moorage.db.types import now
+from moorage.events import ArtifactPulled, emit
+from moorage.oci import digest as digests
+
+Pull = tuple[int, int, str, str, str]  # repository_id, manifest_id, digest, tag, operator
+
+_BATCH = 300
+
+_REPOSITORY = (
+    update(repositories)
+    .where(repositories.c.id == bindparam("row"))
+    .values(pull_count=repositories.c.pull_count + bindparam("more"))
+)
+_MANIFEST = (
+    update(manifests)
+    .where(manifests.c.id == bindparam("row"))
+    .values(pull_count=manifests.c.pull_count + bindparam("more"), pulled_at=now())
+)
+_TAG = (
+    update(tags)
+    .where(tags.c.repository_id == bindparam("row"), tags.c.name == bindparam("tag"))
+    .values(pulled_at=now())
+)
+
+
+class PullCounts:
+    """Pulls since the last flush. A process that dies loses those few, and nothing else."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._pulls: Counter[Pull] = Counter()
+
+    def add(self, resolved: Resolved, reference: str, operator: str) -> None:
+        """Count one pull."""
+        tag = "" if digests.is_digest(reference) else reference
+        pull = resolved.repository_id, resolved.manifest_id, resolved.digest, tag, operator
+        self._pulls[pull] += 1
+
+    async def flush(self) -> int:
+        """Write what was counted; returns the pulls written. None is lost when it fails."""
+        # Sorted, so that several replicas update rows in the same order.
+        waiting = sorted(self._pulls.items())
+        written = 0
+        for start in range(0, len(waiting), _BATCH):
+            batch = dict(waiting[start : start + _BATCH])
+            await self._db.run(_write, batch)
+            self._pulls.subtract(batch)  # pulls that came meanwhile stay
+            written += sum(batch.values())
+        self._pulls = +self._pulls
+        return written
+
+
+async def _write(tx: Tx, pulls: Mapping[Pull, int]) -> None:
+    by_manifest: Counter[int] = Counter()
+    by_repository: Counter[int] = Counter()
+    tagged: set[tuple[int, str]] = set()
+    for (repository_id, manifest_id, _, tag, _), count in pulls.items():
+        by_manifest[manifest_id] += count
+        by_repository[repository_id] += count
+        if tag:
+            tagged.add((repository_id, tag))
+    await tx.execute(_REPOSITORY, [{"row": i, "more": n} for i, n in sorted(by_repository.items())])
+    await tx.execute(_MANIFEST, [{"row": i, "more": n} for i, n in sorted(by_manifest.items())])
+    if tagged:
+        await tx.execute(_TAG, [{"row": i, "tag": tag} for i, tag in sorted(tagged)])
+    await _tell(tx, pulls, sorted(by_repository))
+
+
+async def _tell(tx: Tx, pulls: Mapping[Pull, int], ids: list[int]) -> None:
+    columns = repositories.c.id, repositories.c.name, repositories.c.project_id
+    rows = await tx.execute(select(*columns).where(repositories.c.id.in_(ids)))
+    places = {row.id: row for row in rows}
+    facts = (
+        ArtifactPulled(
+            project_id=places[repository_id].project_id,
+            repository=places[repository_id].name,
+            operator=operator,
+            digest=digest,
+            tag=tag,
+            count=count,
+        )
+        for (repository_id, _, digest, tag, operator), count in pulls.items()
+        if repository_id in places
+    )
+    await emit(tx, *facts)
