@@ -21,7 +21,8 @@ async def open_cache(
     replicas with Redis   Redis, guarded by `fence`; opens also while Redis is away
     replicas without      nothing is kept that may change
 
-    Raises ValueError when replicas share a Redis without a fence.
+    Raises ValueError when replicas share a Redis without a fence, ImportError when the `redis`
+    extra is missing.
     """
     if not settings.enabled:
         return NoCache("switched off")
@@ -36,4 +37,8 @@ async def open_cache(
         return NoCache("replicas without Redis")
     if fence is None:
         raise ValueError("replicas that share a Redis need a fence in the database")
-    return NoCache("not built yet")
+    from moorage.cache.redis import RedisCache  # needs the `redis` extra, which a trial has not
+
+    cache = RedisCache(settings, redis, fence, clock)
+    cache.start()
+    return cache

@@ -7,9 +7,9 @@ replica reads the fence about once a second and uses Redis only while its last l
     server       the one Redis whose content counts; a replica connected to another uses none
     suspended    until then nobody reads from Redis
 
-    in use ── suspend(6, server) ──► suspended, new generation ── time passes ──► in use
-                                          │        ▲
-                                          └────────┘ suspend(6, server): lasts longer
+    in use ── suspend(6) ──► suspended, new generation ── time passes ──► in use
+                                  │        ▲
+                                  └────────┘ suspend(6): lasts longer
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from typing import Protocol
 class FenceState:
     """One look at the fence. Times are differences of the database's own clock, in seconds."""
 
-    generation: str  # random, new with each suspension that is not an extension
+    generation: str  # random letters and digits
     server: str  # "" before the first replica chose one
     age: float  # since the generation was made
     remaining: float  # until the suspension ends; 0 or less: it has ended
@@ -30,16 +30,20 @@ class Fence(Protocol):
     """The fence in the database.
 
     It takes a connection that requests do not compete for, so that a busy pool does not look like
-    a lost fence. Both methods raise DatabaseUnavailable within a few seconds.
+    a lost fence, and a writer inside its own transaction never waits for itself.
+    Both methods raise DatabaseUnavailable within a few seconds.
     """
 
     async def read(self) -> FenceState:
-        """The fence as committed now. The first caller ever makes it, with no server."""
+        """The fence as committed now. The first call ever makes it: no server, not suspended."""
 
-    async def suspend(self, seconds: float, server: str) -> FenceState:
-        """Stop the use of Redis for at least `seconds` from now, in one short transaction.
+    async def suspend(self, seconds: float, server: str | None = None) -> FenceState:
+        """Stop the use of Redis for `seconds` from now, and choose `server` if one is given.
 
-        Lock the row. If a suspension is in force and `server` is the fence's own: only lengthen
-        it, never shorten; generation and age stay. Otherwise: a new random generation of age 0,
-        that server, suspended for `seconds`. Commit before returning the new state.
+        One short transaction that locks the row:
+
+            the end of the suspension becomes the later of its present end and now + seconds
+            if no suspension was in force, or the server changes: a new random generation, age 0
+
+        So it never shortens a suspension. It commits before it returns the new state.
         """

@@ -45,8 +45,8 @@ class LocalCache:
         entry = self._values.get(key)
         if entry is None:
             return None
-        value, until = entry
-        if self._now() >= until:
+        value: T = entry[0]
+        if self._now() >= entry[1]:
             self._values.pop(key)
             return None
         self._hits += 1
@@ -65,7 +65,7 @@ class LocalCache:
         flight = self._flights.find(key)
         if flight is None:
             flight = self._flights.begin(key, self._fly(kind, key, load))
-        return await asyncio.shield(flight)  # type: ignore[no-any-return]
+        return await asyncio.shield(flight)
 
     async def _fly(
         self, kind: Kind[T], key: str, load: Callable[[], Awaitable[T | None]]
