@@ -14,13 +14,13 @@ class MemoryFence:
     def __init__(self) -> None:
         self.generation = secrets.token_hex(4)
         self.server = ""
-        self.made = self.until = time.monotonic()
+        self.until = time.monotonic()
         self.suspensions = 0
         self.broken = False
 
     def _state(self) -> FenceState:
         now = time.monotonic()
-        return FenceState(self.generation, self.server, now - self.made, self.until - now)
+        return FenceState(self.generation, self.server, self.until - now)
 
     async def read(self) -> FenceState:
         await asyncio.sleep(0)
@@ -33,10 +33,8 @@ class MemoryFence:
         if self.broken:
             raise DatabaseUnavailable
         now = time.monotonic()
-        if now >= self.until or server not in (None, self.server):
-            self.generation = secrets.token_hex(4)
-            self.made = now
-            self.suspensions += 1
+        self.generation = secrets.token_hex(4)
+        self.suspensions += 1
         if server is not None:
             self.server = server
         self.until = max(self.until, now + seconds)

@@ -9,7 +9,7 @@ replica reads the fence about once a second and uses Redis only while its last l
 
     in use ── suspend(6) ──► suspended, new generation ── time passes ──► in use
                                   │        ▲
-                                  └────────┘ suspend(6): lasts longer
+                                  └────────┘ suspend(6): lasts longer, new generation
 """
 
 from dataclasses import dataclass
@@ -18,11 +18,10 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class FenceState:
-    """One look at the fence. Times are differences of the database's own clock, in seconds."""
+    """One look at the fence. Times are differences on the database's own clock, in seconds."""
 
     generation: str  # random letters and digits
     server: str  # "" before the first replica chose one
-    age: float  # since the generation was made
     remaining: float  # until the suspension ends; 0 or less: it has ended
 
 
@@ -43,7 +42,8 @@ class Fence(Protocol):
         One short transaction that locks the row:
 
             the end of the suspension becomes the later of its present end and now + seconds
-            if no suspension was in force, or the server changes: a new random generation, age 0
+            the generation becomes a new random one, also when a suspension was in force: it may
+            end while this transaction waits for the row
 
         So it never shortens a suspension. It commits before it returns the new state.
         """

@@ -65,8 +65,8 @@ class _Look:
 
     state: FenceState
     asked: float  # the state is no older than this
-    begun: float  # the generation was made at this time at the latest
-    ends: float  # the suspension ends no earlier than this
+    begun: float  # a suspension has been in force from this time or an earlier one until `ends`
+    ends: float  # the suspension ends no earlier than this; before `asked`: there is none
 
 
 class Guard:
@@ -108,7 +108,9 @@ class Guard:
         if look is not None and asked < look.asked:
             return  # overtaken by a younger look
         got = self._now()
-        self._look = _Look(state, asked, got - state.age, asked + state.remaining)
+        # Without a gap since an older look, the suspension that we see is the one that we saw.
+        begun = look.begun if look is not None and got < look.ends else got
+        self._look = _Look(state, asked, begun, asked + state.remaining)
         self._weigh()
 
     def _linked(self) -> None:

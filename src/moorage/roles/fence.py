@@ -44,14 +44,13 @@ async def _read(tx: Tx, *, lock: bool = False) -> FenceState | None:
     return FenceState(
         generation=kept["generation"],
         server=kept["server"],
-        age=instant - kept["made"],
         remaining=kept["until"] - instant,
     )
 
 
 async def _open(tx: Tx) -> FenceState:
     instant = (await _clock(tx)).timestamp()
-    fresh = {"generation": secrets.token_hex(8), "server": "", "made": instant, "until": instant}
+    fresh = {"generation": secrets.token_hex(8), "server": "", "until": instant}
     insert = tx.dialect.insert(properties).values(name=_NAME, value=orjson.dumps(fresh).decode())
     await tx.execute(insert.on_conflict_do_nothing())
     kept = await _read(tx)
@@ -64,18 +63,14 @@ async def _suspend(tx: Tx, seconds: float, server: str | None) -> FenceState:
     kept = await _read(tx, lock=True)
     assert kept is not None
     instant = (await _clock(tx)).timestamp()
-    chosen = kept.server if server is None else server
-    renew = kept.remaining <= 0 or chosen != kept.server
     state = FenceState(
-        generation=secrets.token_hex(8) if renew else kept.generation,
-        server=chosen,
-        age=0.0 if renew else kept.age,
+        generation=secrets.token_hex(8),
+        server=kept.server if server is None else server,
         remaining=max(kept.remaining, seconds),
     )
     value = {
         "generation": state.generation,
-        "server": chosen,
-        "made": instant - state.age,
+        "server": state.server,
         "until": instant + state.remaining,
     }
     change = properties.update().where(properties.c.name == _NAME)
