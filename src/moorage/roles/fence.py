@@ -32,7 +32,8 @@ class DatabaseFence:
 
 
 async def _clock(tx: Tx) -> datetime:
-    return (await tx.execute(select(now()))).scalar_one()
+    instant: datetime = (await tx.execute(select(now()))).scalar_one()
+    return instant
 
 
 async def _read(tx: Tx, *, lock: bool = False) -> FenceState | None:
