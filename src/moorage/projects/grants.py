@@ -10,6 +10,7 @@ changes it, so a right that was taken away is gone with the answer to the reques
 """
 
 from functools import lru_cache
+from typing import Any
 
 from sqlalchemy import select
 
@@ -84,11 +85,16 @@ class Grants:
         async def load() -> ProjectRef | None:
             async with self._db.read() as tx:
                 row = (await tx.execute(select(projects).filter_by(name=name))).one_or_none()
-            if row is None:
-                return None
-            return ProjectRef(row.id, row.name, row.public, row.created_at.timestamp())
+            return None if row is None else _ref(row)
 
         return await self._cache.through(PROJECT, PROJECT.key(name), load)
+
+    async def project_by_id(self, project_id: int) -> ProjectRef | None:
+        """The project of that id, or None; asks the database."""
+        async with self._db.read() as tx:
+            found = await tx.execute(select(projects).where(projects.c.id == project_id))
+            row = found.one_or_none()
+        return None if row is None else _ref(row)
 
     async def _robot(self, robot_id: int) -> RobotGrants:
         async def load() -> RobotGrants | None:
@@ -114,6 +120,10 @@ class Grants:
         if found is None or found.expired(self._clock.now().timestamp()):
             return RobotGrants(None, None, ())
         return found
+
+
+def _ref(row: Any) -> ProjectRef:
+    return ProjectRef(row.id, row.name, row.public, row.created_at.timestamp())
 
 
 @lru_cache(maxsize=64)

@@ -3,28 +3,22 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, literal, select
+from sqlalchemy import ColumnElement, Select, and_, func, literal, select
 
 from moorage.access.principals import Principal
 from moorage.db.engine import Database, Tx
 from moorage.db.tables import (
-    artifact_trash,
-    manifests,
-    project_content,
     project_members,
     project_metadata,
     projects,
     quotas,
     repositories,
-    repository_blobs,
-    robots,
-    uploads,
     users,
 )
-from moorage.errors import Conflict, Denied, PreconditionFailed, ProjectUnknown
+from moorage.errors import Conflict, Denied, ProjectUnknown
 from moorage.oci.names import check_project
-from moorage.projects import members, metadata, quota
-from moorage.projects.kinds import PROJECT, ROBOT, ROLE
+from moorage.projects import clearing, members, metadata, quota
+from moorage.projects.kinds import PROJECT
 from moorage.projects.queries import Columns, Page, Query, count, narrow, ordered, paged
 from moorage.projects.records import Project
 from moorage.projects.visibility import own, visible
@@ -119,15 +113,20 @@ class Projects:
         checked = metadata.check(values)
 
         async def step(tx: Tx) -> None:
-            name = await _lock(tx, project_id)
+            name = await clearing.lock(tx, project_id)
             tx.touch(PROJECT.key(name))
             await metadata.store(tx, project_id, checked)
 
         await self._db.run(step)
 
     async def delete(self, project_id: int) -> None:
-        """Delete an empty project; raises ProjectUnknown, PreconditionFailed."""
-        await self._db.run(_delete, project_id)
+        """Delete a project without repositories; raises ProjectUnknown, PreconditionFailed."""
+        await self._db.run(clearing.delete_project, project_id)
+
+    async def check_deletable(self, project_id: int) -> None:
+        """Raises PreconditionFailed when `delete` would."""
+        async with self._db.read() as tx:
+            await clearing.check_empty(tx, project_id)
 
     async def ensure_library(self) -> None:
         """Make the project `library`, public, when it is not there; idempotent."""
@@ -183,45 +182,6 @@ async def _create(
     await members.add(tx, project_id, owner, members.PROJECT_ADMIN)
     await tx.execute(quotas.insert().values(project_id=project_id, hard=limit))
     return int(project_id)
-
-
-async def _delete(tx: Tx, project_id: int) -> None:
-    name = await _lock(tx, project_id)
-    # Rows of pushes that never finished would hold the project back; empty ones may go.
-    kept = [
-        exists().where(table.c.repository_id == repositories.c.id)
-        for table in (uploads, repository_blobs, manifests, artifact_trash)
-    ]
-    await tx.execute(
-        delete(repositories).where(
-            repositories.c.project_id == project_id,
-            repositories.c.pushed_at.is_(None),
-            and_(*(~condition for condition in kept)),
-        )
-    )
-    left = await tx.execute(select(func.count()).where(repositories.c.project_id == project_id))
-    if left.scalar_one():
-        raise PreconditionFailed(
-            f"the project {name} contains repositories, or uploads and trash that are not "
-            "cleaned up yet; it cannot be deleted"
-        )
-    tx.touch(PROJECT.key(name))
-    for kind, ids in (
-        (ROLE, select(project_members.c.user_id).filter_by(project_id=project_id)),
-        (ROBOT, select(robots.c.id).filter_by(project_id=project_id)),
-    ):
-        for found in (await tx.execute(ids)).scalars().all():
-            tx.touch(ROLE.key(project_id, found) if kind is ROLE else ROBOT.key(found))
-    await tx.execute(delete(project_content).where(project_content.c.project_id == project_id))
-    await tx.execute(delete(projects).where(projects.c.id == project_id))
-
-
-async def _lock(tx: Tx, project_id: int) -> str:
-    statement = select(projects.c.name).where(projects.c.id == project_id)
-    name = (await tx.execute(tx.dialect.for_update(statement))).scalar_one_or_none()
-    if name is None:
-        raise ProjectUnknown(f"project {project_id} not found")
-    return str(name)
 
 
 def _rows(principal: Principal | None) -> Select[Any]:

@@ -1,0 +1,130 @@
+"""Members of a project: /projects/{p}/members."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from moorage.api.access import Api, inside
+from moorage.api.lists import Paged, listing, lists
+from moorage.api.wire import Text, Wire, reply
+from moorage.errors import Unsupported
+from moorage.projects.members import ROLE_NAMES
+from moorage.projects.queries import LARGEST, Fuzzy
+from moorage.projects.records import Member, ProjectRef
+
+router = APIRouter(tags=["member"])
+MemberId = Annotated[int, Path(ge=0, le=LARGEST, description="The id of the membership.")]
+
+
+class UserEntity(Wire):
+    """A user by id or by name."""
+
+    user_id: Annotated[int, Query(ge=0, le=LARGEST)] = 0
+    username: Text = ""
+
+
+class UserGroup(Wire):
+    """A group of users."""
+
+    id: int = 0
+    group_name: Text = ""
+    group_type: int = 0
+    ldap_group_dn: Text = ""
+
+
+class ProjectMember(Wire):
+    """Who shall have which role."""
+
+    role_id: int = 0
+    member_user: UserEntity | None = None
+    member_group: UserGroup | None = None
+
+
+class RoleRequest(Wire):
+    """Another role."""
+
+    role_id: int = 0
+
+
+class ProjectMemberEntity(Wire):
+    """A membership."""
+
+    id: int = 0
+    project_id: int = 0
+    entity_name: str = ""
+    role_name: str = ""
+    role_id: int = 0
+    entity_id: int = 0
+    entity_type: str = ""
+
+
+def _entity(member: Member) -> ProjectMemberEntity:
+    return ProjectMemberEntity(
+        id=member.id,
+        project_id=member.project_id,
+        entity_name=member.username,
+        role_name=ROLE_NAMES[member.role_id],
+        role_id=member.role_id,
+        entity_id=member.user_id,
+        entity_type="u",
+    )
+
+
+@router.get("/projects/{project_name_or_id}/members", **lists(ProjectMemberEntity))
+async def list_project_members(
+    request: Request,
+    api: Api,
+    query: Paged,
+    ref: Annotated[ProjectRef, inside("member", "list")],
+    entityname: Annotated[str, Query(description="Part of the user's name.")] = "",
+) -> Response:
+    """The members of a project."""
+    if entityname:
+        query = query.with_filter("entityname", Fuzzy(entityname))
+    page = await api.members.list(ref.id, query)
+    return listing(request, query, page, [_entity(member) for member in page.items])
+
+
+@router.post("/projects/{project_name_or_id}/members", status_code=201)
+async def create_project_member(
+    api: Api, body: ProjectMember, ref: Annotated[ProjectRef, inside("member", "create")]
+) -> Response:
+    """Give a user a role."""
+    if body.member_user is None and body.member_group is not None:
+        raise Unsupported("groups are not available")
+    user = body.member_user or UserEntity()
+    member_id = await api.members.add(
+        ref.id, body.role_id, user_id=user.user_id or None, username=user.username
+    )
+    location = f"/api/v2.0/projects/{ref.id}/members/{member_id}"
+    return Response(status_code=201, headers={"Location": location})
+
+
+@router.get("/projects/{project_name_or_id}/members/{mid}", response_model=ProjectMemberEntity)
+async def get_project_member(
+    api: Api, mid: MemberId, ref: Annotated[ProjectRef, inside("member", "read")]
+) -> Response:
+    """One membership."""
+    return reply(_entity(await api.members.get(ref.id, mid)))
+
+
+@router.put("/projects/{project_name_or_id}/members/{mid}")
+async def update_project_member(
+    api: Api,
+    mid: MemberId,
+    body: RoleRequest,
+    ref: Annotated[ProjectRef, inside("member", "update")],
+) -> Response:
+    """Give a member another role."""
+    await api.members.change(ref.id, mid, body.role_id)
+    return Response(status_code=200)
+
+
+@router.delete("/projects/{project_name_or_id}/members/{mid}")
+async def delete_project_member(
+    api: Api, mid: MemberId, ref: Annotated[ProjectRef, inside("member", "delete")]
+) -> Response:
+    """End a membership."""
+    await api.members.remove(ref.id, mid)
+    return Response(status_code=200)

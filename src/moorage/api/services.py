@@ -1,0 +1,68 @@
+"""What the handlers call. Made once by the role that mounts the API."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from moorage.accounts.robots import Robots
+from moorage.accounts.users import Users
+from moorage.artifacts.catalogue import Catalogue
+from moorage.artifacts.manifests import Manifests
+from moorage.artifacts.trashed import TrashList
+from moorage.clock import Clock, SystemClock
+from moorage.projects.grants import Grants
+from moorage.projects.members import Members
+from moorage.projects.metadata import Metadata
+from moorage.projects.projects import Projects
+from moorage.projects.quota import Quotas
+from moorage.web.callers import Callers
+
+COMPONENTS = ("core", "portal", "jobservice", "registry", "registryctl", "database", "redis")
+"""Harbor's names for the parts that `/health` lists, in this order."""
+
+
+class Health(Protocol):
+    """Says how the parts of the installation are."""
+
+    async def check(self) -> Mapping[str, str]:
+        """Component name to what is wrong with it, empty when healthy.
+
+        Names are of COMPONENTS; one that is not configured is left out.
+        """
+
+
+@dataclass(frozen=True)
+class System:
+    """Facts about this installation that `/systeminfo` tells."""
+
+    version: str
+    external_url: str = ""
+    registry_url: str = ""  # host and port, without a scheme
+    storage: str = "filesystem"
+    auth_mode: str = "db_auth"
+    self_registration: bool = False
+    project_creation: str = "everyone"  # or adminonly
+    read_only: bool = False
+    banner: str = ""
+    ca_certificate: bytes | None = None  # PEM
+    volume: Callable[[], Awaitable[tuple[int, int]]] | None = None  # total and free bytes
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that the API needs."""
+
+    callers: Callers
+    grants: Grants
+    users: Users
+    robots: Robots
+    projects: Projects
+    members: Members
+    metadata: Metadata
+    quotas: Quotas
+    catalogue: Catalogue
+    manifests: Manifests
+    trash: TrashList
+    health: Health
+    system: System
+    clock: Clock = field(default_factory=SystemClock)
