@@ -9,7 +9,7 @@ is alive.
                              └───────── abort ◄──────┘                        nothing is left
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -36,8 +36,9 @@ class Writer(Protocol):
     A writer that is not committed must be aborted.
     """
 
-    size: int
-    """Bytes written so far."""
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
 
     async def write(self, data: bytes | memoryview) -> None:
         """Append; raises StorageFull or StorageUnavailable.
@@ -74,10 +75,11 @@ class BlobStore(Protocol):
     async def size(self, key: str) -> int | None:
         """Length in bytes, None when there is no such object."""
 
-    def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+    def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
         """Bytes `[start, end)` in pieces of about `CHUNK`; end None is the object's end.
 
         Raises BlobUnknown at the first piece; StorageUnavailable where the store ends early.
+        Whoever stops before the end closes the generator, or leaves it to be collected.
         """
 
     async def join(self, keys: Sequence[str], key: str, hasher: Hasher | None = None) -> int:

@@ -13,7 +13,7 @@ removed: a replica that knows a directory to be durable may go on relying on it.
 import asyncio
 import contextlib
 import errno
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -81,7 +81,9 @@ class FilesystemStore:
             found = self.files.stat(path)
         return found[0] if found else None
 
-    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+    async def read(
+        self, key: str, start: int = 0, end: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
         files = self.files
         path = self._path(key)
         with _storage_errors():
@@ -91,7 +93,10 @@ class FilesystemStore:
                 raise BlobUnknown(detail={"key": key}) from None
         try:
             with _storage_errors():
-                stop = files.size(fd) if end is None else end
+                size = files.size(fd)
+                stop = size if end is None else end
+                if max(start, stop) > size:
+                    raise StorageUnavailable(f"the stored object ends after {size} bytes")
                 at = start
                 while at < stop:
                     length = min(CHUNK, stop - at)

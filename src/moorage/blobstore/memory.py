@@ -1,7 +1,7 @@
 """Blobs in a dict: for tests and for looking around; gone when the process ends."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 
 from moorage.blobstore import keys as storage_keys
@@ -26,7 +26,9 @@ class MemoryStore:
         content = self.objects.get(storage_keys.check(key))
         return None if content is None else len(content)
 
-    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+    async def read(
+        self, key: str, start: int = 0, end: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
         content = self.objects.get(storage_keys.check(key))
         if content is None:
             raise BlobUnknown(detail={"key": key})
