@@ -2,6 +2,9 @@
 
 import pytest
 
+# Fixtures of real servers that tests of several areas share.
+pytest_plugins = ["tests.support.stores"]
+
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
