@@ -1,0 +1,199 @@
+"""Who calls: from an `Authorization` header to a `Caller`.
+
+    none ──────────────► anonymous
+    Bearer, remembered ► what it said, while its projects are the ones it was issued for
+    Bearer ────────────► signature and claims; wrong: Unauthenticated
+    Basic ─────────────► Logins; wrong: anonymous with source "basic"
+
+A verified token is remembered by the bytes of its header until it expires, so that a request costs
+two dictionary look-ups instead of a signature.
+"""
+
+from base64 import b64decode
+from binascii import Error as BadBase64
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from moorage.access.principals import ANONYMOUS, Principal
+from moorage.access.roles import Pairs
+from moorage.access.tokens import Right, Tokens, UnknownKey
+from moorage.accounts.keys import Keys
+from moorage.accounts.logins import Logins
+from moorage.accounts.standing import Standings
+from moorage.clock import Clock, SystemClock
+from moorage.errors import ProjectUnknown, Unauthenticated
+from moorage.oci.names import project_of
+
+REMEMBERED = 8192
+"""Verified tokens that a process remembers."""
+
+_ACTIONS = ("pull", "push", "delete")
+
+
+class Project(Protocol):
+    """What tells one project from another of the same name."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def created_at(self) -> float:
+        """Seconds since 1970."""
+
+
+class Grants(Protocol):
+    """Rights by principal and project; `projects.grants` implements it."""
+
+    async def actions(self, principal: Principal, project: str) -> Pairs:
+        """Raises ProjectUnknown."""
+
+    async def project(self, name: str) -> Project | None: ...
+
+    def peek(self, name: str) -> Project | None:
+        """The project, if this process may answer from memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody, or nobody, with what the credentials allow."""
+
+    principal: Principal
+    source: Literal["none", "basic", "bearer"]
+    access: Mapping[str, frozenset[str]] | None = None  # None: ask the grants
+    revision: int = 0  # of the account when it was identified
+    projects: Mapping[str, tuple[int, float]] = field(default_factory=dict, repr=False)
+
+
+NOBODY = Caller(ANONYMOUS, "none")
+
+
+class Callers:
+    """Identifies callers for every face."""
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        keys: Keys,
+        logins: Logins,
+        standings: Standings,
+        grants: Grants,
+        clock: Clock | None = None,
+    ) -> None:
+        self._tokens = tokens
+        self._keys = keys
+        self._logins = logins
+        self._standings = standings
+        self._grants = grants
+        self._clock = clock or SystemClock()
+        self._monotonic = self._clock.monotonic
+        self._known: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
+
+    def peek(self, authorization: bytes) -> Caller | None:
+        """The caller of a token that was verified here, if nothing has to be awaited to be sure."""
+        entry = self._known.get(authorization)
+        if entry is None:
+            return None
+        caller, until = entry
+        if self._monotonic() >= until:
+            self._known.pop(authorization, None)
+            return None
+        for name, made in caller.projects.items():
+            project = self._grants.peek(name)
+            if project is None or (project.id, project.created_at) != made:
+                return None
+        return caller
+
+    async def identify(self, authorization: bytes | None, address: str) -> Caller:
+        """The caller behind an `Authorization` header that came from `address`.
+
+        Raises Unauthenticated for a Bearer token that is wrong or expired, TooManyRequests while
+        the account is slowed down for this address. Wrong Basic credentials make the caller
+        nobody, with source "basic", as in Harbor.
+        """
+        if not authorization:
+            return NOBODY
+        scheme, _, credentials = authorization.partition(b" ")
+        kind = scheme.lower()
+        if kind == b"bearer":
+            return await self._bearer(authorization, credentials.strip())
+        if kind == b"basic":
+            return await self._basic(credentials.strip(), address)
+        raise Unauthenticated("authenticate by Bearer or Basic")
+
+    async def repository_actions(self, caller: Caller, repository: str) -> frozenset[str]:
+        """Which of pull, push and delete the caller may do; nothing in an unknown project."""
+        project = project_of(repository)
+        if caller.access is not None:
+            actions = caller.access.get(repository)
+            made = caller.projects.get(project)
+            if not actions or made is None:
+                return frozenset()
+            found = await self._grants.project(project)
+            if found is None or (found.id, found.created_at) != made:
+                return frozenset()
+            return actions
+        return (await self.right(caller.principal, repository)).actions
+
+    async def right(self, principal: Principal, repository: str) -> Right:
+        """All that `principal` may do in a repository, for a token."""
+        name = project_of(repository)
+        project = await self._grants.project(name)
+        if project is None:
+            return Right(frozenset())
+        try:
+            pairs = await self._grants.actions(principal, name)
+        except ProjectUnknown:
+            return Right(frozenset())
+        actions = frozenset(action for action in _ACTIONS if ("repository", action) in pairs)
+        return Right(actions, (project.id, project.created_at))
+
+    async def still_valid(self, caller: Caller) -> bool:
+        """Whether the account exists, is enabled and has not changed since it was identified.
+
+        Asked before a write: a token outlives its account by its life time for reads only.
+        """
+        if caller.principal.kind == "anonymous":
+            return True
+        standing = await self._standings.of(caller.principal)
+        return standing is not None and standing.revision == caller.revision
+
+    async def _bearer(self, authorization: bytes, token: bytes) -> Caller:
+        entry = self._known.get(authorization)
+        if entry is not None and self._monotonic() < entry[1]:
+            return entry[0]
+        text = token.decode("latin-1")
+        try:
+            verified = self._tokens.verify(text)
+        except UnknownKey:
+            await self._keys.look_again()  # another replica may have begun a new key
+            verified = self._tokens.verify(text)
+        caller = Caller(
+            verified.principal,
+            "bearer",
+            {name: right.actions for name, right in verified.access.items()},
+            verified.revision,
+            {
+                project_of(name): right.project
+                for name, right in verified.access.items()
+                if right.project is not None
+            },
+        )
+        left = verified.expires_at - self._clock.now().timestamp()
+        if left > 0:
+            self._known[authorization] = (caller, self._monotonic() + left)
+            while len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return caller
+
+    async def _basic(self, credentials: bytes, address: str) -> Caller:
+        try:
+            account, colon, password = b64decode(credentials, validate=True).decode().partition(":")
+        except (BadBase64, UnicodeDecodeError):
+            return Caller(ANONYMOUS, "basic")
+        if not colon:
+            return Caller(ANONYMOUS, "basic")
+        login = await self._logins.verify(account, password, address)
+        if login is None:
+            return Caller(ANONYMOUS, "basic")
+        return Caller(login.principal, "basic", None, login.revision)
