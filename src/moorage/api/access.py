@@ -14,10 +14,10 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Path, Request
 
 from moorage.access.principals import Principal
+from moorage.access.roles import Pairs
 from moorage.api.paths import repository_name
 from moorage.api.services import Services
 from moorage.errors import Denied, MoorageError, ProjectUnknown, Unauthenticated
-from moorage.projects.grants import Pairs
 from moorage.projects.records import ProjectRef
 from moorage.web.callers import Caller
 

@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
+from moorage.access.roles import ROLE_NAMES
 from moorage.api.access import Api, inside
 from moorage.api.lists import Paged, listing, lists
 from moorage.api.wire import Text, Wire, reply
 from moorage.errors import Unsupported
-from moorage.projects.members import ROLE_NAMES
 from moorage.projects.queries import LARGEST, Fuzzy
 from moorage.projects.records import Member, ProjectRef
 

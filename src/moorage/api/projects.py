@@ -7,6 +7,7 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
+from moorage.access import roles
 from moorage.access.principals import Principal
 from moorage.api.access import Api, Signed, Who, inside, refusal
 from moorage.api.lists import Listed, created, listing, lists
@@ -247,12 +248,12 @@ async def get_project_summary(
     summary = ProjectSummary(repo_count=project.repositories)
     pairs = await api.grants.within(who, ref)
     if ("member", "list") in pairs:
-        roles = await api.members.roles(ref.id)
-        summary.project_admin_count = roles.get(1, 0)
-        summary.developer_count = roles.get(2, 0)
-        summary.guest_count = roles.get(3, 0)
-        summary.maintainer_count = roles.get(4, 0)
-        summary.limited_guest_count = roles.get(5, 0)
+        members = await api.members.roles(ref.id)
+        summary.project_admin_count = members.get(roles.PROJECT_ADMIN, 0)
+        summary.developer_count = members.get(roles.DEVELOPER, 0)
+        summary.guest_count = members.get(roles.GUEST, 0)
+        summary.maintainer_count = members.get(roles.MAINTAINER, 0)
+        summary.limited_guest_count = members.get(roles.LIMITED_GUEST, 0)
     if ("quota", "read") in pairs:
         quota = await api.quotas.of_project(ref.id)
         summary.quota = SummaryQuota(hard={"storage": quota.hard}, used={"storage": quota.used})

@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from moorage.access import roles
 from moorage.access.principals import Principal
+from moorage.access.roles import Pairs
 from moorage.cache.base import Cache
 from moorage.clock import Clock, SystemClock
 from moorage.db.engine import Database
@@ -24,7 +25,6 @@ from moorage.errors import ProjectUnknown
 from moorage.projects.kinds import PROJECT, ROBOT, ROLE, RobotGrants
 from moorage.projects.records import ProjectRef
 
-Pairs = frozenset[tuple[str, str]]
 NOTHING: Pairs = frozenset()
 
 
@@ -88,6 +88,10 @@ class Grants:
             return None if row is None else _ref(row)
 
         return await self._cache.through(PROJECT, PROJECT.key(name), load)
+
+    def peek(self, name: str) -> ProjectRef | None:
+        """The project of that name, if this process may answer from memory."""
+        return self._cache.peek(PROJECT, PROJECT.key(name))
 
     async def project_by_id(self, project_id: int) -> ProjectRef | None:
         """The project of that id, or None; asks the database."""

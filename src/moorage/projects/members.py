@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import Select, delete, select, update
 
+from moorage.access.roles import ROLE_NAMES
 from moorage.db.engine import Database, Tx
 from moorage.db.tables import project_members, users
 from moorage.db.types import now
@@ -11,11 +12,6 @@ from moorage.errors import Conflict, Invalid, NotFound
 from moorage.projects.kinds import ROLE
 from moorage.projects.queries import Columns, Page, Query, count, narrow, ordered, paged
 from moorage.projects.records import Member
-
-PROJECT_ADMIN = 1
-ROLE_NAMES = {1: "projectAdmin", 2: "developer", 3: "guest", 4: "maintainer", 5: "limitedGuest"}
-"""Role ids with the names that Harbor's API shows."""
-
 
 FILTERS: Columns = {"entityname": users.c.username, "role_id": project_members.c.role_id}
 """What a list of members can be narrowed by."""

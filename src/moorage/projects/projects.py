@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, literal, select
 
 from moorage.access.principals import Principal
+from moorage.access.roles import PROJECT_ADMIN
 from moorage.db.engine import Database, Tx
 from moorage.db.tables import (
     project_members,
@@ -179,7 +180,7 @@ async def _create(
         raise Conflict(f"The project named {name} already exists")
     tx.touch(PROJECT.key(name))
     await metadata.store(tx, project_id, values)
-    await members.add(tx, project_id, owner, members.PROJECT_ADMIN)
+    await members.add(tx, project_id, owner, PROJECT_ADMIN)
     await tx.execute(quotas.insert().values(project_id=project_id, hard=limit))
     return int(project_id)
 
