@@ -7,8 +7,8 @@ from fastapi import Depends, Query, Request
 from starlette.responses import Response
 
 from moorage.api.wire import reply
-from moorage.projects.queries import Page
-from moorage.projects.queries import Query as ListQuery
+from moorage.db.queries import Page
+from moorage.db.queries import Query as ListQuery
 from moorage.web.paging import MAX_PAGE, MAX_PAGE_SIZE, build_query, list_headers
 
 T = TypeVar("T")

@@ -9,8 +9,8 @@ from moorage.access.roles import ROLE_NAMES
 from moorage.api.access import Api, inside
 from moorage.api.lists import Paged, listing, lists
 from moorage.api.wire import Text, Wire, reply
+from moorage.db.queries import LARGEST, Fuzzy
 from moorage.errors import Unsupported
-from moorage.projects.queries import LARGEST, Fuzzy
 from moorage.projects.records import Member, ProjectRef
 
 router = APIRouter(tags=["member"])

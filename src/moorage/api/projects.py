@@ -13,8 +13,8 @@ from moorage.api.access import Api, Signed, Who, inside, refusal
 from moorage.api.lists import Listed, created, listing, lists
 from moorage.api.services import Services
 from moorage.api.wire import Text, Wire, reply
+from moorage.db.queries import Exact, Fuzzy
 from moorage.errors import Denied, Invalid, NotFound, PreconditionFailed
-from moorage.projects.queries import Exact, Fuzzy
 from moorage.projects.records import Project, ProjectRef
 
 router = APIRouter(tags=["project"])

@@ -17,11 +17,7 @@ from moorage.access.principals import Principal
 from moorage.artifacts import types
 from moorage.artifacts.entries import Accessory, Artifact, Reference, Repository, Tag
 from moorage.db.engine import Database, Tx
-from moorage.db.tables import manifest_children, manifests, projects, repositories, tags
-from moorage.db.types import now
-from moorage.errors import ManifestUnknown, RepositoryUnknown, TagUnknown
-from moorage.oci.digest import is_digest
-from moorage.projects.queries import (
+from moorage.db.queries import (
     AllOf,
     AnyOf,
     Columns,
@@ -36,6 +32,10 @@ from moorage.projects.queries import (
     ordered,
     paged,
 )
+from moorage.db.tables import manifest_children, manifests, projects, repositories, tags
+from moorage.db.types import now
+from moorage.errors import ManifestUnknown, RepositoryUnknown, TagUnknown
+from moorage.oci.digest import is_digest
 from moorage.projects.visibility import visible
 
 REPOSITORY_FIELDS: Columns = {

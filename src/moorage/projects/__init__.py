@@ -7,5 +7,4 @@ projects.py   create, find, list, update, delete
 members.py    who has which role
 metadata.py   the settings of a project, as strings
 quota.py      steps that count bytes inside the transaction of a push or a delete
-queries.py    filters, sorting and pages of lists
 """

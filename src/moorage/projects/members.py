@@ -6,11 +6,11 @@ from sqlalchemy import Select, delete, select, update
 
 from moorage.access.roles import ROLE_NAMES
 from moorage.db.engine import Database, Tx
+from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
 from moorage.db.tables import project_members, users
 from moorage.db.types import now
 from moorage.errors import Conflict, Invalid, NotFound
 from moorage.projects.kinds import ROLE
-from moorage.projects.queries import Columns, Page, Query, count, narrow, ordered, paged
 from moorage.projects.records import Member
 
 FILTERS: Columns = {"entityname": users.c.username, "role_id": project_members.c.role_id}

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, literal, select
 from moorage.access.principals import Principal
 from moorage.access.roles import PROJECT_ADMIN
 from moorage.db.engine import Database, Tx
+from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
 from moorage.db.tables import (
     project_members,
     project_metadata,
@@ -20,7 +21,6 @@ from moorage.errors import Conflict, Denied, ProjectUnknown
 from moorage.oci.names import check_project
 from moorage.projects import clearing, members, metadata, quota
 from moorage.projects.kinds import PROJECT
-from moorage.projects.queries import Columns, Page, Query, count, narrow, ordered, paged
 from moorage.projects.records import Project
 from moorage.projects.visibility import own, visible
 

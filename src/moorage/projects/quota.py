@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import ColumnElement, delete, func, select, update
 
 from moorage.db.engine import Database, Tx
+from moorage.db.queries import LARGEST, Columns, Page, Query, count, narrow, ordered, paged
 from moorage.db.tables import project_content, projects, quotas, users
 from moorage.db.types import now
 from moorage.errors import Invalid, NotFound, QuotaExceeded
-from moorage.projects.queries import LARGEST, Columns, Page, Query, count, narrow, ordered, paged
 from moorage.projects.records import Quota
 
 UNLIMITED = -1

@@ -12,8 +12,8 @@ import re
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_plus
 
+from moorage.db.queries import AllOf, AnyOf, Exact, Fuzzy, Match, Page, Query, Range
 from moorage.errors import Invalid
-from moorage.projects.queries import AllOf, AnyOf, Exact, Fuzzy, Match, Page, Query, Range
 
 MAX_PAGE_SIZE = 100
 MAX_PAGE = 10**9
