@@ -11,9 +11,9 @@ from moorage.access.principals import Principal
 from moorage.api.access import Api, in_system
 from moorage.api.lists import Sorted, listing, lists
 from moorage.api.wire import Wire, reply
+from moorage.db.queries import LARGEST, Exact
 from moorage.errors import Invalid
 from moorage.projects import records
-from moorage.projects.queries import LARGEST, Exact
 
 router = APIRouter(tags=["quota"])
 

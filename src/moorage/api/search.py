@@ -9,8 +9,8 @@ from starlette.responses import Response
 from moorage.api.access import Api, Signed, Who
 from moorage.api.projects import ProjectResp, render_project
 from moorage.api.wire import Wire, reply
-from moorage.projects.queries import Fuzzy
-from moorage.projects.queries import Query as ListQuery
+from moorage.db.queries import Fuzzy
+from moorage.db.queries import Query as ListQuery
 from moorage.web.paging import MAX_PAGE_SIZE
 
 router = APIRouter()

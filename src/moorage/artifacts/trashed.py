@@ -7,9 +7,9 @@ from datetime import datetime
 from sqlalchemy import select
 
 from moorage.db.engine import Database
+from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
 from moorage.db.tables import artifact_trash, repositories
 from moorage.db.types import now
-from moorage.projects.queries import Columns, Page, Query, count, narrow, ordered, paged
 
 FIELDS: Columns = {
     "repository_name": repositories.c.name,
