@@ -6,6 +6,7 @@ GET ── in a file, nginx in front ──► X-Accel-Redirect
   └─── else ───────────────────────► streamed here, whole or one range
 """
 
+import logging
 from urllib.parse import quote
 
 from moorage.artifacts.pulls import Pulls
@@ -17,6 +18,8 @@ from moorage.distribution.exchange import EMPTY, Headers
 from moorage.distribution.options import Options
 from moorage.errors import BlobUnknown
 from moorage.oci import digest as digests
+
+log = logging.getLogger(__name__)
 
 _CACHE = (b"cache-control", b"private, max-age=31536000, immutable")
 
@@ -94,14 +97,25 @@ class Blobs:
                 *_described(blob),
                 (b"content-range", b"bytes %d-%d/%d" % (start, end - 1, blob.size)),
             ]
-            content = self._pulls.content(blob, start, end)
-            await exchange.stream(206, headers, content, end - start)
+            await self._stream(call, blob, 206, headers, start, end)
             return
         path = self._pulls.path(blob)
         if path is not None and blob.size and exchange.offers("http.response.pathsend"):
             await exchange.send_file(200, _described(blob), str(path), blob.size)
             return
-        await exchange.stream(200, _described(blob), self._pulls.content(blob), blob.size)
+        await self._stream(call, blob, 200, _described(blob), 0, blob.size)
+
+    async def _stream(
+        self, call: Call, blob: Blob, status: int, headers: Headers, start: int, end: int
+    ) -> None:
+        content = self._pulls.content(blob, start, end)
+        try:
+            await call.exchange.stream(status, headers, content, end - start)
+        except BlobUnknown:
+            if call.exchange.started:
+                raise
+            log.error("the object of blob %s is missing: %s", blob.digest, blob.storage_key)
+            raise _unknown(call) from None
 
 
 def _unknown(call: Call) -> BlobUnknown:
