@@ -1,0 +1,204 @@
+"""Who may call what: every route by every role and by nobody.
+
+Letters: S sysadmin, A projectAdmin, M maintainer, D developer, G guest, L limitedGuest,
+X signed in but no member, N nobody.
+"""
+
+from typing import Any
+
+import pytest
+from fastapi.routing import APIRoute
+from tests.api.world import World
+
+pytestmark = pytest.mark.anyio
+
+LETTERS = {
+    "S": "sysadmin",
+    "A": "projectAdmin",
+    "M": "maintainer",
+    "D": "developer",
+    "G": "guest",
+    "L": "limitedGuest",
+    "X": "stranger",
+    "N": "",
+}
+
+ALL = "SAMDGLXN"
+SIGNED = "SAMDGLX"
+MEMBERS = "SAMDGL"
+REPO = "/projects/{project_name}/repositories/{repository_name}"
+ARTIFACT = REPO + "/artifacts/{reference}"
+PROJECT = "/projects/{project_name_or_id}"
+
+# (method, route, who may on the private project, who may on the public one, body)
+ROUTES: list[tuple[str, str, str, str, Any]] = [
+    ("GET", "/health", ALL, ALL, None),
+    ("GET", "/ping", ALL, ALL, None),
+    ("GET", "/systeminfo", ALL, ALL, None),
+    ("GET", "/systeminfo/volumes", "S", "S", None),
+    ("GET", "/systeminfo/getcert", ALL, ALL, None),
+    ("GET", "/search", ALL, ALL, None),
+    ("GET", "/statistics", SIGNED, SIGNED, None),
+    ("GET", "/projects", ALL, ALL, None),
+    ("HEAD", "/projects", SIGNED, SIGNED, None),
+    ("POST", "/projects", SIGNED, SIGNED, {"project_name": "team"}),
+    ("GET", PROJECT, MEMBERS, ALL, None),
+    ("PUT", PROJECT, "SA", "S", {}),
+    ("DELETE", PROJECT, "SA", "S", None),
+    ("GET", PROJECT + "/_deletable", "SA", "S", None),
+    ("GET", PROJECT + "/summary", MEMBERS, ALL, None),
+    ("GET", PROJECT + "/artifacts", MEMBERS, ALL, None),
+    ("GET", PROJECT + "/members", "SAMDG", "S", None),
+    ("POST", PROJECT + "/members", "SA", "S", {"role_id": 9}),
+    ("GET", PROJECT + "/members/{mid}", "SAMDG", "S", None),
+    ("PUT", PROJECT + "/members/{mid}", "SA", "S", {"role_id": 2}),
+    ("DELETE", PROJECT + "/members/{mid}", "SA", "S", None),
+    ("GET", PROJECT + "/metadatas", "SAM", "S", None),
+    ("POST", PROJECT + "/metadatas", "SA", "S", {"no_such": "1"}),
+    ("GET", PROJECT + "/metadatas/{meta_name}", "SAM", "S", None),
+    ("PUT", PROJECT + "/metadatas/{meta_name}", "SA", "S", {"no_such": "1"}),
+    ("DELETE", PROJECT + "/metadatas/{meta_name}", "SA", "S", None),
+    ("GET", "/repositories", ALL, ALL, None),
+    ("GET", "/projects/{project_name}/repositories", MEMBERS, ALL, None),
+    ("GET", REPO, MEMBERS, "S", None),
+    ("PUT", REPO, "SAMD", "S", {}),
+    ("DELETE", REPO, "SAM", "S", None),
+    ("GET", REPO + "/artifacts", MEMBERS, ALL, None),
+    ("GET", ARTIFACT, MEMBERS, ALL, None),
+    ("DELETE", ARTIFACT, "SAM", "S", None),
+    ("GET", ARTIFACT + "/accessories", MEMBERS, ALL, None),
+    ("POST", ARTIFACT + "/tags", "SAMD", "S", {"name": "x"}),
+    ("GET", ARTIFACT + "/tags", MEMBERS, ALL, None),
+    ("DELETE", ARTIFACT + "/tags/{tag_name}", "SAM", "S", None),
+    ("GET", "/projects/{project_name}/trash", "SAM", "S", None),
+    ("POST", REPO + "/trash/{digest}/restore", "SAM", "S", None),
+    ("GET", "/quotas", "S", "S", None),
+    ("GET", "/quotas/{id}", "S", "S", None),
+    ("PUT", "/quotas/{id}", "S", "S", {}),
+    ("GET", "/users", "S", "S", None),
+    ("POST", "/users", "S", "S", {}),
+    ("GET", "/users/current", SIGNED, SIGNED, None),
+    ("GET", "/users/current/permissions", SIGNED, SIGNED, None),
+    ("GET", "/users/search", SIGNED, SIGNED, None),
+    ("GET", "/users/{user_id}", "S", "S", None),
+    ("PUT", "/users/{user_id}", "S", "S", {}),
+    ("DELETE", "/users/{user_id}", "S", "S", None),
+    ("PUT", "/users/{user_id}/sysadmin", "S", "S", {"sysadmin_flag": False}),
+    ("PUT", "/users/{user_id}/password", "S", "S", {"new_password": "x"}),
+    ("PUT", "/users/{user_id}/cli_secret", "S", "S", {"secret": "x"}),
+    ("GET", "/robots", SIGNED, SIGNED, None),
+    ("POST", "/robots", "S", "S", {"name": "x", "level": "system", "permissions": []}),
+    ("GET", "/robots/{robot_id}", "S", "S", None),
+    ("PUT", "/robots/{robot_id}", "S", "S", {}),
+    ("PATCH", "/robots/{robot_id}", "S", "S", {}),
+    ("DELETE", "/robots/{robot_id}", "S", "S", None),
+    ("GET", "/permissions", "SA", "SA", None),
+]
+
+
+def fill(route: str, project: str) -> str:
+    """The route with names in it: of things that are not there, so that nothing changes."""
+    return route.format(
+        project_name_or_id=project,
+        project_name=project,
+        repository_name="none",
+        reference="none",
+        tag_name="none",
+        digest="sha256:" + "0" * 64,
+        meta_name="severity",
+        mid=99999,
+        id=99999,
+        user_id=99999,
+        robot_id=99999,
+    )
+
+
+@pytest.mark.parametrize("project", ["team", "open"])
+async def test_every_route_opens_to_the_roles_of_the_table_alone(
+    world: World, project: str
+) -> None:
+    """401 to nobody and 403 to the others; whoever may gets the answer of the handler."""
+    await world.content.push_image(f"{project}/app", "v1")
+    wrong = []
+    for method, route, private, public, body in ROUTES:
+        for letter, name in LETTERS.items():
+            answer = await world.call(
+                name,
+                method,
+                fill(route, project),
+                json=body,
+                params={"q": "x", "project_name": "team", "username": "x"}
+                if route in ("/search", "/projects", "/users/search") and method in ("GET", "HEAD")
+                and not (route == "/projects" and method == "GET")
+                else None,
+            )
+            refused = answer.status_code in (401, 403)
+            expected = letter not in (private if project == "team" else public)
+            if refused != expected or answer.status_code >= 500:
+                wrong.append(f"{letter} {method} {route}: {answer.status_code} {answer.text[:80]}")
+            if refused and answer.status_code != (403 if name else 401):
+                wrong.append(f"{letter} {method} {route}: {answer.status_code} is the wrong refusal")
+    assert wrong == []
+
+
+async def test_the_table_knows_every_route(world: World) -> None:
+    """A new route has to say who may call it."""
+    known = {(method, "/api/v2.0" + route) for method, route, *_ in ROUTES}
+    served = {
+        (method, route.path)
+        for route in world.app.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods
+    }
+    assert served - known == {("GET", "/api/version")}
+    assert known - served == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("", 401), ("stranger", 403), ("projectAdmin", 403), ("sysadmin", 404)]
+)
+async def test_a_missing_project_answers_as_a_forbidden_one(
+    world: World, name: str, status: int
+) -> None:
+    """Only a system administrator learns that it is not there."""
+    for path in ("/projects/nope", "/projects/99999", "/projects/nope/repositories"):
+        assert (await world.call(name, "GET", path)).status_code == status
+
+
+async def test_a_role_that_was_taken_away_is_gone_at_once(world: World) -> None:
+    """The answer to the next request does not come from a cache that remembers it."""
+    assert (await world.call("developer", "GET", "/projects/team")).status_code == 200
+    page = (await world.call("sysadmin", "GET", "/projects/team/members")).json()
+    member = next(item for item in page if item["entity_name"] == "developer")
+    path = f"/projects/team/members/{member['id']}"
+    assert (await world.call("projectAdmin", "DELETE", path)).status_code == 200
+    assert (await world.call("developer", "GET", "/projects/team")).status_code == 403
+
+
+async def test_a_project_made_private_closes_at_once(world: World) -> None:
+    """Nobody reads it any more."""
+    assert (await world.call("", "GET", "/projects/open")).status_code == 200
+    body = {"metadata": {"public": "false"}}
+    assert (await world.call("sysadmin", "PUT", "/projects/open", json=body)).status_code == 200
+    assert (await world.call("", "GET", "/projects/open")).status_code == 401
+
+
+async def test_a_member_of_another_project_is_out_of_reach(world: World) -> None:
+    """An administrator of one project cannot use ids of memberships elsewhere."""
+    page = (await world.call("sysadmin", "GET", "/projects/other/members")).json()
+    path = f"/projects/team/members/{page[0]['id']}"
+    for method, body in (("GET", None), ("PUT", {"role_id": 5}), ("DELETE", None)):
+        assert (await world.call("projectAdmin", method, path, json=body)).status_code == 404
+    assert (await world.call("sysadmin", "GET", "/projects/other/members")).json() == page
+
+
+async def test_a_token_of_the_registry_does_not_open_the_api(world: World) -> None:
+    """It was issued for repositories, not for everything that its owner may do."""
+
+    async def identify(authorization: bytes | None, address: str) -> Any:
+        from moorage.web.callers import Caller
+
+        return Caller(world.people["sysadmin"], "bearer", {"team/app": frozenset({"pull"})})
+
+    world.services.callers.identify = identify  # type: ignore[method-assign]
+    assert (await world.call("sysadmin", "GET", "/projects/team")).status_code == 401

@@ -1,0 +1,136 @@
+"""The REST API in process, with one person for every role.
+
+    team    private; admin, maintainer, developer, guest and limited are its members
+    open    public, without members besides its owner
+    other   private, of nobody here
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+from fastapi import FastAPI
+from sqlalchemy import insert
+from tests.support.content import Content
+
+from moorage.access.principals import ANONYMOUS, Principal
+from moorage.access.roles import ROLE_NAMES
+from moorage.accounts.robots import Robots
+from moorage.accounts.users import Users
+from moorage.api.app import create_api
+from moorage.api.services import Services, System
+from moorage.artifacts.catalogue import Catalogue
+from moorage.artifacts.trashed import TrashList
+from moorage.db import tables
+from moorage.projects.grants import Grants
+from moorage.projects.members import Members
+from moorage.projects.metadata import Metadata
+from moorage.projects.projects import Projects
+from moorage.projects.quota import Quotas
+from moorage.web.callers import Caller
+
+MEMBERS = {name: role for role, name in ROLE_NAMES.items()}
+"""User name and role of the members of `team`: each role has the user of its name."""
+PEOPLE = ("sysadmin", *MEMBERS, "stranger")
+
+
+class KnownCallers:
+    """Identifies by the user name in Basic credentials alone: passwords have tests of their own."""
+
+    def __init__(self, people: Mapping[str, Principal]) -> None:
+        self._people = people
+
+    async def identify(self, authorization: bytes | None, address: str) -> Caller:
+        """The person of that name; nobody for all others."""
+        if authorization is None:
+            return Caller(ANONYMOUS, "none")
+        name, _, _ = base64.b64decode(authorization.split()[1]).decode().partition(":")
+        return Caller(self._people.get(name, ANONYMOUS), "basic")
+
+
+class Healthy:
+    """All is well, apart from what a test puts into `wrong`."""
+
+    def __init__(self) -> None:
+        self.wrong: dict[str, str] = {}
+
+    async def check(self) -> Mapping[str, str]:
+        """Two components."""
+        return {"core": "", "database": "", **self.wrong}
+
+
+@dataclass
+class World:
+    """Everything a test of the API touches."""
+
+    content: Content
+    people: dict[str, Principal] = field(default_factory=dict)
+    projects: dict[str, int] = field(default_factory=dict)
+    health: Healthy = field(default_factory=Healthy)
+
+    async def fill(self) -> "World":
+        """Make the people and the projects."""
+        db = self.content.db
+        async with db.write() as tx:
+            for name in PEOPLE:
+                row = insert(tables.users).values(username=name, sysadmin=name == "sysadmin")
+                made = await tx.execute(row.returning(tables.users.c.id))
+                user_id = made.scalar_one()
+                self.people[name] = Principal("user", user_id, name, sysadmin=name == "sysadmin")
+        projects = Projects(db)
+        root = self.people["sysadmin"]
+        for name, public in (("team", "false"), ("open", "true"), ("other", "false")):
+            self.projects[name] = await projects.create(root, name, values={"public": public})
+        members = Members(db)
+        for name, role in MEMBERS.items():
+            await members.add(self.projects["team"], role, username=name)
+        self.app = self._app()
+        return self
+
+    def _app(self) -> FastAPI:
+        db, cache = self.content.db, self.content.cache
+        self.services = Services(
+            callers=KnownCallers(self.people),  # type: ignore[arg-type]
+            grants=Grants(db, cache),
+            users=Users(db),
+            robots=Robots(db),
+            projects=Projects(db),
+            members=Members(db),
+            metadata=Metadata(db),
+            quotas=Quotas(db),
+            catalogue=Catalogue(db),
+            manifests=self.content.manifests,
+            trash=TrashList(db),
+            health=self.health,
+            system=System(version="v0.1.0", external_url="https://registry.example"),
+        )
+        return create_api(self.services)
+
+    def client(self, name: str = "") -> httpx2.AsyncClient:
+        """A client that calls as this person; nobody by default."""
+        return httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app=self.app),
+            base_url="http://test/api/v2.0",
+            auth=(name, "x") if name else None,
+        )
+
+    async def call(
+        self, name: str, method: str, path: str, json: Any = None, **more: Any
+    ) -> httpx2.Response:
+        """One request as this person."""
+        async with self.client(name) as client:
+            return await client.request(method, path, json=json, **more)
+
+    async def raw(
+        self, method: str, path: str, *, raise_app_exceptions: bool = True
+    ) -> httpx2.Response:
+        """A request by nobody whose path and query go out as they are written."""
+        transport = httpx2.ASGITransport(self.app, raise_app_exceptions=raise_app_exceptions)
+        target, _, query = path.partition("?")
+        url = httpx2.URL("http://test").copy_with(
+            raw_path=target.encode() + (b"?" + query.encode() if query else b"")
+        )
+        async with httpx2.AsyncClient(transport=transport) as client:
+            return await client.request(method, url)
