@@ -32,7 +32,7 @@ class Answer:
 
     @property
     def code(self) -> str:
-        """The code of the first error; fails where the body has not the form of the specification."""
+        """The code of the first error; fails where the body has not the form of the OCI."""
         errors = self.json()["errors"]
         assert errors
         assert all(isinstance(e["code"], str) and isinstance(e["message"], str) for e in errors)
@@ -51,7 +51,7 @@ class Client:
 
     def __init__(self, app: ASGIApp, authorization: str | None = None) -> None:
         self._app = app
-        self._authorization = authorization
+        self.authorization = authorization
 
     async def ask(
         self,
@@ -72,8 +72,8 @@ class Client:
         raw, _, query = target.partition("?")
         pieces = [body] if isinstance(body, bytes) else list(body or ())
         fields = {"host": "registry.test", **(headers or {})}
-        if self._authorization is not None:
-            fields.setdefault("authorization", self._authorization)
+        if self.authorization is not None:
+            fields.setdefault("authorization", self.authorization)
         if length is None and isinstance(body, bytes):
             length = len(body)
         if length is not None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import create_async_engine
+from starlette.types import ASGIApp
 
 from moorage.access.principals import ANONYMOUS, Principal
 from moorage.artifacts.listing import Listing
@@ -30,14 +31,12 @@ from moorage.cache.lru import BytesLRU
 from moorage.clock import SystemClock
 from moorage.db.dialects import SqliteDialect
 from moorage.db.engine import Database
-from moorage.db.tables import metadata, project_members, projects, quotas, users
+from moorage.db.tables import metadata, projects, quotas, users
 from moorage.db.types import SQLITE_FORM
 from moorage.distribution import Distribution, Options
 from moorage.errors import Unauthenticated
 from moorage.projects.grants import Grants
 from moorage.web.callers import Caller
-from starlette.types import ASGIApp
-
 from tests.protocol.client import Client
 
 PEOPLE = {"admin": 1, "dev": 2, "guest": 3, "stranger": 4}

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from moorage.distribution import Options
-from moorage.distribution.routes import ROUTES
+from moorage.distribution.routes import ROUTES, Route
 from moorage.oci import digest as digests
 from tests.protocol.client import Client
 from tests.protocol.registry import Registry
@@ -31,7 +31,7 @@ def filled(path: str, repository: str) -> str:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path}")
-async def test_nobody_gets_in_without_saying_who(registry: Registry, route) -> None:
+async def test_nobody_gets_in_without_saying_who(registry: Registry, route: Route) -> None:
     """Every route answers 401 with a challenge, on public projects too."""
     answer = await registry.client().ask(route.method, filled(route.path, "open/app"))
     assert answer.status == 401
@@ -47,7 +47,7 @@ async def test_nobody_gets_in_without_saying_who(registry: Registry, route) -> N
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path}")
-async def test_every_route_asks_for_its_right(registry: Registry, route) -> None:
+async def test_every_route_asks_for_its_right(registry: Registry, route: Route) -> None:
     """A token with every right but the one of the route is refused and told which one lacks."""
     if not route.right or route.right == "catalog":
         pytest.skip("no right of a repository is needed here")
@@ -173,11 +173,6 @@ async def test_an_account_that_was_locked_cannot_write(registry: Registry, dev: 
 
 
 # --- existence
-
-
-def told(answer) -> tuple[object, ...]:
-    """All that an answer tells, but for the name that was asked for."""
-    return answer.status, sorted(answer.headers), answer.body
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])

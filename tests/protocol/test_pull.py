@@ -1,5 +1,7 @@
 """Pulling manifests and blobs."""
 
+from pathlib import Path
+
 import pytest
 
 from moorage.distribution import Options
@@ -209,14 +211,16 @@ async def test_a_blob_whose_object_is_gone(registry: Registry, dev: Client) -> N
     assert not any(key.encode() in answer.body for key in keys)
 
 
-async def test_redirects_go_where_the_store_says(registry: Registry, dev: Client) -> None:
+async def test_redirects_go_where_the_store_says(
+    registry: Registry, dev: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With presigned URLs GET is a 307, HEAD is answered here, and a setting turns it off."""
     digest = await dev.push_blob(REPO, BODY)
 
     async def presign(key: str, *, seconds: int, filename: str) -> str:
         return f"https://store.test/{key}?signature=1&name={filename}"
 
-    registry.store.presign = presign  # type: ignore[method-assign]
+    monkeypatch.setattr(registry.store, "presign", presign)
     answer = await dev.ask("GET", f"/v2/{REPO}/blobs/{digest}")
     assert (answer.status, answer.body) == (307, b"")
     assert answer.location.startswith("https://store.test/blobs/")
@@ -226,13 +230,13 @@ async def test_redirects_go_where_the_store_says(registry: Registry, dev: Client
     assert (await through.ask("GET", f"/v2/{REPO}/blobs/{digest}")).body == BODY
 
 
-async def test_nginx_sends_the_file(registry: Registry, dev: Client) -> None:
+async def test_nginx_sends_the_file(
+    registry: Registry, dev: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """X-Accel-Redirect names the object below the internal location, and no bytes pass here."""
-    from pathlib import Path
-
     digest = await dev.push_blob(REPO, BODY)
     (key,) = registry.store.objects
-    registry.store.path = lambda key: Path("/data") / key  # type: ignore[method-assign]
+    monkeypatch.setattr(registry.store, "path", lambda key: Path("/data") / key)
     app = registry.reopened(Options(accel_redirect="/_blobs/"))
     answer = await registry.client("dev", app=app).ask("GET", f"/v2/{REPO}/blobs/{digest}")
     assert (answer.status, answer.body) == (200, b"")

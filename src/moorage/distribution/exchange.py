@@ -220,17 +220,14 @@ class Watcher:
     """Notices while we send that the client has gone."""
 
     def __init__(self, receive: Receive) -> None:
-        self._task = asyncio.ensure_future(receive())
+        self.gone = False
+        self._task = asyncio.ensure_future(self._watch(receive))
 
-    @property
-    def gone(self) -> bool:
-        """Whether the connection ended."""
-        return (
-            self._task.done()
-            and not self._task.cancelled()
-            and self._task.exception() is None
-            and self._task.result()["type"] == "http.disconnect"
-        )
+    async def _watch(self, receive: Receive) -> None:
+        # What comes first is the request's own, empty, body.
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
 
     def stop(self) -> None:
         """Stop listening."""
