@@ -6,6 +6,7 @@ Status(503)     the answer is this status; the store never sees the request
 Swallow()       the store does it, and the connection ends without an answer
 Truncate(n)     the answer's body ends after n bytes although more were announced
 Hang(seconds)   no answer for a while, then the connection ends
+Length(n)       the answer to HEAD names another length
 Reply(bytes)    the store does it, and the body of the answer is another one
 """
 
@@ -55,7 +56,14 @@ class Reply:
     body: bytes
 
 
-Fault = Status | Swallow | Truncate | Hang | Reply
+@dataclass(frozen=True)
+class Length:
+    """Another length in the answer to HEAD."""
+
+    length: int
+
+
+Fault = Length | Status | Swallow | Truncate | Hang | Reply
 
 
 @dataclass
@@ -126,6 +134,8 @@ class StoreProxy:
                 length = len(content)
                 if inner.command == "HEAD":
                     length = int(answer.getheader("Content-Length") or 0)
+                if isinstance(fault, Length):
+                    length = fault.length
                 inner.send_header("Content-Length", str(length))
                 inner.end_headers()
                 if isinstance(fault, Truncate):

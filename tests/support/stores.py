@@ -122,7 +122,8 @@ class SeaweedServer:
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [self._binary, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-dir=data",
-                 "-master.volumeSizeLimitMB=256", "-master.telemetry=false", "-volume.max=0",
+                 "-master.volumeSizeLimitMB=256", "-master.telemetry=false", "-master.electionTimeout=1s",
+                 "-master.heartbeatInterval=200ms", "-volume.max=0",
                  "-s3", "-s3.config=keys.json", "-s3.port.iceberg=0", "-s3.port.lance=0",
                  *arguments],
                 cwd=self._directory,
