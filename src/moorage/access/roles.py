@@ -129,7 +129,9 @@ GRANTABLE_PROJECT: Mapping[str, tuple[str, ...]] = {
 
 def pairs(table: Mapping[str, tuple[str, ...]]) -> Pairs:
     """The pairs of a grantable table."""
-    return frozenset((resource, action) for resource, actions in table.items() for action in actions)
+    return frozenset(
+        (resource, action) for resource, actions in table.items() for action in actions
+    )
 
 
 def _held(letter: str) -> Pairs:
@@ -168,6 +170,4 @@ def covers(held: Pairs, wanted: Pairs) -> bool:
     Who may read a resource of a project may also let a robot account list it: the matrix names
     both only where their roles differ.
     """
-    return all(
-        pair in held or (pair[1] == "list" and (pair[0], "read") in held) for pair in wanted
-    )
+    return all(pair in held or (pair[1] == "list" and (pair[0], "read") in held) for pair in wanted)

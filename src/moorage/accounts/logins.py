@@ -1,0 +1,223 @@
+"""Credentials to a principal, against guessing.
+
+    verify ─► remembered? ── yes, and the account is as it was ─► Login
+                 │ no
+                 ▼
+              count one attempt in the database ── too many ─► TooManyRequests
+                 ▼
+              compare (an unknown account takes as long) ── wrong ─► None
+                 ▼ right
+              forget the attempts, upgrade an old hash, remember ─► Login
+
+An attempt is counted before it is tried, so a hundred at once, on however many replicas, are not
+a hundred guesses. The wait grows with the failures, per account and address, and ends: nobody is
+locked out for good, and who guesses from elsewhere does not lock out the owner.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+import secrets
+from collections import OrderedDict
+from typing import Any
+
+from sqlalchemy import delete, literal, select, update
+
+from moorage.access.principals import Principal
+from moorage.accounts.passwords import Passwords
+from moorage.accounts.records import Login
+from moorage.accounts.standing import Standings
+from moorage.clock import Clock, SystemClock
+from moorage.db.engine import Database, Tx
+from moorage.db.tables import login_attempts, robots, users
+from moorage.db.types import from_now, now
+from moorage.errors import TooManyRequests
+
+FREE = 8
+"""Failures in a row that cost no wait."""
+LONGEST_WAIT = 300.0
+"""Seconds."""
+FORGET = 900.0
+"""Seconds after which failures do not count any more."""
+REMEMBER = 600.0
+"""Seconds for which right credentials are not compared again."""
+REMEMBERED = 4096
+
+_TIDY_EVERY = 500
+_KEPT = 86400.0
+
+
+def wait_after(failures: int) -> float:
+    """Seconds before the next attempt after so many failures."""
+    if failures < FREE:
+        return 0.0
+    return min(2.0 ** min(failures - FREE, 30), LONGEST_WAIT)
+
+
+class Logins:
+    """Verifies users and robot accounts by name and secret."""
+
+    def __init__(
+        self,
+        db: Database,
+        passwords: Passwords,
+        standings: Standings,
+        *,
+        robot_prefix: str = "robot$",
+        clock: Clock | None = None,
+    ) -> None:
+        self._db = db
+        self._passwords = passwords
+        self._standings = standings
+        self._prefix = robot_prefix
+        self._monotonic = (clock or SystemClock()).monotonic
+        self._key = secrets.token_bytes(32)
+        self._known: OrderedDict[bytes, tuple[Login, float]] = OrderedDict()
+        self._flights: dict[bytes, asyncio.Task[Login | None]] = {}
+        self._attempts = 0
+
+    async def verify(self, account: str, password: str, address: str) -> Login | None:
+        """The account behind the credentials, or None.
+
+        Raises TooManyRequests while the account has to wait at this address.
+        """
+        if not 1 <= len(account) <= 255 or not account.isprintable() or len(password) > 1024:
+            return None
+        key = self._digest(account, password)
+        known = await self._remembered(key)
+        if known is not None:
+            return known
+        # A client that sends the same credentials ten times at once makes one attempt.
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = asyncio.create_task(self._try(key, account, password, network(address)))
+            self._flights[key] = flight
+            flight.add_done_callback(lambda _: self._flights.pop(key, None))
+        return await asyncio.shield(flight)
+
+    async def _remembered(self, key: bytes) -> Login | None:
+        entry = self._known.get(key)
+        if entry is None:
+            return None
+        login, until = entry
+        standing = await self._standings.of(login.principal)
+        if self._monotonic() >= until or standing is None or standing.revision != login.revision:
+            self._known.pop(key, None)
+            return None
+        return login
+
+    async def _try(self, key: bytes, account: str, password: str, address: str) -> Login | None:
+        wait = await self._db.run(_count_attempt, account, address)
+        if wait > 0:
+            raise TooManyRequests(
+                "too many failed sign-ins; wait and try again", detail={"seconds": round(wait)}
+            )
+        self._attempts += 1
+        if self._attempts % _TIDY_EVERY == 0:
+            await self._db.run(_tidy)
+        robot = account.startswith(self._prefix)
+        row = await self._find(account.removeprefix(self._prefix) if robot else account, robot)
+        encoded = None if row is None else row.secret
+        if not await self._passwords.verify(encoded, password) or row is None:
+            return None
+        login = Login(
+            Principal("robot" if robot else "user", row.id, account, sysadmin=bool(row.sysadmin)),
+            row.revision,
+        )
+        standing = await self._standings.of(login.principal)
+        if standing is None or standing.revision != row.revision:
+            return None  # disabled or expired, or changed at this moment
+        await self._db.run(_forget, account, address)
+        if not robot and self._passwords.outdated(row.secret):
+            await self._upgrade(row.id, row.secret, password)
+        self._known[key] = (login, self._monotonic() + REMEMBER)
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return login
+
+    async def _find(self, name: str, robot: bool) -> Any:
+        if robot:
+            query = select(
+                robots.c.id,
+                robots.c.revision,
+                robots.c.secret_hash.label("secret"),
+                literal(False).label("sysadmin"),
+            ).where(robots.c.name == name)
+        else:
+            query = select(
+                users.c.id,
+                users.c.revision,
+                users.c.password_hash.label("secret"),
+                users.c.sysadmin,
+            ).where(users.c.username == name)
+        async with self._db.read() as tx:
+            return (await tx.execute(query)).one_or_none()
+
+    async def _upgrade(self, user_id: int, old: str, password: str) -> None:
+        hashed = await self._passwords.hash(password)
+
+        async def step(tx: Tx) -> None:
+            # The password stays the same, so what was issued stays valid: no new revision.
+            await tx.execute(
+                update(users)
+                .where(users.c.id == user_id, users.c.password_hash == old)
+                .values(password_hash=hashed)
+            )
+
+        await self._db.run(step)
+
+    def _digest(self, account: str, password: str) -> bytes:
+        text = f"{len(account)}:{account}{password}"
+        return hmac.new(self._key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
+
+
+def network(address: str) -> str:
+    """What counts as one address: an IPv4 address, or the /64 that one customer owns of IPv6."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:64] if address.isprintable() else ""
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
+
+
+async def _count_attempt(tx: Tx, account: str, address: str) -> float:
+    """Step: count one attempt. Returns the seconds to wait, 0 when it may be tried."""
+    here = (login_attempts.c.account == account) & (login_attempts.c.address == address)
+    await tx.execute(
+        tx.dialect.insert(login_attempts)
+        .values(account=account, address=address, failures=0, blocked_until=now())
+        .on_conflict_do_nothing()
+    )
+    query = select(
+        login_attempts.c.failures, login_attempts.c.blocked_until, login_attempts.c.updated_at
+    ).where(here)
+    row = (await tx.execute(tx.dialect.for_update(query))).one()
+    moment = (await tx.execute(select(now()))).scalar_one()
+    wait = (row.blocked_until - moment).total_seconds()
+    if wait > 0:
+        return float(wait)
+    stale = (moment - row.updated_at).total_seconds() > FORGET
+    failures = 1 if stale else row.failures + 1
+    await tx.execute(
+        update(login_attempts)
+        .where(here)
+        .values(failures=failures, blocked_until=from_now(wait_after(failures)), updated_at=now())
+    )
+    return 0.0
+
+
+async def _forget(tx: Tx, account: str, address: str) -> None:
+    await tx.execute(
+        delete(login_attempts).where(
+            login_attempts.c.account == account, login_attempts.c.address == address
+        )
+    )
+
+
+async def _tidy(tx: Tx) -> None:
+    await tx.execute(delete(login_attempts).where(login_attempts.c.updated_at < from_now(-_KEPT)))
