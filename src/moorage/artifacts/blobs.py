@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy import Row, delete, select, update
 
 from moorage import failpoints
-from moorage.artifacts import kinds, ledger
+from moorage.artifacts import absences, kinds, ledger
 from moorage.artifacts.records import Blob
 from moorage.artifacts.repositories import Place, ensure
 from moorage.artifacts.rules import Rules
@@ -70,6 +70,7 @@ async def commit(tx: Tx, done: Finished, rules: Rules, sound: Mapping[str, bool]
             spare.add(done.storage_key)
     await discard_keys(tx, sorted(spare), rules.drain)
     await lease(tx, done.place.id, done.digest, rules)
+    await absences.adopt(tx, done.place, done.digest)
     await ledger.charge(tx, done.place.project_id, {done.digest: done.size})
     await failpoints.reach("blob.inserting")
     return Blob(done.digest, done.size, storage_key)
@@ -172,6 +173,7 @@ async def mount(tx: Tx, source: str, target: str, digest: str, rules: Rules) -> 
     if known is None or known.state != "live" or not await _holds(tx, source, digest):
         return None
     await lease(tx, place.id, digest, rules)
+    await absences.adopt(tx, place, digest)
     await ledger.charge(tx, place.project_id, {digest: known.size})
     await failpoints.reach("mount.inserting")
     return Blob(digest, known.size, known.storage_key)

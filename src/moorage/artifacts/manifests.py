@@ -60,7 +60,7 @@ class Manifests:
         ordered = tuple(dict.fromkeys(wanted))
         push = Push(principal.name, repository, digest, payload, parsed, ordered)
         try:
-            await self._db.run(storing.put, push)
+            await self._db.run(storing.put, push, self._rules)
         except QuotaExceeded as error:
             await self._db.run(storing.tell_refused, push, error.message)
             raise

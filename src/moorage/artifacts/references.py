@@ -3,6 +3,9 @@
 blobs       locked FOR KEY SHARE in sorted order, linked to this repository, of the named size
 children    manifests of this repository, of the named size, not too deep
 subject     may be missing (OCI distribution-spec, "Pushing manifests with subject")
+
+What may be absent (foreign layers; anything, where sparse manifests are allowed) is remembered, and
+held from the moment at which it arrives.
 """
 
 from collections.abc import Sequence
@@ -34,6 +37,7 @@ class References:
 
     blobs: tuple[Descriptor, ...]
     children: tuple[Child, ...]
+    absent: tuple[Descriptor, ...] = ()
 
     @property
     def depth(self) -> int:
@@ -46,22 +50,24 @@ class References:
         return payload + below + sum(blob.size for blob in self.blobs)
 
 
-async def check(tx: Tx, repository_id: int, parsed: ParsedManifest) -> References:
+async def check(
+    tx: Tx, repository_id: int, parsed: ParsedManifest, *, sparse: bool = False
+) -> References:
     """Lock and compare everything; raises ManifestBlobUnknown, SizeInvalid, ManifestInvalid."""
     held = await _lock_blobs(tx, repository_id, sorted(blob.digest for blob in parsed.blobs))
-    present = tuple(blob for blob in parsed.blobs if blob.digest in held or not blob.foreign)
-    missing = [blob.digest for blob in present if blob.digest not in held]
     children = await _children(tx, repository_id, parsed.children)
-    known = {child.descriptor.digest for child in children}
-    missing += [child.digest for child in parsed.children if child.digest not in known]
+    known = held.keys() | {child.descriptor.digest for child in children}
+    absent = tuple(d for d in (*parsed.blobs, *parsed.children) if d.digest not in known)
+    missing = [] if sparse else [d.digest for d in absent if not d.foreign]
     if missing:
         raise ManifestBlobUnknown(
             f"push {missing[0]} to this repository first",
             detail=[{"digest": digest} for digest in missing],
         )
+    present = tuple(blob for blob in parsed.blobs if blob.digest in held)
     for blob in present:
         _same_size(blob, held[blob.digest])
-    references = References(present, children)
+    references = References(present, children, absent)
     if references.depth > MAX_INDEX_DEPTH:
         raise ManifestInvalid(f"indexes nest at most {MAX_INDEX_DEPTH} levels deep")
     return references

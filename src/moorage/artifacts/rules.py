@@ -14,6 +14,7 @@ class Rules:
     trash: float = 24 * HOUR  # how long a deleted artifact can be restored
     upload_age: float = 24 * HOUR  # how long an upload may rest
     max_blob: int | None = None  # largest blob
+    sparse: bool = False  # whether a manifest may name content that is not there
 
     @property
     def retention(self) -> float:

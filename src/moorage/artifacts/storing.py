@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from sqlalchemy import select, update
 
 from moorage import failpoints
-from moorage.artifacts import kinds, ledger, references, repositories
+from moorage.artifacts import absences, kinds, ledger, references, repositories
 from moorage.artifacts.references import References
 from moorage.artifacts.repositories import Place
+from moorage.artifacts.rules import Rules
 from moorage.db.engine import Tx
 from moorage.db.tables import manifest_blobs, manifest_children, manifests, repository_blobs, tags
 from moorage.db.tables import repositories as repository_table
@@ -31,10 +32,10 @@ class Push:
     tags: tuple[str, ...]
 
 
-async def put(tx: Tx, push: Push) -> None:
+async def put(tx: Tx, push: Push, rules: Rules) -> None:
     """M1 and M2."""
     place = await repositories.ensure(tx, push.repository)
-    held = await references.check(tx, place.id, push.parsed)
+    held = await references.check(tx, place.id, push.parsed, sparse=rules.sparse)
     await failpoints.reach("manifest.checked")
     await insert(tx, place, push, held)
     await failpoints.reach("manifest.inserting")
@@ -94,6 +95,7 @@ async def _insert_manifest(tx: Tx, place: Place, push: Push, held: References) -
         # The same bytes again: it holds its references already; keep it from being deleted.
         return await _lock_manifest(tx, place, push.digest)
     await _insert_references(tx, place, manifest_id, held)
+    await absences.adopt(tx, place, push.digest, child_id=int(manifest_id))
     return int(manifest_id)
 
 
@@ -130,6 +132,7 @@ async def _insert_references(tx: Tx, place: Place, manifest_id: int, held: Refer
                 for position, child in enumerate(held.children)
             ],
         )
+    await absences.note(tx, manifest_id, held.absent)
     named = [blob.digest for blob in held.blobs]
     for start in range(0, len(named), _BATCH):
         links = update(repository_blobs).where(

@@ -38,7 +38,7 @@ async def _restore(tx: Tx, place: Place, digest: str, operator: str, rules: Rule
         await _restore(tx, place, child, operator, rules)
     free = await _free(tx, place, kept.tags)
     push = Push(operator, place.name, digest, kept.payload, parsed, free)
-    held = await references.check(tx, place.id, parsed)
+    held = await references.check(tx, place.id, parsed, sparse=rules.sparse)
     await storing.insert(tx, place, push, held)
     await failpoints.reach("restore.restoring")
     return Pushed(digest, free, parsed.subject.digest if parsed.subject else None)

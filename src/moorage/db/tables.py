@@ -7,6 +7,7 @@
            │                             ├─ repository_blobs ──► blobs
            │                             ├─ manifests ─┬─ manifest_blobs ──► blobs
            │                             │             ├─ manifest_children (manifest ──► manifest)
+           │                             │             ├─ manifest_absences
            │                             │             └─ tags
            │                             └─ artifact_trash
            └─ (by name only) outbox, login_attempts
@@ -277,6 +278,15 @@ manifest_children = Table(
     Column("child_id", Id, _to("manifests.id"), primary_key=True, index=True),
     Column("position", Integer, nullable=False),
     Column("platform", JSON),
+)
+
+manifest_absences = Table(  # what a manifest names and its repository does not hold (yet)
+    "manifest_absences",
+    metadata,
+    Column("manifest_id", Id, _to("manifests.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", Digest, primary_key=True, index=True),
+    Column("size", BigInteger, nullable=False),
+    Column("platform", JSON),  # of a child
 )
 
 tags = Table(
