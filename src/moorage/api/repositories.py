@@ -100,5 +100,6 @@ async def delete_repository(
     ref: Annotated[ProjectRef, inside_named("repository", "delete")],
 ) -> Response:
     """Delete a repository with everything in it."""
-    await api.manifests.delete_repository(who, name)
+    found = await api.catalogue.repository(name)
+    await api.manifests.delete_repository(who, found.name)
     return Response(status_code=200)

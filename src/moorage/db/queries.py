@@ -128,6 +128,8 @@ def condition(column: ColumnElement[Any], match: Match) -> ColumnElement[bool]:
                     return _equal(column, value)
                 return func.lower(column).contains(value.lower(), autoescape=True)
             case Range(low, high):
+                if isinstance(column.type, Boolean):
+                    return false()
                 parts = []
                 if low is not None:
                     parts.append(column >= coerce(column, low))

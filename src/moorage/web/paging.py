@@ -10,7 +10,7 @@ Link: </api/v2.0/projects?page=1&page_size=10>; rel="prev" , <…&page=3…>; re
 
 import re
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote_plus
+from urllib.parse import parse_qsl, quote, unquote, unquote_plus
 
 from moorage.db.queries import AllOf, AnyOf, Exact, Fuzzy, Match, Page, Query, Range
 from moorage.errors import Invalid
@@ -53,7 +53,7 @@ def parse_filters(text: str) -> dict[str, Match]:
     if not text:
         return {}
     if not _BAD_ESCAPE.search(text):
-        text = unquote_plus(text, errors="replace")
+        text = unquote(text, errors="replace")  # a plus stays: media types have one
     if "\0" in text:
         raise Invalid("q holds a NUL character")
     filters = {}
