@@ -18,6 +18,7 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
+import logging
 import secrets
 from collections import OrderedDict
 from typing import Any
@@ -33,6 +34,8 @@ from moorage.db.engine import Database, Tx
 from moorage.db.tables import login_attempts, robots, users
 from moorage.db.types import from_now, now
 from moorage.errors import TooManyRequests
+
+log = logging.getLogger(__name__)
 
 FREE = 8
 """Failures in a row that cost no wait."""
@@ -120,6 +123,9 @@ class Logins:
         row = await self._find(account.removeprefix(self._prefix) if robot else account, robot)
         encoded = None if row is None else row.secret
         if not await self._passwords.verify(encoded, password) or row is None:
+            # What is no account may be a password in the wrong field: it stays out of the log.
+            name = "(unknown)" if row is None else account
+            log.warning("sign-in failed for %r from %s", name, address)
             return None
         login = Login(
             Principal("robot" if robot else "user", row.id, account, sysadmin=bool(row.sysadmin)),

@@ -1,1 +1,4 @@
-"""."""
+"""Where clients get what they show elsewhere.
+
+token.py    GET and POST /service/token: credentials for a token of the registry
+"""

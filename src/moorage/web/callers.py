@@ -121,6 +121,13 @@ class Callers:
             return await self._basic(credentials.strip(), address)
         raise Unauthenticated("authenticate by Bearer or Basic")
 
+    async def sign_in(self, account: str, password: str, address: str) -> Caller:
+        """The caller behind a name and a password: as `identify` with Basic credentials."""
+        login = await self._logins.verify(account, password, address)
+        if login is None:
+            return Caller(ANONYMOUS, "basic")
+        return Caller(login.principal, "basic", None, login.revision)
+
     async def repository_actions(self, caller: Caller, repository: str) -> frozenset[str]:
         """Which of pull, push and delete the caller may do; nothing in an unknown project."""
         project = project_of(repository)
@@ -193,7 +200,4 @@ class Callers:
             return Caller(ANONYMOUS, "basic")
         if not colon:
             return Caller(ANONYMOUS, "basic")
-        login = await self._logins.verify(account, password, address)
-        if login is None:
-            return Caller(ANONYMOUS, "basic")
-        return Caller(login.principal, "basic", None, login.revision)
+        return await self.sign_in(account, password, address)

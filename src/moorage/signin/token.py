@@ -1,0 +1,181 @@
+"""`/service/token`: a token of the registry for credentials, or for nobody.
+
+    request                                   answer
+    service is another one, or missing        400
+    nobody, and no scope is asked for         401: this is how `docker login` learns of a typo
+    POST that is no OAuth2 password grant     400, 401, 405: containerd then asks by GET
+    anything else                             200 and a token, which may open nothing
+
+As in Harbor, a token holds all that the caller may do in the repositories that the scopes name, and
+wrong credentials with a scope get what nobody gets: public projects stay readable.
+(distribution-spec token authentication; RFC 6749 section 4.3 for POST.)
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from urllib.parse import parse_qs
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from moorage import errors
+from moorage.access.scopes import parse_scopes
+from moorage.access.tokens import Right, Tokens
+from moorage.errors import Invalid, MoorageError, TooLarge, TooManyRequests, Unauthenticated
+from moorage.web.callers import Caller, Callers
+
+log = logging.getLogger(__name__)
+
+PATH = "/service/token"
+
+MAX_FORM = 64 * 1024
+"""Bytes of a POST body."""
+MAX_FIELDS = 200
+
+PROBLEMS: Mapping[type[MoorageError], tuple[int, str]] = {
+    errors.Invalid: (400, "BAD_REQUEST"),
+    errors.Unsupported: (405, "UNSUPPORTED"),
+    errors.TooLarge: (413, "SIZE_INVALID"),
+    errors.Unauthenticated: (401, "UNAUTHORIZED"),
+    errors.Denied: (403, "DENIED"),
+    errors.NotFound: (404, "NOT_FOUND"),
+    errors.TooManyRequests: (429, "TOOMANYREQUESTS"),
+    errors.Unavailable: (503, "UNAVAILABLE"),
+    errors.MoorageError: (400, "BAD_REQUEST"),
+}
+"""HTTP status and code; a class without a row has that of its nearest ancestor."""
+
+RETRY_AFTER = 5
+"""Seconds, when the failure does not say."""
+
+_NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_CHALLENGE = {"WWW-Authenticate": 'Basic realm="harbor"'}
+
+Fields = Mapping[str, Sequence[str]]
+
+
+class TokenService:
+    """An ASGI application for one path."""
+
+    def __init__(self, callers: Callers, tokens: Tokens, *, service: str) -> None:
+        """`service` is the name of the registry that clients must ask for."""
+        self._callers = callers
+        self._tokens = tokens
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"{PATH} speaks only HTTP, not {scope['type']}")
+        response = await self._answer(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        try:
+            if request.method == "GET":
+                return await self._get(request)
+            if request.method == "POST":
+                return await self._post(request)
+            return problem(405, "UNSUPPORTED", "method not allowed", {"Allow": "GET, POST"})
+        except MoorageError as error:
+            return render(error)
+        except ClientDisconnect:
+            return problem(400, "BAD_REQUEST", "the client is gone")
+        except Exception:
+            log.exception("%s %s failed", request.method, PATH)  # no query: it may hold a name
+            return problem(500, "UNKNOWN", "internal error")
+
+    async def _get(self, request: Request) -> Response:
+        fields = _fields(request.scope["query_string"])
+        self._check(fields)
+        headers = [value for key, value in request.scope["headers"] if key == b"authorization"]
+        if len(headers) > 1:
+            raise Invalid("more than one Authorization header")
+        caller = await self._callers.identify(headers[0] if headers else None, _address(request))
+        if caller.source == "bearer":
+            # A token for a token would outlive its account for ever.
+            raise Unauthenticated("sign in with a name and a password")
+        return await self._grant(caller, fields)
+
+    async def _post(self, request: Request) -> Response:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/x-www-form-urlencoded":
+            raise Invalid("the body is not a form")
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_FORM:
+                raise TooLarge(f"the form has at most {MAX_FORM} bytes")
+        fields = _fields(bytes(body))
+        self._check(fields)
+        if _one(fields, "grant_type") != "password":
+            raise errors.Unsupported("only the password grant is supported")
+        account, password = _one(fields, "username"), _one(fields, "password")
+        caller = await self._callers.sign_in(account, password, _address(request))
+        if caller.principal.kind == "anonymous":
+            raise Unauthenticated("wrong name or password")
+        return await self._grant(caller, fields)
+
+    def _check(self, fields: Fields) -> None:
+        if _one(fields, "service") != self._service:
+            raise Invalid("unable to handle this service")
+
+    async def _grant(self, caller: Caller, fields: Fields) -> Response:
+        asked = [value for value in fields.get("scope", ()) if value]
+        if caller.principal.kind == "anonymous" and not asked:
+            raise Unauthenticated("wrong name or password")
+        access: dict[str, Right] = {
+            scope.name: await self._callers.right(caller.principal, scope.name)
+            for scope in parse_scopes(asked)
+            if scope.type == "repository"
+        }
+        issued = self._tokens.issue(caller.principal, access, revision=caller.revision)
+        body = {
+            "token": issued.token,
+            "access_token": issued.token,
+            "expires_in": issued.expires_in,
+            "issued_at": f"{datetime.fromtimestamp(issued.issued_at, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        }
+        return Response(orjson.dumps(body), headers=_NO_STORE, media_type="application/json")
+
+
+def render(error: MoorageError) -> Response:
+    """A failure of the domain as an answer."""
+    status, code = next(PROBLEMS[base] for base in type(error).__mro__ if base in PROBLEMS)
+    headers = {}
+    if status == 401:
+        headers = _CHALLENGE
+    elif status in (429, 503):
+        seconds = RETRY_AFTER
+        if isinstance(error, TooManyRequests) and isinstance(error.detail, dict):
+            seconds = max(1, int(error.detail.get("seconds", seconds)))
+        headers = {"Retry-After": str(seconds)}
+    elif status == 405:
+        headers = {"Allow": "GET, POST"}
+    return problem(status, code, error.message, headers)
+
+
+def problem(
+    status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """One error in OCI's form."""
+    body = orjson.dumps({"errors": [{"code": code, "message": message}]})
+    return Response(body, status, {**_NO_STORE, **(headers or {})}, "application/json")
+
+
+def _fields(encoded: bytes) -> Fields:
+    try:
+        return parse_qs(encoded.decode("ascii"), errors="strict", max_num_fields=MAX_FIELDS)
+    except ValueError as error:
+        raise Invalid("the parameters are not well formed") from error
+
+
+def _one(fields: Fields, name: str) -> str:
+    values = fields.get(name, ())
+    return values[0] if len(values) == 1 else ""
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
