@@ -224,8 +224,8 @@ async def test_what_was_acknowledged_survives_the_store(tmp_path: Path) -> None:
         for at in range(0, 2 * PART, 1 << 20):
             await writer.write(LARGE[at : at + (1 << 20)])
         server.kill()
+        await writer.write(LARGE)
         with pytest.raises(StorageUnavailable):
-            await writer.write(LARGE)
             await writer.commit()
         await writer.abort()
         server.start()

