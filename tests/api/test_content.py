@@ -24,7 +24,12 @@ async def test_a_name_with_a_slash_is_escaped_once_or_twice(world: World, escape
 async def test_a_repository_of_another_project_is_out_of_reach(world: World) -> None:
     """No escape in a name leads out of the project that was checked."""
     await world.content.push_image("other/secret", "v1")
-    for name in ("..%252Fother%252Fsecret", "%252E%252E%2Fother%2Fsecret", "secret", "other%2Fsecret"):
+    for name in (
+        "..%252Fother%252Fsecret",
+        "%252E%252E%2Fother%2Fsecret",
+        "secret",
+        "other%2Fsecret",
+    ):
         for tail in ("", "/artifacts", "/artifacts/v1"):
             path = f"/projects/team/repositories/{name}{tail}"
             assert (await world.call("projectAdmin", "GET", path)).status_code == 404
@@ -70,9 +75,7 @@ async def test_an_artifact_is_shown_as_harbor_shows_it(world: World) -> None:
     assert artifact["tags"][0]["artifact_id"] == artifact["id"]
     by_digest = await world.call("guest", "GET", f"{APP}/artifacts/{sha256(manifest)}")
     assert by_digest.json() == artifact
-    untagged = await world.call(
-        "guest", "GET", f"{APP}/artifacts/v1", params={"with_tag": "false"}
-    )
+    untagged = await world.call("guest", "GET", f"{APP}/artifacts/v1", params={"with_tag": "false"})
     assert untagged.json()["tags"] is None
     for missing in ("v2", "sha256:" + "0" * 64, "sha256:nonsense", "%20"):
         assert (await world.call("guest", "GET", f"{APP}/artifacts/{missing}")).status_code == 404

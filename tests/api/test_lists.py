@@ -1,12 +1,14 @@
 """Paging, sorting and filtering: what every list does."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.api.world import World
 
-from moorage.errors import Invalid
 from moorage.db.queries import AllOf, AnyOf, Exact, Fuzzy, Page, Query, Range
+from moorage.errors import Invalid
 from moorage.web.paging import (
     build_query,
     check_query_string,
@@ -67,10 +69,8 @@ def test_query_strings_that_parsers_disagree_on(raw: bytes) -> None:
 @given(st.text(max_size=60))
 def test_no_text_breaks_the_grammar(text: str) -> None:
     """Whatever a client sends is either a query or Invalid."""
-    try:
+    with suppress(Invalid):
         build_query(text, text, 1, 10)
-    except Invalid:
-        pass
 
 
 def test_links_lead_to_both_neighbours() -> None:

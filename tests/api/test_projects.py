@@ -219,9 +219,10 @@ async def test_the_summary_tells_guests_less(world: World) -> None:
     """Who may not list members does not learn how many there are."""
     full = (await world.call("guest", "GET", "/projects/team/summary")).json()
     assert (full["project_admin_count"], full["maintainer_count"]) == (2, 1)
-    assert "project_admin_count" not in (
-        await world.call("limitedGuest", "GET", "/projects/team/summary")
-    ).json()
+    assert (
+        "project_admin_count"
+        not in (await world.call("limitedGuest", "GET", "/projects/team/summary")).json()
+    )
     assert (await world.call("", "GET", "/projects/open/summary")).json() == {"repo_count": 0}
 
 

@@ -1,8 +1,8 @@
 """The REST API in process, with one person for every role.
 
-    team    private; admin, maintainer, developer, guest and limited are its members
-    open    public, without members besides its owner
-    other   private, of nobody here
+team    private; admin, maintainer, developer, guest and limited are its members
+open    public, without members besides its owner
+other   private, of nobody here
 """
 
 import base64
@@ -17,6 +17,7 @@ from tests.support.content import Content
 
 from moorage.access.principals import ANONYMOUS, Principal
 from moorage.access.roles import ROLE_NAMES
+from moorage.accounts.passwords import Passwords
 from moorage.accounts.robots import Robots
 from moorage.accounts.users import Users
 from moorage.api.app import create_api
@@ -86,6 +87,7 @@ class World:
         members = Members(db)
         for name, role in MEMBERS.items():
             await members.add(self.projects["team"], role, username=name)
+        self.passwords = Passwords(memory_kib=8, passes=1)  # quick, and of no use to a thief
         self.app = self._app()
         return self
 
@@ -94,8 +96,8 @@ class World:
         self.services = Services(
             callers=KnownCallers(self.people),  # type: ignore[arg-type]
             grants=Grants(db, cache),
-            users=Users(db),
-            robots=Robots(db),
+            users=Users(db, self.passwords),
+            robots=Robots(db, self.passwords),
             projects=Projects(db),
             members=Members(db),
             metadata=Metadata(db),

@@ -27,6 +27,7 @@ PREFIX = "/api/v2.0"
 RESOURCES = (
     system,
     search,
+    permissions,  # before users: /users/current/permissions
     users,
     projects,
     members,
@@ -37,7 +38,6 @@ RESOURCES = (
     trash,
     robots,
     quotas,
-    permissions,
 )
 
 

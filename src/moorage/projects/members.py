@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Select, delete, select, update
 
-from moorage.access.roles import ROLE_NAMES
+from moorage.access.roles import PROJECT_ADMIN, ROLE_NAMES
 from moorage.db.engine import Database, Tx
 from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
 from moorage.db.tables import project_members, users
@@ -75,6 +75,16 @@ class Members:
         for member in page.items:
             counts[member.role_id] = counts.get(member.role_id, 0) + 1
         return counts
+
+    async def administers(self, user_id: int) -> bool:
+        """Whether the user is an administrator of any project."""
+        mine = (
+            select(project_members.c.id)
+            .where(project_members.c.user_id == user_id, project_members.c.role_id == PROJECT_ADMIN)
+            .limit(1)
+        )
+        async with self._db.read() as tx:
+            return (await tx.execute(mine)).scalar_one_or_none() is not None
 
     async def add(
         self, project_id: int, role_id: int, *, user_id: int | None = None, username: str = ""
