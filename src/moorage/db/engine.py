@@ -2,34 +2,40 @@
 
     run(step, …)    a write transaction around `await step(tx, …)`; retried whole where that is safe
     write()         the same as a context manager, never retried
-    read()          one consistent view, cannot write
+    read()          statements that each see what is committed, cannot lock
 
 A step does database work only and may run twice. `tx.touch(key)` names what readers may have in
 their caches: the `Notifier` hears of it before the commit and after it, whatever comes of it.
 """
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import CursorResult, Executable
+from sqlalchemy import CursorResult, Executable, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from moorage.db.dialects import Dialect
+from moorage.db.failures import away, contended, translated
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+ATTEMPTS = 6
+"""How often a transaction that others were in the way of is tried."""
 
 
 class Notifier(Protocol):
     """Told of cache keys around a commit; the cache implements it."""
 
-    async def before_commit(self, keys: Iterable[str]) -> None: ...
+    async def before_commit(self, keys: Iterable[str]) -> None:
+        """May raise: the transaction is then rolled back."""
 
-    async def after_commit(self, keys: Iterable[str]) -> None:
-        """Called in every case, also when the commit failed or its outcome is unknown."""
+    async def after_commit(self, keys: Iterable[str], *, settled: bool = True) -> None:
+        """Called in every case; `settled` is false when the outcome is unknown."""
 
 
 @dataclass
@@ -50,13 +56,19 @@ class Tx:
 
 
 class Database:
-    """Owns the engine; made by `moorage.db.connect`, closed by whoever made it."""
+    """Owns its engines; made by `moorage.db.connect`, closed by whoever made it.
 
-    def __init__(self, engine: AsyncEngine, dialect: Dialect) -> None:
-        self.engine = engine
+    `writer` and `reader` are one engine on PostgreSQL. SQLite has one writer at a time: a pool of
+    one connection is its queue.
+    """
+
+    def __init__(
+        self, writer: AsyncEngine, dialect: Dialect, reader: AsyncEngine | None = None
+    ) -> None:
+        self.engine = writer
         self.dialect = dialect
         self.notifier: Notifier | None = None
-        self._writing = asyncio.Lock()
+        self._reader = (reader or writer).execution_options(isolation_level="AUTOCOMMIT")
 
     async def run(
         self,
@@ -64,30 +76,87 @@ class Database:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run `step` in a write transaction; raises DatabaseUnavailable."""
-        async with self.write() as tx:
-            return await step(tx, *args, **kwargs)
+        """Run `step` in a write transaction; raises DatabaseUnavailable.
+
+        Runs it again when it lost against another transaction, or when its connection turned out
+        to be dead before the commit. A commit whose outcome is unknown is never repeated.
+        """
+        with translated():
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    async with self._transaction() as tx:
+                        return await step(tx, *args, **kwargs)
+                except Exception as error:
+                    if attempt == ATTEMPTS or not (contended(error) or _broke_early(error)):
+                        raise
+                await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311
+        raise AssertionError("unreachable")
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Tx]:
         """A write transaction, committed at the end of the block."""
+        with translated():
+            async with self._transaction() as tx:
+                yield tx
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Tx]:
         async with self.engine.connect() as connection:
             await self.dialect.begin_write(connection)
             tx = Tx(connection, self.dialect)
+            yield tx
+            await self._commit(tx)
+
+    async def _commit(self, tx: Tx) -> None:
+        if not tx.touched or self.notifier is None:
+            await _finish(tx.connection)
+            return
+        settled = True
+        try:
+            await self.notifier.before_commit(tx.touched)
             try:
-                yield tx
-                if tx.touched and self.notifier:
-                    await self.notifier.before_commit(tx.touched)
-                await connection.commit()
-            finally:
-                if tx.touched and self.notifier:
-                    await self.notifier.after_commit(tx.touched)
+                await _finish(tx.connection)
+            except BaseException:
+                settled = False
+                raise
+        finally:
+            await self.notifier.after_commit(tx.touched, settled=settled)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Tx]:
-        """A read transaction."""
-        async with self.engine.connect() as connection:
-            yield Tx(connection, self.dialect)
+        """Statements outside of any transaction: each sees the newest commit."""
+        with translated():
+            async with self._reader.connect() as connection:
+                yield Tx(connection, self.dialect)
+
+    async def ping(self) -> None:
+        """Raise DatabaseUnavailable unless the database answers."""
+        async with self.read() as tx:
+            await tx.execute(text("SELECT 1"))
 
     async def close(self) -> None:
+        """Close all connections."""
+        await self._reader.dispose()
         await self.engine.dispose()
+
+
+async def _finish(connection: AsyncConnection) -> None:
+    """Commit; a request that is cancelled meanwhile waits for the outcome first."""
+    commit = asyncio.ensure_future(connection.commit())
+    try:
+        await asyncio.shield(commit)
+    except asyncio.CancelledError:
+        await asyncio.wait([commit])
+        raise
+    except Exception as error:
+        if away(error):
+            raise CommitUnknown from error
+        raise  # the server refused: rolled back for certain
+
+
+class CommitUnknown(OSError):
+    """The connection broke during the commit: it may have happened."""
+
+
+def _broke_early(error: BaseException) -> bool:
+    return away(error) and not isinstance(error, CommitUnknown)

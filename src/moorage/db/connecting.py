@@ -1,0 +1,140 @@
+"""From settings to a `Database`."""
+
+import os
+import ssl
+import uuid
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Engine, event, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from moorage.clock import Clock
+from moorage.config.database import DatabaseSettings
+from moorage.db.dialects import PostgresDialect, SqliteDialect
+from moorage.db.engine import Database
+from moorage.db.types import SQLITE_FORM
+
+FILE = "moorage.db"
+READERS = 4
+_BUSY_SECONDS = 30.0
+
+
+def connect(settings: DatabaseSettings, *, data_dir: Path, clock: Clock) -> Database:
+    """The database that the settings name; nothing is opened before the first use.
+
+    Raises ValueError for settings that cannot work, OSError when a SQLite file cannot be made.
+    """
+    if settings.postgres:
+        return _postgres(settings)
+    path = data_dir / FILE
+    if settings.url is not None:
+        path = Path(make_url(settings.url.get_secret_value()).database or path)
+    return open_sqlite(path, clock, wait_seconds=settings.wait_seconds)
+
+
+def open_sqlite(path: Path, clock: Clock, *, wait_seconds: float = 30.0) -> Database:
+    """A SQLite file, made with mode 0600 if it is missing."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    # One connection writes: whoever wants to is queued by the pool instead of polling the file.
+    engines = [
+        create_async_engine(
+            URL.create("sqlite+aiosqlite", database=str(path)),
+            pool_size=size,
+            max_overflow=0,
+            pool_timeout=wait_seconds,
+            connect_args={"timeout": _BUSY_SECONDS},
+        )
+        for size in (1, READERS)
+    ]
+    for engine in engines:
+        _prepare_sqlite(engine.sync_engine, clock)
+    return Database(engines[0], SqliteDialect(), engines[1])
+
+
+def _prepare_sqlite(engine: Engine, clock: Clock) -> None:
+    def moorage_now(seconds: float) -> str:
+        return (clock.now() + timedelta(seconds=seconds)).strftime(SQLITE_FORM)
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # transactions begin where we say BEGIN
+        connection.create_function("moorage_now", 1, moorage_now)
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",  # NORMAL may lose an acknowledged commit when the power fails
+            "foreign_keys = ON",
+            "temp_store = MEMORY",
+            "cache_size = -16384",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+
+def _postgres(settings: DatabaseSettings) -> Database:
+    arguments: dict[str, Any] = {
+        "ssl": _tls(settings),
+        "timeout": settings.wait_seconds,
+        "command_timeout": 60,
+    }
+    if settings.transaction_pooler:
+        arguments |= {
+            "statement_cache_size": 0,
+            "prepared_statement_cache_size": 0,
+            "prepared_statement_name_func": lambda: f"__moorage_{uuid.uuid4().hex}__",
+        }
+    else:
+        arguments |= {
+            "prepared_statement_cache_size": 500,
+            "server_settings": {"application_name": "moorage", "jit": "off"},
+        }
+    engine: AsyncEngine = create_async_engine(
+        _address(settings),
+        connect_args=arguments,
+        pool_size=settings.pool_size,
+        max_overflow=0,
+        pool_timeout=settings.wait_seconds,
+        pool_recycle=1800,
+        pool_use_lifo=True,
+    )
+    return Database(engine, PostgresDialect())
+
+
+def _address(settings: DatabaseSettings) -> URL:
+    if settings.url is not None:
+        url = make_url(settings.url.get_secret_value())
+        unknown = set(url.query) - {"sslmode", "sslrootcert"}
+        if unknown:
+            raise ValueError(f"unknown parameters of database.url: {', '.join(sorted(unknown))}")
+        return url.set(drivername="postgresql+asyncpg", query={})
+    password = settings.password.get_secret_value() if settings.password else None
+    where: dict[str, Any] = {"host": settings.host, "port": settings.port}
+    if settings.host and settings.host.startswith("/"):
+        where = {"query": {"host": settings.host, "port": str(settings.port)}}
+    return URL.create(
+        "postgresql+asyncpg",
+        username=settings.username,
+        password=password,
+        database=settings.name,
+        **where,
+    )
+
+
+def _tls(settings: DatabaseSettings) -> ssl.SSLContext | bool:
+    """libpq's modes, without those that fall back to plain text."""
+    mode, root = settings.sslmode, settings.sslrootcert
+    if settings.url is not None:
+        query = make_url(settings.url.get_secret_value()).query
+        mode = str(query.get("sslmode", mode))  # type: ignore[assignment]
+        root = Path(str(query["sslrootcert"])) if "sslrootcert" in query else root
+    if mode == "disable":
+        return False
+    if mode not in ("require", "verify-ca", "verify-full"):
+        raise ValueError("sslmode is one of disable, require, verify-ca, verify-full")
+    context = ssl.create_default_context(cafile=str(root) if root else None)
+    context.check_hostname = mode == "verify-full"
+    if mode == "require":
+        context.verify_mode = ssl.CERT_NONE
+    return context
