@@ -1,6 +1,6 @@
 """Signed tokens of the registry: `/service/token` issues them, `/v2` verifies them.
 
-    header   alg (of the key), kid, typ: the token class; any other field is refused or ignored
+    header   alg, kid, typ (the token class), and nothing else
     iss aud  fixed per installation
     sub      the account's name, for logs; rights never hang on it
     iat nbf exp jti
@@ -8,8 +8,8 @@
     access   [{type, name, actions, project: [id, created]}]: `project` is the very project that
              the rights were taken from, so a project made anew under the name is another one
 
-Keys named inside a token (`jwk`, `jku`, `x5c`, `x5u`) are never looked at: `kid` selects from our
-own ring and the key decides the algorithm.
+`kid` selects from our own ring; a header that brings a key along (`jwk`, `jku`, `x5c`, `x5u`) or
+anything else is refused before its signature is looked at.
 """
 
 import binascii
@@ -17,6 +17,7 @@ import json
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 from joserfc import jwt
@@ -165,9 +166,11 @@ class Tokens:
         if len(token) > MAX_LENGTH or not token.isascii():
             raise Unauthenticated("invalid token")
         header = _header(token)
-        if header.get("alg") != ALGORITHM or header.get("typ") != REGISTRY_TYPE:
+        if header.keys() != {"alg", "kid", "typ"} or (
+            header["alg"] != ALGORITHM or header["typ"] != REGISTRY_TYPE
+        ):
             raise Unauthenticated("invalid token")
-        kid = header.get("kid")
+        kid = header["kid"]
         now = self._clock.now().timestamp()
         key = self._ring.find(kid, now) if isinstance(kid, str) else None
         if key is None:
@@ -176,7 +179,14 @@ class Tokens:
             claims = jwt.decode(token, key, algorithms=[ALGORITHM]).claims
             self._check(claims, now)
             return _verified(claims)
-        except (JoseError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        except (
+            JoseError,
+            ValueError,
+            TypeError,
+            LookupError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             raise Unauthenticated("invalid token") from error
 
     def _check(self, claims: Mapping[str, Any], now: float) -> None:
@@ -203,7 +213,7 @@ def _header(token: str) -> Mapping[str, Any]:
 
 
 def _time(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         raise TypeError("a time is a number")
     return float(value)
 
