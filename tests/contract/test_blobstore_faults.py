@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.requirements import path_of
 from tests.support.storeproxy import Hang, Length, Reply, Status, StoreProxy, Swallow, Truncate
-from tests.support.stores import Bucket, SeaweedServer, weed
+from tests.support.stores import Bucket, SeaweedServer
 
 import moorage.blobstore
 from moorage.blobstore.base import BlobStore
@@ -213,7 +214,7 @@ async def test_a_missing_bucket_and_wrong_keys(seaweed: Bucket) -> None:
 
 async def test_what_was_acknowledged_survives_the_store(tmp_path: Path) -> None:
     """`kill -9` of the store in the middle of a write: acknowledged objects are whole."""
-    server = SeaweedServer(tmp_path, weed())
+    server = SeaweedServer(tmp_path, path_of("weed"))
     server.start()
     try:
         bucket = server.bucket()

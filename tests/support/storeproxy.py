@@ -157,7 +157,7 @@ class StoreProxy:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def rule(self, method: str, fragment: str, fault: Fault, *, times: int = 1) -> None:
         """Break the next requests of a method whose path and query hold `fragment`."""

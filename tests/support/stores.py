@@ -11,7 +11,6 @@ A server whose program is missing skips the test by name.
 import base64
 import hmac
 import json
-import os
 import secrets
 import signal
 import socket
@@ -27,7 +26,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from tests.support.requirements import find, path_of, require
+from tests.support.requirements import path_of
 from tests.support.storeproxy import StoreProxy
 
 from moorage.config.storage import StorageSettings
@@ -198,15 +197,10 @@ class SeaweedServer:
         return Bucket(self.endpoint, name, ACCESS_KEY, SECRET_KEY)
 
 
-def weed() -> str:
-    """The program of SeaweedFS; skips the test when it is missing."""
-    return path_of("weed")
-
-
 @pytest.fixture(scope="session")
 def seaweed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedServer]:
     """One SeaweedFS for the session."""
-    server = SeaweedServer(tmp_path_factory.mktemp("seaweed"), weed())
+    server = SeaweedServer(tmp_path_factory.mktemp("seaweed"), path_of("weed"))
     server.start()
     yield server
     server.kill()
@@ -260,20 +254,10 @@ AZURE_KEY = (  # the emulator's own well-known account
 )
 
 
-def azurite() -> str:
-    """The program of Azurite; skips the test when it is missing."""
-    folder = os.environ.get("MOORAGE_NODE_BIN", "node_modules/.bin")
-    program = Path(folder, "azurite-blob").absolute()
-    if find("azurite-blob") is None and program.exists():
-        require("node")
-        return str(program)
-    return path_of("azurite-blob")
-
-
 @pytest.fixture(scope="session")
 def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of one Azurite for the session."""
-    program = azurite()
+    program = path_of("azurite-blob")
     directory = tmp_path_factory.mktemp("azurite")
     (port,) = free_ports(1)
     log = directory / "log"

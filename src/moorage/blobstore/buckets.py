@@ -63,6 +63,8 @@ def open_s3(
         config["server_side_encryption"] = "aws:kms" if settings.keyid else "AES256"
         if settings.keyid:
             config["sse_kms_key_id"] = settings.keyid
+    if metadata := environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"):
+        config["metadata_endpoint"] = metadata  # the client knows it by a name of its own
     provider = None
     if settings.accesskey:
         config["access_key_id"] = settings.accesskey
