@@ -29,6 +29,14 @@ REPO = "/projects/{project_name}/repositories/{repository_name}"
 ARTIFACT = REPO + "/artifacts/{reference}"
 PROJECT = "/projects/{project_name_or_id}"
 
+ROBOT = {
+    "name": "x",
+    "level": "system",
+    "permissions": [
+        {"kind": "system", "namespace": "/", "access": [{"resource": "catalog", "action": "read"}]}
+    ],
+}
+
 # (method, route, who may on the private project, who may on the public one, body)
 ROUTES: list[tuple[str, str, str, str, Any]] = [
     ("GET", "/health", ALL, ALL, None),
@@ -86,7 +94,7 @@ ROUTES: list[tuple[str, str, str, str, Any]] = [
     ("PUT", "/users/{user_id}/password", "S", "S", {"new_password": "x"}),
     ("PUT", "/users/{user_id}/cli_secret", "S", "S", {"secret": "x"}),
     ("GET", "/robots", "S", "S", None),
-    ("POST", "/robots", "S", "S", {"name": "x", "level": "system", "permissions": []}),
+    ("POST", "/robots", "S", "S", ROBOT),
     ("GET", "/robots/{robot_id}", "S", "S", None),
     ("PUT", "/robots/{robot_id}", "S", "S", {}),
     ("PATCH", "/robots/{robot_id}", "S", "S", {}),

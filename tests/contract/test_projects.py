@@ -268,6 +268,13 @@ async def test_a_system_robot_reaches_the_projects_of_its_rows(stage: Stage) -> 
     assert await stage.grants.system(robot) == {("repository", "read")}
 
 
+async def test_an_id_never_comes_again(stage: Stage) -> None:
+    """Caches, tokens and uploads name users, projects and robot accounts by it."""
+    first = await stage.projects.create(ADMIN, "first")
+    await stage.projects.delete(first)
+    assert await stage.projects.create(ADMIN, "second") > first
+
+
 def test_the_accounts_touch_the_key_of_the_grants() -> None:
     """They cannot import it: their floor is below."""
     assert ROBOT.key(7) == robot_grants_key(7)

@@ -108,6 +108,7 @@ users = Table(
     Column("revision", Id, nullable=False, server_default=text("1")),
     _created(),
     _updated(),
+    sqlite_autoincrement=True,  # caches and tokens name a row by its id: none comes again
 )
 
 login_attempts = Table(  # failures since the last success, per account and address
@@ -132,6 +133,7 @@ projects = Table(
     Column("revision", Id, nullable=False, server_default=text("1")),
     _created(),
     _updated(),
+    sqlite_autoincrement=True,  # caches and tokens name a row by its id: none comes again
 )
 
 project_metadata = Table(
@@ -190,6 +192,7 @@ robots = Table(
     Column("revision", Id, nullable=False, server_default=text("1")),
     _created(),
     _updated(),
+    sqlite_autoincrement=True,  # caches and tokens name a row by its id: none comes again
 )
 
 robot_permissions = Table(
