@@ -28,6 +28,11 @@ class MemoryFence:
             raise DatabaseUnavailable
         return self._state()
 
+    async def choose(self, server: str) -> FenceState:
+        await asyncio.sleep(0)
+        self.server = self.server or server
+        return self._state()
+
     async def suspend(self, seconds: float, server: str | None = None) -> FenceState:
         await asyncio.sleep(0)
         if self.broken:

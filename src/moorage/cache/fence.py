@@ -30,11 +30,17 @@ class Fence(Protocol):
 
     It takes a connection that requests do not compete for, so that a busy pool does not look like
     a lost fence, and a writer inside its own transaction never waits for itself.
-    Both methods raise DatabaseUnavailable within a few seconds.
+    All methods raise DatabaseUnavailable within a few seconds.
     """
 
     async def read(self) -> FenceState:
         """The fence as committed now. The first call ever makes it: no server, not suspended."""
+
+    async def choose(self, server: str) -> FenceState:
+        """Set the server if none is chosen yet; else change nothing. Returns what then holds.
+
+        Nobody uses Redis while none is chosen, so this needs no suspension.
+        """
 
     async def suspend(self, seconds: float, server: str | None = None) -> FenceState:
         """Stop the use of Redis for `seconds` from now, and choose `server` if one is given.

@@ -108,6 +108,8 @@ class Guard:
         if look is not None and asked < look.asked:
             return  # overtaken by a younger look
         got = self._now()
+        if look is not None and got < look.ends and state.remaining <= 0:
+            return  # read before the suspension that we know of was committed
         # Without a gap since an older look, the suspension that we see is the one that we saw.
         begun = look.begun if look is not None and got < look.ends else got
         self._look = _Look(state, asked, begun, asked + state.remaining)
@@ -252,8 +254,11 @@ class Guard:
                 # Nobody has used a Redis yet, so no mark can have been lost: fill at once.
                 settle = 0
                 asked = self._now()
-                self._learn(await self._fence.suspend(0, server), asked)
-            elif look.state.server != server:
+                state = await self._fence.choose(server)
+                self._learn(state, asked)
+            else:
+                state = look.state
+            if state.server != server:
                 await self._meet(server)
                 return
             self._strange_since = None

@@ -25,7 +25,7 @@ from moorage.cache.fence import Fence
 from moorage.cache.flights import Flights, Turns
 from moorage.cache.guard import Guard, Pace
 from moorage.cache.lru import LRU
-from moorage.cache.wire import ErrorReply, WireBroken, encode
+from moorage.cache.wire import ErrorReply, Wire, WireBroken, encode
 from moorage.clock import Clock
 from moorage.config.redis import CacheSettings, RedisSettings
 from moorage.errors import MoorageError
@@ -68,6 +68,11 @@ class RedisCache:
     def start(self) -> None:
         """Begin to connect; until then every answer comes from the database."""
         self._guard.start()
+
+    @property
+    def wire(self) -> Wire | None:
+        """The connection, while there is one."""
+        return self._link.wire
 
     # --- readers
 

@@ -1,6 +1,7 @@
 """The cache's fence, kept in the table of properties (see `moorage.cache.fence`)."""
 
 import secrets
+from dataclasses import replace
 from datetime import datetime
 
 import orjson
@@ -25,6 +26,10 @@ class DatabaseFence:
         async with self._db.read() as tx:
             kept = await _read(tx)
         return kept if kept is not None else await self._db.run(_open)
+
+    async def choose(self, server: str) -> FenceState:
+        """Set the server if none is chosen yet; else change nothing."""
+        return await self._db.run(_choose, server)
 
     async def suspend(self, seconds: float, server: str | None = None) -> FenceState:
         """Stop the use of Redis for `seconds` from now, and choose `server` if one is given."""
@@ -59,21 +64,34 @@ async def _open(tx: Tx) -> FenceState:
     return kept
 
 
-async def _suspend(tx: Tx, seconds: float, server: str | None) -> FenceState:
+async def _locked(tx: Tx) -> FenceState:
     await _open(tx)
     kept = await _read(tx, lock=True)
     assert kept is not None
-    instant = (await _clock(tx)).timestamp()
+    return kept
+
+
+async def _keep(tx: Tx, state: FenceState) -> FenceState:
+    value = {
+        "generation": state.generation,
+        "server": state.server,
+        "until": (await _clock(tx)).timestamp() + state.remaining,
+    }
+    change = properties.update().where(properties.c.name == _NAME)
+    await tx.execute(change.values(value=orjson.dumps(value).decode(), updated_at=now()))
+    return state
+
+
+async def _choose(tx: Tx, server: str) -> FenceState:
+    kept = await _locked(tx)
+    return kept if kept.server else await _keep(tx, replace(kept, server=server))
+
+
+async def _suspend(tx: Tx, seconds: float, server: str | None) -> FenceState:
+    kept = await _locked(tx)
     state = FenceState(
         generation=secrets.token_hex(8),
         server=kept.server if server is None else server,
         remaining=max(kept.remaining, seconds),
     )
-    value = {
-        "generation": state.generation,
-        "server": state.server,
-        "until": instant + state.remaining,
-    }
-    change = properties.update().where(properties.c.name == _NAME)
-    await tx.execute(change.values(value=orjson.dumps(value).decode(), updated_at=now()))
-    return state
+    return await _keep(tx, state)
