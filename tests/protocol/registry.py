@@ -1,24 +1,36 @@
 """The real domain on SQLite and a store in memory, with people in it, behind `/v2`.
 
-admin      sysadmin
-dev        developer of team
-guest      guest of team
-stranger   developer of other, nobody in team
-projects   team and other are private, open is public
+    admin      sysadmin
+    dev        maintainer of team
+    guest      guest of team
+    stranger   maintainer of other, nobody in team
+    projects   team and other are private, open is public
+
+The database with the people is made once and copied for each test.
 """
 
 import base64
+import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, update
 from sqlalchemy.ext.asyncio import create_async_engine
 from starlette.types import ASGIApp
 
 from moorage.access.principals import ANONYMOUS, Principal
+from moorage.access.roles import GUEST, MAINTAINER
+from moorage.access.tokens import KeyRing, Right, Tokens
+from moorage.accounts.keys import Keys
+from moorage.accounts.logins import Logins
+from moorage.accounts.passwords import Passwords
+from moorage.accounts.secretbox import SecretBox
+from moorage.accounts.standing import Standings, touch_user
+from moorage.accounts.users import Users
 from moorage.artifacts.listing import Listing
 from moorage.artifacts.manifests import Manifests
 from moorage.artifacts.pulls import Pulls
@@ -30,71 +42,20 @@ from moorage.cache.local import LocalCache
 from moorage.cache.lru import BytesLRU
 from moorage.clock import SystemClock
 from moorage.db.dialects import SqliteDialect
-from moorage.db.engine import Database
-from moorage.db.tables import metadata, projects, quotas, users
+from moorage.db.engine import Database, Tx
+from moorage.db.tables import metadata, project_members, projects, quotas, users
 from moorage.db.types import SQLITE_FORM
 from moorage.distribution import Distribution, Options
-from moorage.errors import Unauthenticated
 from moorage.projects.grants import Grants
-from moorage.web.callers import Caller
+from moorage.web.callers import Callers
 from tests.protocol.client import Client
 
+PASSWORD = "Correct-horse-7"
 PEOPLE = {"admin": 1, "dev": 2, "guest": 3, "stranger": 4}
-
-
-class StubCallers:
-    """Stands in for identification."""
-
-    def __init__(self) -> None:
-        self.revoked: set[str] = set()
-
-    def peek(self, authorization: bytes) -> Caller | None:
-        kind, _, rest = authorization.decode().partition(" ")
-        if kind != "Bearer" or rest == "bad":
-            return None
-        name, _, access = rest.partition(";")
-        table = {}
-        for entry in filter(None, access.split(";")):
-            repository, _, actions = entry.partition("=")
-            table[repository] = frozenset(actions.split(","))
-        return Caller(_principal(name), "bearer", table)
-
-    async def identify(self, authorization: bytes | None, address: str) -> Caller:
-        if authorization is None:
-            return Caller(ANONYMOUS, "none", None)
-        kind, _, rest = authorization.decode().partition(" ")
-        if kind == "Basic":
-            name, _, password = base64.b64decode(rest).decode().partition(":")
-            known = name in PEOPLE and password == "right"
-            return Caller(_principal(name) if known else ANONYMOUS, "basic", None)
-        raise Unauthenticated("the token is not valid")
-
-    async def repository_actions(self, caller: Caller, repository: str) -> frozenset[str]:
-        if caller.access is not None:
-            return caller.access.get(repository, frozenset())
-        project = repository.partition("/")[0]
-        role = {
-            ("admin", "team"): "pull push delete",
-            ("admin", "other"): "pull push delete",
-            ("admin", "open"): "pull push delete",
-            ("admin", "missing"): "pull push delete",
-            ("dev", "team"): "pull push delete",
-            ("dev", "open"): "pull",
-            ("guest", "team"): "pull",
-            ("guest", "open"): "pull",
-            ("stranger", "other"): "pull push delete",
-            ("stranger", "open"): "pull",
-        }.get((caller.principal.name, project), "")
-        return frozenset(role.split())
-
-    async def still_valid(self, caller: Caller) -> bool:
-        return caller.principal.name not in self.revoked
-
-
-def _principal(name: str) -> Principal:
-    if name == "anonymous":
-        return ANONYMOUS
-    return Principal("user", PEOPLE[name], name, sysadmin=name == "admin")
+PROJECTS = {"team": 1, "other": 2, "open": 3}
+MEMBERS = {("team", "dev"): MAINTAINER, ("team", "guest"): GUEST, ("other", "stranger"): MAINTAINER}
+SECRET_KEY = "protocol tests have no secrets"
+LIFETIME = 1800.0
 
 
 @dataclass
@@ -104,11 +65,12 @@ class Registry:
     app: Distribution
     db: Database
     store: MemoryStore
-    callers: StubCallers
-    parts: dict[str, object]
+    tokens: Tokens
+    standings: Standings
+    parts: dict[str, Any]
 
     def client(
-        self, name: str | None = None, password: str = "right", app: ASGIApp | None = None
+        self, name: str | None = None, password: str = PASSWORD, app: ASGIApp | None = None
     ) -> Client:
         """A client with a name and password, or with neither."""
         if name is None:
@@ -120,22 +82,41 @@ class Registry:
         self, name: str, access: Mapping[str, str], app: ASGIApp | None = None
     ) -> Client:
         """A client with a token for repositories and their comma-separated actions."""
-        granted = "".join(f";{repository}={actions}" for repository, actions in access.items())
-        return Client(app or self.app, f"Bearer {name}{granted}")
+        rights = {}
+        for repository, actions in access.items():
+            project = await self.parts["grants"].project(repository.partition("/")[0])
+            issued_for = None if project is None else (project.id, project.created_at)
+            rights[repository] = Right(frozenset(actions.split(",")), issued_for)
+        principal = ANONYMOUS if name == "anonymous" else _principal(name)
+        standing = await self.standings.of(principal)
+        revision = standing.revision if standing else 0
+        issued = self.tokens.issue(principal, rights, revision=revision)
+        return Client(app or self.app, f"Bearer {issued.token}")
 
     def reopened(self, options: Options) -> Distribution:
         """The same registry behind a face with other settings."""
-        return Distribution(**self.parts, options=options)  # type: ignore[arg-type]
+        return Distribution(**self.parts, options=options)
+
+    async def change_account(self, name: str) -> None:
+        """Do what every change of an account does: its tokens become void for writing."""
+
+        async def step(tx: Tx) -> None:
+            newer = {"revision": users.c.revision + 1}
+            await tx.execute(update(users).filter_by(username=name).values(newer))
+            touch_user(tx, PEOPLE[name])
+
+        await self.db.run(step)
 
 
-@asynccontextmanager
-async def open_registry(folder: Path, store: MemoryStore | None = None) -> AsyncIterator[Registry]:
-    """A registry in an empty folder."""
-    store = store or MemoryStore()
+def _principal(name: str) -> Principal:
+    return Principal("user", PEOPLE[name], name, sysadmin=name == "admin")
+
+
+def _connect(folder: Path) -> Database:
     engine = create_async_engine(f"sqlite+aiosqlite:///{folder}/registry.db")
 
     @event.listens_for(engine.sync_engine, "connect")
-    def _connect(connection: object, record: object) -> None:
+    def _prepare(connection: Any, record: object) -> None:
         connection.isolation_level = None
         connection.create_function(
             "moorage_now",
@@ -144,33 +125,59 @@ async def open_registry(folder: Path, store: MemoryStore | None = None) -> Async
         )
         connection.execute("PRAGMA foreign_keys=ON").close()
 
-    db = Database(engine, SqliteDialect())
-    cache = LocalCache(SystemClock(), entries=10_000, size=8 << 20, expire_seconds=60)
-    db.notifier = cache
-    async with engine.begin() as connection:
+    return Database(engine, SqliteDialect())
+
+
+async def make_template(folder: Path, passwords: Passwords) -> None:
+    """A database with the people and the projects."""
+    db = _connect(folder)
+    async with db.engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
-    await db.run(_people)
-    rules = Rules()
-    parts = {
-        "pulls": Pulls(db, store, cache, PullCounts(db), BytesLRU(size=8 << 20)),
-        "uploads": Uploads(db, store, rules),
-        "manifests": Manifests(db, rules),
-        "listing": Listing(db),
-        "callers": StubCallers(),
-        "grants": Grants(db, cache),
-    }
-    try:
-        yield Registry(Distribution(**parts), db, store, parts["callers"], parts)
-    finally:
-        await cache.close()
-        await db.close()
-
-
-async def _people(tx) -> None:
+    accounts = Users(db, passwords)
     for name, number in PEOPLE.items():
-        await tx.execute(users.insert().values(id=number, username=name, sysadmin=name == "admin"))
-    for number, name in enumerate(("team", "other", "open"), 1):
+        assert await accounts.create(name, PASSWORD, sysadmin=name == "admin") == number
+    await db.run(_projects)
+    await db.close()
+
+
+async def _projects(tx: Tx) -> None:
+    for name, number in PROJECTS.items():
         await tx.execute(
             projects.insert().values(id=number, name=name, owner_id=1, public=name == "open")
         )
         await tx.execute(quotas.insert().values(project_id=number))
+    for (project, name), role in MEMBERS.items():
+        await tx.execute(
+            project_members.insert().values(
+                project_id=PROJECTS[project], user_id=PEOPLE[name], role_id=role
+            )
+        )
+
+
+@asynccontextmanager
+async def open_registry(
+    folder: Path, template: Path, passwords: Passwords
+) -> AsyncIterator[Registry]:
+    """A registry on a copy of the template."""
+    shutil.copy(template / "registry.db", folder)
+    db, store, rules = _connect(folder), MemoryStore(), Rules()
+    cache = LocalCache(SystemClock(), entries=10_000, size=8 << 20, expire_seconds=60)
+    db.notifier = cache
+    ring = KeyRing()
+    keys = Keys(db, SecretBox(SECRET_KEY), ring, token_lifetime=LIFETIME)
+    await keys.start()
+    tokens = Tokens(ring, issuer="tests", audience="harbor-registry", lifetime=LIFETIME)
+    standings, grants = Standings(db, cache), Grants(db, cache)
+    parts: dict[str, Any] = {
+        "pulls": Pulls(db, store, cache, PullCounts(db), BytesLRU(size=8 << 20)),
+        "uploads": Uploads(db, store, rules),
+        "manifests": Manifests(db, rules),
+        "listing": Listing(db),
+        "callers": Callers(tokens, keys, Logins(db, passwords, standings), standings, grants),
+        "grants": grants,
+    }
+    try:
+        yield Registry(Distribution(**parts), db, store, tokens, standings, parts)
+    finally:
+        await cache.close()
+        await db.close()

@@ -46,11 +46,12 @@ async def test_nobody_gets_in_without_saying_who(registry: Registry, route: Rout
     assert challenge == expected
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path}")
+GUARDED = [route for route in ROUTES if route.right in ("pull", "push", "delete")]
+
+
+@pytest.mark.parametrize("route", GUARDED, ids=lambda r: f"{r.method} {r.path}")
 async def test_every_route_asks_for_its_right(registry: Registry, route: Route) -> None:
     """A token with every right but the one of the route is refused and told which one lacks."""
-    if not route.right or route.right == "catalog":
-        pytest.skip("no right of a repository is needed here")
     others = ",".join({"pull", "push", "delete"} - {route.right})
     client = await registry.bearer("dev", {REPO: others})
     answer = await client.ask(route.method, filled(route.path, REPO))
@@ -160,7 +161,7 @@ async def test_an_account_that_was_locked_cannot_write(registry: Registry, dev: 
     """A token outlives its account's rights for reading at the most."""
     token = await registry.bearer("dev", {REPO: "pull,push,delete"})
     await token.push_image(REPO, "v1")
-    registry.callers.revoked.add("dev")
+    await registry.change_account("dev")
     for method, path in (
         ("POST", "blobs/uploads/"),
         ("PUT", "manifests/v2"),

@@ -203,6 +203,6 @@ async def test_tags_that_are_none(registry: Registry, dev: Client, tag: str) -> 
 
 
 async def test_a_project_that_is_not_there(registry: Registry) -> None:
-    """An administrator, who may know it, is told so."""
+    """Nobody can be given a right in it, not even an administrator: 401, as in Harbor."""
     answer = await registry.client("admin").ask("POST", "/v2/missing/app/blobs/uploads/", length=0)
-    assert (answer.status, answer.code) == (404, "NAME_UNKNOWN")
+    assert (answer.status, answer.code) == (401, "UNAUTHORIZED")

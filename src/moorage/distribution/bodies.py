@@ -26,7 +26,7 @@ class Body:
         self._waited = 0.0
         self._waiting_since: float | None = None
         self._task: asyncio.Task[object] | None = None
-        self._expired = False
+        self.stalled = False  # given up, because the client sent nothing for too long
 
     @property
     def pending(self) -> bool:
@@ -89,7 +89,7 @@ class Body:
         try:
             return await self._receive()
         except asyncio.CancelledError:
-            if self._expired and self._task is not None and self._task.uncancel() == 0:
+            if self.stalled and self._task is not None and self._task.uncancel() == 0:
                 raise ClientGone("the client sent nothing for too long") from None
             raise
         finally:
@@ -106,7 +106,7 @@ class Body:
         idle = self._waited >= patience * 0.9 and self._waiting_since is not None
         slow = self._count - before < self._options.min_rate * patience
         if idle and slow and self._task is not None:
-            self._expired = True
+            self.stalled = True
             self._task.cancel()
             return
         self._waited = 0.0

@@ -173,13 +173,13 @@ class Exchange:
         Closing with unread bytes would reset the connection, and a proxy between would say 502
         instead of passing on what we said. A client that waits for `100 Continue` sends nothing.
         """
-        waits = self.text(b"expect").lower() == "100-continue"
+        silent = self.body.stalled or self.text(b"expect").lower() == "100-continue"
         length = self.body.length
-        if waits or length is None or length > self._options.drain_bytes:
+        if silent or length is None or length > self._options.drain_bytes:
             fields.append((b"connection", b"close"))
         self.started = True
         await self._send({"type": "http.response.start", "status": status, "headers": fields})
-        if waits:
+        if silent:
             await self._send({"type": "http.response.body", "body": body})
             return
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
