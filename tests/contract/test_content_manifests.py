@@ -22,6 +22,7 @@ from moorage.errors import (
     ManifestUnknown,
     PreconditionFailed,
     QuotaExceeded,
+    RepositoryUnknown,
     SizeInvalid,
     TagUnknown,
 )
@@ -294,7 +295,7 @@ async def test_a_deleted_repository_is_not_listed(content: Content) -> None:
     await content.push_image("library/b", "v1")
     await content.manifests.delete_repository(ALICE, "library/a")
     assert await content.listing.repositories(last=None, limit=10) == ["library/b"]
-    with pytest.raises(ManifestUnknown):
+    with pytest.raises(RepositoryUnknown):
         await content.pulls.manifest("library/a", "v1")
     await content.push_image("library/a", "v2")
     assert await content.listing.tags("library/a", last=None, limit=10) == ["v2"]

@@ -99,7 +99,7 @@ def _postgres(settings: DatabaseSettings) -> Database:
         pool_recycle=1800,
         pool_use_lifo=True,
     )
-    return Database(engine, PostgresDialect())
+    return Database(engine, PostgresDialect(), connect_arguments=arguments)
 
 
 def _address(settings: DatabaseSettings) -> URL:

@@ -10,7 +10,7 @@ their caches: the `Notifier` hears of it before the commit and after it, whateve
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -63,9 +63,14 @@ class Database:
     """
 
     def __init__(
-        self, writer: AsyncEngine, dialect: Dialect, reader: AsyncEngine | None = None
+        self,
+        writer: AsyncEngine,
+        dialect: Dialect,
+        reader: AsyncEngine | None = None,
+        connect_arguments: Mapping[str, Any] | None = None,
     ) -> None:
         self.engine = writer
+        self.connect_arguments = dict(connect_arguments or {})
         self.dialect = dialect
         self.notifier: Notifier | None = None
         self._reader = (reader or writer).execution_options(isolation_level="AUTOCOMMIT")
