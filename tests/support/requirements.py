@@ -1,10 +1,8 @@
-"""What a test needs from the machine: a binary on PATH, or a skip that names it.
+"""What a test needs from the machine: a binary, or a skip that names it.
 
-Where ``MOORAGE_REQUIRE_ALL=1`` is set (CI, ``make check``), an absent binary fails the test
-instead, so that nothing is left out there without notice.
+MOORAGE_REQUIRE_ALL=1     an absent binary fails the test (CI, `make check`)
+MOORAGE_PYTHON_ONLY=1     every such test is skipped, present or not (`make test`)
 """
-
-from __future__ import annotations
 
 import os
 import shutil
@@ -13,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
-#: Places where Debian keeps servers that are not on an ordinary user's PATH, newest first.
-_SERVER_FOLDERS = (
+_ROOT = Path(__file__).parents[2]
+
+#: Where binaries are besides PATH: built by `make clients`, and where Debian keeps servers.
+_FOLDERS = (
+    str(_ROOT / ".cache" / "bin"),
     "/usr/sbin",
     "/usr/local/sbin",
     *(str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)),
@@ -24,27 +25,24 @@ _SERVER_FOLDERS = (
 def find(binary: str) -> str | None:
     """Return the full path of a binary, or None.
 
-    A file given by path is taken as it is. A name is looked for beside the running Python
-    first: servers that come as Python packages put their binary there.
+    A name is looked for beside the running Python first: servers that come as Python packages
+    have their program there.
     """
-    if os.sep in binary:
-        return binary if os.access(binary, os.X_OK) else None
-    beside = Path(sys.prefix) / "bin" / binary
-    if os.access(beside, os.X_OK):
-        return str(beside)
-    folders = os.pathsep.join([os.environ.get("PATH", ""), *_SERVER_FOLDERS])
-    return shutil.which(binary, path=folders)
+    folders = [str(Path(sys.prefix) / "bin"), os.environ.get("PATH", ""), *_FOLDERS]
+    return shutil.which(binary, path=os.pathsep.join(folders))
 
 
 def require(*binaries: str) -> None:
     """Skip the calling test unless every binary is here.
 
-    A name with a space in it is a reason, not a binary: it is skipped (or fails) as it stands.
+    A name with a space in it is a reason and not a binary: it counts as absent.
     """
-    absent = [name for name in binaries if " " in name or find(name) is None]
-    if not absent:
+    if os.environ.get("MOORAGE_PYTHON_ONLY") == "1":
+        pytest.skip(f"needs more than Python: {', '.join(binaries)}; `make check` runs it")
+    lacking = [name for name in binaries if " " in name or find(name) is None]
+    if not lacking:
         return
-    reason = f"not on this machine: {', '.join(absent)}"
+    reason = f"not on this machine: {', '.join(lacking)}"
     if os.environ.get("MOORAGE_REQUIRE_ALL") == "1":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
