@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.support import redis_server as redis
+from tests.support.caching import NUMBER, Loads, pump, shared_cache, until_healthy
+from tests.support.fences import MemoryFence
 
 from moorage.cache.base import Cache
 from moorage.cache.local import LocalCache
 from moorage.clock import SystemClock
-from tests.support import redis_server as redis
-from tests.support.caching import NUMBER, Loads, pump, shared_cache, until_healthy
-from tests.support.fences import MemoryFence
 
 pytestmark = pytest.mark.anyio
 
