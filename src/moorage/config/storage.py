@@ -38,8 +38,10 @@ class _Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _names(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping):
-            return data
+        return cls._renamed(data) if isinstance(data, Mapping) else data
+
+    @classmethod
+    def _renamed(cls, data: Mapping[str, Any]) -> dict[str, Any]:
         renamed: dict[str, Any] = {}
         for key, value in data.items():
             name = cls.ALIASES.get(key.lower(), key.lower())
@@ -309,7 +311,7 @@ class StorageSettings(_Section):
         """Understand the forms of the well-known registry and of its chart."""
         if not isinstance(data, Mapping):
             return data
-        data = {cls.ALIASES.get(key.lower(), key.lower()): value for key, value in data.items()}
+        data = cls._renamed(data)
         if "disableredirect" in data:
             disable = data.pop("disableredirect")
             data["redirect"] = {**(data.get("redirect") or {}), "disable": disable}
