@@ -2,6 +2,7 @@
 
 import urllib.error
 import urllib.request
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,12 @@ def test_every_setting_is_described() -> None:
     assert missing == []
 
 
+def fetch(request: urllib.request.Request) -> tuple[bytes, Message]:
+    """What a client without credentials gets."""
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return answer.read(), answer.headers
+
+
 @pytest.mark.anyio
 async def test_redirects(seaweed_server: SeaweedServer, seaweed: Bucket) -> None:
     """A signed URL serves GET of just its object for a while; disabled, there is none."""
@@ -147,10 +154,10 @@ async def test_redirects(seaweed_server: SeaweedServer, seaweed: Bucket) -> None
         await writer.commit()
     url = await store.presign("blobs/x", seconds=60, filename="x")
     assert url is not None
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        assert answer.read() == b"content of blobs/x"
-        assert answer.headers["Content-Type"] == "application/octet-stream"
-        assert answer.headers["Content-Disposition"] == "attachment"
+    content, headers = fetch(urllib.request.Request(url))
+    assert content == b"content of blobs/x"
+    assert headers["Content-Type"] == "application/octet-stream"
+    assert headers["Content-Disposition"] == "attachment"
     for wrong in (
         urllib.request.Request(url.replace("blobs/x", "blobs/other")),
         urllib.request.Request(url, method="DELETE"),
@@ -158,7 +165,7 @@ async def test_redirects(seaweed_server: SeaweedServer, seaweed: Bucket) -> None
         urllib.request.Request(url.partition("?")[0]),
     ):
         with pytest.raises(urllib.error.HTTPError, match="403"):
-            urllib.request.urlopen(wrong, timeout=10)
+            fetch(wrong)
     disabled = opened(redirect={"disable": True})
     assert await disabled.presign("blobs/x", seconds=60, filename="x") is None
 
