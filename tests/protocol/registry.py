@@ -14,12 +14,10 @@ import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event, update
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import update
 from starlette.types import ASGIApp
 
 from moorage.access.principals import ANONYMOUS, Principal
@@ -41,10 +39,9 @@ from moorage.blobstore.memory import MemoryStore
 from moorage.cache.local import LocalCache
 from moorage.cache.lru import BytesLRU
 from moorage.clock import SystemClock
-from moorage.db.dialects import SqliteDialect
-from moorage.db.engine import Database, Tx
-from moorage.db.tables import metadata, project_members, projects, quotas, users
-from moorage.db.types import SQLITE_FORM
+from moorage.db import Database, Tx, open_sqlite
+from moorage.db.migrator import migrate
+from moorage.db.tables import project_members, projects, quotas, users
 from moorage.distribution import Distribution, Options
 from moorage.projects.grants import Grants
 from moorage.web.callers import Callers
@@ -113,26 +110,13 @@ def _principal(name: str) -> Principal:
 
 
 def _connect(folder: Path) -> Database:
-    engine = create_async_engine(f"sqlite+aiosqlite:///{folder}/registry.db")
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def _prepare(connection: Any, record: object) -> None:
-        connection.isolation_level = None
-        connection.create_function(
-            "moorage_now",
-            1,
-            lambda s: (datetime.now(UTC) + timedelta(seconds=s)).strftime(SQLITE_FORM),
-        )
-        connection.execute("PRAGMA foreign_keys=ON").close()
-
-    return Database(engine, SqliteDialect())
+    return open_sqlite(folder / "registry.db", SystemClock())
 
 
 async def make_template(folder: Path, passwords: Passwords) -> None:
     """A database with the people and the projects."""
     db = _connect(folder)
-    async with db.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    await migrate(db)
     accounts = Users(db, passwords)
     for name, number in PEOPLE.items():
         assert await accounts.create(name, PASSWORD, sysadmin=name == "admin") == number
@@ -156,11 +140,11 @@ async def _projects(tx: Tx) -> None:
 
 @asynccontextmanager
 async def open_registry(
-    folder: Path, template: Path, passwords: Passwords
+    folder: Path, template: Path, passwords: Passwords, rules: Rules | None = None
 ) -> AsyncIterator[Registry]:
     """A registry on a copy of the template."""
     shutil.copy(template / "registry.db", folder)
-    db, store, rules = _connect(folder), MemoryStore(), Rules()
+    db, store, rules = _connect(folder), MemoryStore(), rules or Rules()
     cache = LocalCache(SystemClock(), entries=10_000, size=8 << 20, expire_seconds=60)
     db.notifier = cache
     ring = KeyRing()
