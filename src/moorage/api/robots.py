@@ -237,7 +237,7 @@ async def update_robot(api: Api, who: Signed, robot_id: RobotId, body: RobotUpda
     robot = await _readable(api, who, robot_id)
     if body.name not in (None, robot.name) or body.level not in (None, robot.level):
         raise Invalid("cannot update the level or name of robot")
-    await api.robots.update(
+    work = api.robots.update(
         who,
         robot_id,
         description=body.description,
@@ -245,6 +245,7 @@ async def update_robot(api: Api, who: Signed, robot_id: RobotId, body: RobotUpda
         duration=body.duration,
         permissions=None if body.permissions is None else _permissions(body.permissions),
     )
+    await _hidden(who, work)
     return Response(status_code=200)
 
 

@@ -100,6 +100,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("email", name=op.f("uq_users_email")),
         sa.UniqueConstraint("username", name=op.f("uq_users_username")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "projects",
@@ -115,6 +116,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_projects")),
         sa.UniqueConstraint("name", name=op.f("uq_projects_name")),
+        sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_projects_owner_id"), "projects", ["owner_id"], unique=False)
     op.create_table(
@@ -228,6 +230,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_robots")),
         sa.UniqueConstraint("name", name=op.f("uq_robots_name")),
+        sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_robots_project_id"), "robots", ["project_id"], unique=False)
     op.create_table(
