@@ -40,7 +40,7 @@ class Blobs:
         if condition is not None and matches(condition, blob.digest):
             await exchange.answer(304, _validators(blob))
             return
-        if self._options.accel_redirect is not None and self._pulls.path(blob) is not None:
+        if self._options.accel_redirect and self._pulls.path(blob) is not None:
             target = self._options.accel_redirect + quote(blob.storage_key)
             await exchange.answer(200, [*_described(blob), (b"x-accel-redirect", target.encode())])
             return

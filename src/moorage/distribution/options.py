@@ -11,8 +11,8 @@ class Options:
     """The URL under which clients reach the server; empty: take it from the request."""
     relative_locations: bool = True
     """Send `Location` without scheme and host, which survives every proxy."""
-    accel_redirect: str | None = None
-    """Prefix of nginx's internal location over the blob directory; None: stream blobs here."""
+    accel_redirect: str = ""
+    """Prefix of nginx's internal location over the blob directory; empty: stream blobs here."""
     redirect: bool = True
     """Redirect blob downloads to presigned URLs where the store offers them."""
     token_service: str = "harbor-registry"  # noqa: S105 - the name of a service, no secret
