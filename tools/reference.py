@@ -1,0 +1,256 @@
+"""Write docs/reference from the code: settings, commands, errors, routes, rights, failpoints.
+
+    python -m tools.reference            write the pages
+    python -m tools.reference --check    say which pages differ; exit 1 when any does
+
+Each page is a function that returns Markdown; `PAGES` names its file. A test compares them with
+what is committed, so the reference cannot drift from the code.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import click
+import typer
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from moorage import failpoints
+from moorage.access import roles
+from moorage.cli import app
+from moorage.config.settings import Settings
+from moorage.distribution.problems import INTERNAL, PROBLEMS
+from moorage.distribution.routes import ROUTES
+
+FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+NOTE = "This page is written by `make docs` from the code; do not edit it."
+
+
+def head(title: str, *paragraphs: str) -> list[str]:
+    """The first lines of a page."""
+    return [f"# {title}", "", NOTE, *(line for text in paragraphs for line in ("", text)), ""]
+
+
+def table(columns: list[str], rows: list[list[str]]) -> list[str]:
+    """A Markdown table; bars inside cells are escaped."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    return [*(f"| {' | '.join(line)} |" for line in escaped), ""]
+
+
+# --- settings ---------------------------------------------------------------------------------
+
+
+def model_of(annotation: Any) -> type[BaseModel] | None:
+    """The model of a section, also of one that may be absent."""
+    for each in (annotation, *get_args(annotation)):
+        if inspect.isclass(each) and issubclass(each, BaseModel):
+            return each
+    return None
+
+
+def walk(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every setting under a model with its dotted path; sections first yield themselves."""
+    for name, field in model.model_fields.items():
+        inner = model_of(field.annotation)
+        if inner is None or get_origin(field.annotation) in (tuple, list, dict):
+            yield path + name, field
+    for name, field in model.model_fields.items():
+        inner = model_of(field.annotation)
+        if inner is not None and get_origin(field.annotation) not in (tuple, list, dict):
+            yield f"{path}{name}.", field
+            yield from walk(inner, f"{path}{name}.")
+
+
+def kind_of(annotation: Any) -> str:
+    """A type as an operator would say it."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        return " or ".join(kind_of(each) for each in inner if each is not NoneType)
+    if origin is Literal:
+        return ", ".join(f"`{each}`" for each in inner)
+    if origin in (tuple, list, frozenset, set):
+        return f"list of {kind_of(inner[0])}"
+    if origin is dict:
+        return f"table of {kind_of(inner[1])}"
+    if inspect.isclass(annotation) and issubclass(annotation, Enum):
+        return ", ".join(f"`{each.value}`" for each in annotation)
+    names = {str: "text", int: "integer", float: "number", bool: "`true` or `false`"}
+    if annotation is SecretStr:
+        return "secret"
+    if annotation is Path:
+        return "path"
+    return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def default_of(field: FieldInfo) -> str:
+    """The default as it would be written."""
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if value is None or value == "" or value == ():
+        return "none"
+    if isinstance(value, SecretStr):
+        return "none" if not value.get_secret_value() else "secret"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, (tuple, list, frozenset)):
+        return ", ".join(f"`{each}`" for each in value)
+    return f"`{value}`"
+
+
+def settings() -> list[str]:
+    """Every setting by its path."""
+    lines = head(
+        "Settings",
+        "Later sources win: `moorage.toml`, then the environment, then secret files. "
+        "The variable of `database.host` is `MOORAGE_DATABASE__HOST`; "
+        "`MOORAGE_DATABASE__PASSWORD_FILE` names a file that holds the value. "
+        "An unknown name stops the start.",
+    )
+    columns = ["setting", "kind", "default", "meaning"]
+    rows: list[list[str]] = []
+    for path, field in walk(Settings):
+        if path.endswith("."):
+            lines += [*(table(columns, rows) if rows else []), f"## {path[:-1]}", ""]
+            lines += [field.description, ""] if field.description else []
+            rows = []
+        else:
+            row = [f"`{path}`", kind_of(field.annotation), default_of(field)]
+            rows.append([*row, field.description or ""])
+    return [*lines, *(table(columns, rows) if rows else [])]
+
+
+# --- the other pages --------------------------------------------------------------------------
+
+
+def errors() -> list[str]:
+    """What `/v2` answers for each failure."""
+    rows = [
+        [
+            str(problem.status),
+            f"`{problem.code}`",
+            inspect.cleandoc(cls.__doc__ or "").splitlines()[0],
+            f"after {problem.retry_after} s" if problem.retry_after else "",
+        ]
+        for cls, problem in PROBLEMS.items()
+    ]
+    rows.append([str(INTERNAL.status), f"`{INTERNAL.code}`", "Anything else; see the log.", ""])
+    paragraph = (
+        'The body is `{"errors": [{"code": …, "message": …, "detail": …}]}` '
+        "(OCI distribution-spec, error codes)."
+    )
+    columns = ["status", "code", "meaning", "retry"]
+    return [
+        *head("Errors of /v2", paragraph),
+        *table(columns, sorted(rows, key=lambda row: row[0])),
+    ]
+
+
+def routes() -> list[str]:
+    """The endpoints of `/v2`."""
+    rows = [
+        [route.method, f"`{route.path}`", route.right or "signed in", route.summary]
+        for route in ROUTES
+    ]
+    title = head("Endpoints of /v2", "The right is one in the repository of the path.")
+    return [*title, *table(["method", "path", "right", "what it does"], rows)]
+
+
+def permissions() -> list[str]:
+    """The matrix of project roles."""
+    letters = {"A": "project admin", "M": "maintainer", "D": "developer", "G": "guest",
+               "L": "limited guest", "P": "anyone, public project"}  # fmt: skip
+    rows = [
+        [f"`{resource}`", action, *("yes" if letter in holders else "" for letter in letters)]
+        for resource, actions in roles.MATRIX.items()
+        for action, holders in actions.items()
+    ]
+    paragraph = "System administrators may do everything in every project."
+    columns = ["resource", "action", *letters.values()]
+    return [*head("Permissions", paragraph), *table(columns, rows)]
+
+
+def failure_points() -> list[str]:
+    """The named places where a test can make the process crash."""
+    source = inspect.getsource(failpoints)
+    described = dict(re.findall(r'^    "([a-z.]+)",(?:  # (.*))?$', source, re.MULTILINE))
+    rows = [[f"`{name}`", described.get(name, "")] for name in failpoints.NAMES]
+    actions = (
+        '`MOORAGE_FAILPOINTS="blob.committed=crash;gc.locked=sleep(2)"` arms them, for tests. '
+        "The actions are `crash`, `error` and `sleep(seconds)`; `3*crash` lets three passes go by. "
+        "A server that is armed refuses to listen on anything but a loopback address."
+    )
+    return [*head("Failpoints", actions), *table(["name", "the step that it follows"], rows)]
+
+
+def commands() -> list[str]:
+    """Every verb of the command line with its options."""
+    lines = head("Command line", "`moorage VERB --help` says the same.")
+    root = typer.main.get_command(app)
+    assert isinstance(root, click.Group)
+    for path, command in _verbs(root, "moorage"):
+        lines += [f"## {path}", "", _plain(command.help or ""), ""]
+        rows = [
+            [
+                ", ".join(f"`{name}`" for name in option.opts) or f"`{option.name}`",
+                _plain(getattr(option, "help", None) or ""),
+            ]
+            for option in command.params
+            if option.name != "help"
+        ]
+        lines += table(["option", "meaning"], rows) if rows else []
+    return lines
+
+
+def _plain(text: str) -> str:
+    return " ".join(inspect.cleandoc(text).split())
+
+
+def _verbs(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _verbs(command, f"{path} {name}")
+        elif not command.hidden:
+            yield f"{path} {name}", command
+
+
+PAGES: dict[str, Callable[[], list[str]]] = {
+    "settings.md": settings,
+    "commands.md": commands,
+    "errors.md": errors,
+    "routes.md": routes,
+    "permissions.md": permissions,
+    "failpoints.md": failure_points,
+}
+
+
+def page(name: str) -> str:
+    """The text of one page."""
+    return "\n".join(PAGES[name]()).rstrip() + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or compare them."""
+    status = 0
+    for name in PAGES:
+        file = FOLDER / name
+        text = page(name)
+        if arguments == ["--check"]:
+            if not file.exists() or file.read_text() != text:
+                print(f"{file.name} differs from the code: run `make docs`")
+                status = 1
+        else:
+            FOLDER.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
