@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Select, delete, func, select
 
+from moorage.accounts.standing import touch_robot
 from moorage.db.engine import Tx
 from moorage.db.tables import (
     artifact_trash,
@@ -25,7 +26,7 @@ from moorage.db.tables import (
 )
 from moorage.db.types import from_now, now
 from moorage.errors import PreconditionFailed, ProjectUnknown
-from moorage.projects.kinds import PROJECT, ROBOT, ROLE
+from moorage.projects.kinds import PROJECT, ROLE
 
 DRAIN = 3600.0
 """Seconds that the bytes of an upload stay, in case somebody still writes them."""
@@ -67,7 +68,7 @@ async def delete_project(tx: Tx, project_id: int) -> None:
         tx.touch(ROLE.key(project_id, user_id))
     accounts = select(robots.c.id).where(robots.c.project_id == project_id)
     for robot_id in (await tx.execute(accounts)).scalars().all():
-        tx.touch(ROBOT.key(robot_id))
+        touch_robot(tx, robot_id)
     hidden = select(repositories.c.id).where(repositories.c.project_id == project_id)
     await _drop_uploads(tx, hidden)
     await _drop_blobs(tx, hidden)
