@@ -11,6 +11,7 @@ A server whose program is missing skips the test by name.
 import base64
 import hmac
 import json
+import os
 import secrets
 import signal
 import socket
@@ -26,7 +27,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from tests.support.requirements import path_of
+from tests.support.requirements import path_of, require
 from tests.support.storeproxy import StoreProxy
 
 from moorage.config.storage import StorageSettings
@@ -254,10 +255,19 @@ AZURE_KEY = (  # the emulator's own well-known account
 )
 
 
+def azurite() -> str:
+    """The program of Azurite, which npm may have put into a folder of its own."""
+    program = Path(os.environ.get("MOORAGE_NODE_BIN", ""), "azurite-blob")
+    if os.environ.get("MOORAGE_NODE_BIN") and program.exists():
+        require("node")
+        return str(program)
+    return path_of("azurite-blob")
+
+
 @pytest.fixture(scope="session")
 def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of one Azurite for the session."""
-    program = path_of("azurite-blob")
+    program = azurite()
     directory = tmp_path_factory.mktemp("azurite")
     (port,) = free_ports(1)
     log = directory / "log"

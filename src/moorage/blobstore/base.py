@@ -91,7 +91,8 @@ class BlobStore(Protocol):
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; a key that does not exist is no error. All are gone on return.
 
-        Also removes what a writer that died had begun under these keys.
+        Also removes what a writer that died had begun under these keys, where the store tells:
+        a folder does; unfinished parts in a bucket are for the bucket's lifecycle rule.
         """
 
     def scan(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
