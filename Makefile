@@ -12,7 +12,6 @@ TESTS   ?= tests
 
 # Clients and servers that were built for the tests stand before those of the system.
 export PATH := $(abspath $(CACHE)/bin):$(PATH)
-export MOORAGE_NODE_BIN ?= $(abspath $(CACHE)/node/node_modules/.bin)
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +24,7 @@ test: $(VENV)/.dev  ## Run the tests that need only Python (under five minutes o
 
 check: lint $(VENV)/.servers clients node-servers  ## Lint, then run every test with every server and client; none may be skipped
 	MOORAGE_REQUIRE_ALL=1 MOORAGE_EXAMPLES=2000 \
+	    MOORAGE_NODE_BIN=$(abspath $(CACHE)/node/node_modules/.bin) \
 	    $(BIN)/pytest -n $(CORES) --dist loadfile --durations=15 $(ARGS) $(TESTS)
 
 bench: $(VENV)/.dev  ## Compare with Debian's docker-registry and write benchmarks/results.md

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from enum import Enum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -72,11 +73,12 @@ def kind_of(annotation: Any) -> str:
     """A type as an operator would say it."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin in (Union, UnionType):
-        return " or ".join(kind_of(each) for each in inner if each is not NoneType)
+        kinds = dict.fromkeys(kind_of(each) for each in inner if each is not NoneType)
+        return " or ".join(kinds)
     if origin is Literal:
         return ", ".join(f"`{each}`" for each in inner)
     if origin in (tuple, list, frozenset, set):
-        return f"list of {kind_of(inner[0])}"
+        return f"list of {kind_of(inner[0])}s"
     if origin is dict:
         return f"table of {kind_of(inner[1])}"
     if inspect.isclass(annotation) and issubclass(annotation, Enum):
@@ -86,6 +88,8 @@ def kind_of(annotation: Any) -> str:
         return "secret"
     if annotation is Path:
         return "path"
+    if annotation in (IPv4Network, IPv6Network):
+        return "network"
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
@@ -119,7 +123,9 @@ def settings() -> list[str]:
     for path, field in walk(Settings):
         if path.endswith("."):
             lines += [*(table(columns, rows) if rows else []), f"## {path[:-1]}", ""]
-            lines += [field.description, ""] if field.description else []
+            section = model_of(field.annotation)
+            said = field.description or inspect.getdoc(section) or ""
+            lines += [said.splitlines()[0], ""] if said else []
             rows = []
         else:
             row = [f"`{path}`", kind_of(field.annotation), default_of(field)]

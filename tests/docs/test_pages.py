@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tools import reference
 
+from moorage.config import loading
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
@@ -64,12 +66,10 @@ def test_examples_of_moorage_toml_are_valid(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_named_environment_variables_exist(page: Path) -> None:
-    """`MOORAGE_A__B` in a page is a setting."""
-    paths = (path for path, _ in reference.walk(reference.Settings))
-    settings = {"MOORAGE_" + path.upper().replace(".", "__") for path in paths}
-    others = {"MOORAGE_FAILPOINTS", "MOORAGE_ADMIN_PASSWORD", "MOORAGE_CONFIG"}
+    """A variable that a page names is a setting, or one of the tests' own."""
+    settings = {*map(loading.variable, loading.paths()), *loading.SHORT, *loading.NOT_SETTINGS}
     tests_own = {"MOORAGE_REQUIRE_ALL", "MOORAGE_PYTHON_ONLY", "MOORAGE_EXAMPLES"}
     for name in re.findall(r"\bMOORAGE_[A-Z][A-Z0-9_]+\b", page.read_text()):
-        if name in others | tests_own or name == "MOORAGE_A__B":
+        if name in tests_own:
             continue
         assert name in settings or name.removesuffix("_FILE") in settings, f"no {name}"
