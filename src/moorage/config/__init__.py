@@ -1,1 +1,1 @@
-"""."""
+"""Settings: models, one file an area, and how they are read."""

@@ -1,0 +1,135 @@
+"""Reads the settings.
+
+    moorage.toml  <  MOORAGE_HTTP__PORT=8080  <  MOORAGE_DATABASE__PASSWORD_FILE=/run/secrets/db
+
+Each later one goes before those to its left, key by key. A key that does not exist stops the start
+and is named, with the one that was probably meant.
+"""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from moorage.config.settings import Settings
+
+PREFIX = "MOORAGE_"
+FILE = "moorage.toml"
+SHORT = {
+    "MOORAGE_ADMIN_PASSWORD": "auth.admin_password",
+    "MOORAGE_SECRET_KEY": "auth.secret_key",
+}
+"""Names without a section, for what nearly everybody sets."""
+
+NOT_SETTINGS = frozenset({"MOORAGE_CONFIG", "MOORAGE_FAILPOINTS"})
+"""Variables with other meanings: the path of the file, and the test build's failpoints."""
+
+
+class BadSettings(Exception):
+    """The settings cannot be used; the message says which and what to do."""
+
+
+def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
+    """The settings of this process.
+
+    `file` must exist if it is given; else MOORAGE_CONFIG, else `moorage.toml` here if there is one.
+    Raises BadSettings.
+    """
+    tree = _from_file(environment, file)
+    for path, text in _from_environment(environment):
+        _put(tree, path, text)
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise BadSettings("\n".join(_explain(error))) from None
+
+
+def _from_file(environment: Mapping[str, str], file: Path | None) -> dict[str, Any]:
+    chosen = file or (Path(named) if (named := environment.get("MOORAGE_CONFIG")) else None)
+    if chosen is None and not Path(FILE).exists():
+        return {}
+    path = chosen or Path(FILE)
+    try:
+        with path.open("rb") as stream:
+            return tomllib.load(stream)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise BadSettings(f"{path}: {error}") from None
+
+
+def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Path and text of each setting; those of files last."""
+    known = set(paths())
+    for name in sorted(environment, key=lambda name: (name.endswith("_FILE"), name)):
+        if not name.startswith(PREFIX) or name in NOT_SETTINGS:
+            continue
+        text = environment[name]
+        path = _path(name)
+        if path not in known and name.endswith("_FILE") and _path(name[:-5]) in known:
+            path = _path(name[:-5])
+            try:
+                text = Path(text).read_text().rstrip("\r\n")
+            except OSError as error:
+                raise BadSettings(f"{name}: {error}") from None
+        yield path, text
+
+
+def _path(name: str) -> str:
+    return SHORT.get(name) or name.removeprefix(PREFIX).lower().replace("__", ".")
+
+
+def _put(tree: dict[str, Any], path: str, text: str) -> None:
+    *sections, key = path.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise BadSettings(f"{section} is a section, not a value")
+    tree[key] = _value(text)
+
+
+def _value(text: str) -> Any:
+    """Lists and objects are written as JSON, everything else as it is."""
+    if text[:1] in ("[", "{"):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    """One line for each thing that is wrong, never with the value: it may be a secret."""
+    for found in error.errors(include_url=False, include_context=False, include_input=False):
+        path = ".".join(map(str, found["loc"])) or "settings"
+        if found["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(path, list(paths()), n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            yield f"unknown setting {path} ({variable(path)}){hint}"
+        else:
+            yield f"{path} ({variable(path)}): {found['msg']}"
+
+
+def variable(path: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + path.upper().replace(".", "__")
+
+
+def paths(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
+    """Every setting's path, such as `http.port`."""
+    for name, field in model.model_fields.items():
+        section = _section(field.annotation)
+        if section is None:
+            yield prefix + name
+        else:
+            yield from paths(section, f"{prefix}{name}.")
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The model behind `X` or `X | None`."""
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None

@@ -1,0 +1,109 @@
+"""All settings, as one frozen tree.
+
+[http]  [database]  [storage]  [redis]  [cache]  [auth]  [gc]  [uploads]  [log]
+"""
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from moorage.config.auth import AuthSettings
+from moorage.config.database import DatabaseSettings
+from moorage.config.redis import CacheSettings, RedisSettings
+from moorage.config.storage import StorageSettings
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HttpSettings(_Section):
+    """Where the server listens, and how clients reach it."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` for all.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on.")
+    external_url: str = Field(
+        "", description="The URL that clients use; unset, what each request says."
+    )
+    relative_locations: bool = Field(
+        True, description="Send `Location` without scheme and host, which survives every proxy."
+    )
+    accel_redirect: str = Field(
+        "", description="Prefix of nginx's internal location over the blob directory."
+    )
+    grace_seconds: float = Field(
+        25.0, ge=0, description="How long running requests may take to end after SIGTERM."
+    )
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (), description="Networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."
+    )
+    notice: str = Field("", description="A text for every user, sent as a `Warning` header.")
+
+    @field_validator("external_url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("external_url starts with http:// or https://")
+        return value.rstrip("/")
+
+
+class GcSettings(_Section):
+    """The collector, which runs by itself."""
+
+    enabled: bool = Field(True, description="Whether this process collects garbage.")
+    lease_seconds: float = Field(
+        86400.0, ge=0, description="How long a pushed blob that no manifest names stays pushable."
+    )
+    drain_seconds: float = Field(
+        3600.0, ge=0, description="How long unneeded bytes stay, so that running pulls finish."
+    )
+    trash_seconds: float = Field(
+        86400.0, ge=0, description="How long a deleted artifact can be restored."
+    )
+    interval_seconds: float = Field(60.0, gt=0, description="Pause between two runs.")
+    batch: int = Field(100, ge=1, le=10000, description="Candidates looked at in one run.")
+
+
+class UploadSettings(_Section):
+    """Pushes."""
+
+    age_seconds: float = Field(
+        86400.0, gt=0, description="How long an upload may rest before it is ended."
+    )
+    max_blob_bytes: int | None = Field(
+        None, gt=0, description="Largest blob, in bytes; unset, no limit."
+    )
+    sparse_manifests: bool = Field(
+        False, description="Accept manifests that name content which was not pushed."
+    )
+
+
+class LogSettings(_Section):
+    """What the process writes to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least important message that is written."
+    )
+    format: Literal["auto", "console", "json"] = Field(
+        "auto", description="`auto` is `console` on a terminal and `json` elsewhere."
+    )
+
+
+class Settings(_Section):
+    """Everything that an operator may set."""
+
+    data_dir: Path = Field(
+        Path("moorage-data"),
+        description="Directory of the database, keys and blobs of a single process.",
+    )
+    http: HttpSettings = HttpSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    storage: StorageSettings = StorageSettings()
+    redis: RedisSettings | None = None
+    cache: CacheSettings = CacheSettings()
+    auth: AuthSettings = AuthSettings()
+    gc: GcSettings = GcSettings()
+    uploads: UploadSettings = UploadSettings()
+    log: LogSettings = LogSettings()
