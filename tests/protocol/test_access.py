@@ -217,16 +217,28 @@ async def test_mounting_unknown_and_foreign_blobs_answers_alike(
     assert all(answer == answers[0] for answer in answers)
 
 
-async def test_a_token_of_the_target_alone_mounts_nothing_by_name(
+async def test_a_source_in_another_project_needs_its_own_right(
     registry: Registry, dev: Client
 ) -> None:
-    """A named source needs its own right, although the account behind the token has it."""
+    """A token for the target alone mounts within its project, and nothing from another one.
+
+    The account behind the token has the right, but whoever holds the token need not.
+    """
     await dev.push_blob("team/base", BODY)
-    token = await registry.bearer("dev", {REPO: "pull,push"})
-    target = f"/v2/{REPO}/blobs/uploads/?mount={DIGEST}&from=team/base"
-    assert (await token.ask("POST", target)).status == 202
-    both = await registry.bearer("dev", {REPO: "pull,push", "team/base": "pull"})
-    assert (await both.ask("POST", target)).status == 201
+    within = await registry.bearer("dev", {REPO: "pull,push"})
+    target = f"/v2/{REPO}/blobs/uploads/?mount={DIGEST}"
+    assert (await within.ask("POST", f"{target}&from=team/base")).status == 201
+    blind = await registry.bearer("dev", {"team/new": "push"})
+    mount = f"/v2/team/new/blobs/uploads/?mount={DIGEST}&from=team/base"
+    assert (await blind.ask("POST", mount)).status == 202
+    content = b"of others"
+    digest = await registry.client("stranger").push_blob("other/base", content)
+    target = f"/v2/{REPO}/blobs/uploads/?mount={digest}"
+    narrow = await registry.bearer("admin", {REPO: "pull,push"})
+    for query in ("&from=other/base", ""):
+        assert (await narrow.ask("POST", target + query)).status == 202
+    wide = await registry.bearer("admin", {REPO: "pull,push", "other/base": "pull"})
+    assert (await wide.ask("POST", f"{target}&from=other/base")).status == 201
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])

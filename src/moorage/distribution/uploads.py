@@ -130,9 +130,9 @@ class Sessions:
                 return None
 
         async def may_pull(name: str) -> bool:
-            if source is None and project_of(name) == project_of(call.repository):
-                # Rights are the same all over a project, and a client that names no source
-                # cannot ask for a token that does.
+            if project_of(name) == project_of(call.repository):
+                # Roles and robots hold their rights all over a project. A client often mounts with
+                # a token for the target alone, and one that names no source cannot ask for more.
                 return "pull" in call.rights
             return "pull" in await self._gate.rights(call.caller, name)
 
