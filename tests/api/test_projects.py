@@ -93,6 +93,16 @@ async def test_nobody_sets_what_is_not_theirs(world: World) -> None:
     assert (await world.call("stranger", "GET", "/projects/greedy")).json()["name"] == "greedy"
 
 
+async def test_null_means_that_a_field_is_not_there(world: World) -> None:
+    """Clients written in Go and those made from the contract send it for what they leave out."""
+    body = {"project_name": "nulls", "public": None, "metadata": None, "storage_limit": None}
+    assert (await world.call("sysadmin", "POST", "/projects", json=body)).status_code == 201
+    nothing = {"metadata": {"public": None, "severity": None}, "project_name": None}
+    assert (await world.call("sysadmin", "PUT", "/projects/nulls", json=nothing)).status_code == 200
+    project = (await world.call("sysadmin", "GET", "/projects/nulls")).json()
+    assert project["metadata"] == {"public": "false"}
+
+
 async def test_digits_are_an_id_unless_the_header_says_name(world: World) -> None:
     """A project may be called by a number."""
     await world.call("sysadmin", "POST", "/projects", json={"project_name": "2026"})

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Annotated, Any, ClassVar, get_args, get_origin
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 from starlette.responses import Response
 
 YEAR_ONE = "0001-01-01T00:00:00.000Z"
@@ -39,6 +39,14 @@ class Wire(BaseModel):
     model_config = ConfigDict(extra="ignore", populate_by_name=True)
     kept: ClassVar[frozenset[str]] = frozenset()
     """Fields that are printed also when they are zero (`x-omitempty: false`)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        """Go reads null as "not there", so clients send it for whatever they leave out."""
+        if isinstance(data, dict):
+            return {name: value for name, value in data.items() if value is not None}
+        return data
 
 
 def render(value: Any) -> Any:

@@ -1,0 +1,154 @@
+"""A published client of Harbor works with this API: every method whose operation is here."""
+
+import warnings
+from types import ModuleType
+from typing import Any
+
+import pytest
+from tests.api.world import World
+from tests.support.content import sha256
+from tests.support.requirements import require
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def harborapi() -> ModuleType:
+    """The client's package, when it is installed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own, about its own dependencies
+        try:
+            import harborapi
+            import harborapi.models
+        except ImportError:
+            require("the Python package harborapi")
+            raise
+    assert isinstance(harborapi, ModuleType)
+    return harborapi
+
+
+@pytest.fixture
+def harbor(harborapi: ModuleType, world: World) -> Any:
+    """The client, signed in as the administrator, on the application in this process."""
+    import httpx
+
+    client = harborapi.HarborAsyncClient(
+        url="http://test/api/v2.0", username="sysadmin", secret="x", retry=None
+    )
+    client.client = httpx.AsyncClient(transport=httpx.ASGITransport(app=world.app))
+    return client
+
+
+async def test_the_installation(harbor: Any) -> None:
+    """Ping, health, facts and counts."""
+    assert await harbor.ping() == "Pong"
+    assert (await harbor.health_check()).status == "healthy"
+    assert (await harbor.get_system_info()).harbor_version == "v0.1.0"
+    assert (await harbor.get_system_volume_info()).storage is not None
+    assert (await harbor.get_statistics()).total_project_count == 3
+    assert (await harbor.get_permissions()).system
+    assert (await harbor.search("team")).project[0].name == "team"
+
+
+async def test_projects_and_members(harbor: Any, harborapi: ModuleType) -> None:
+    """From making one to deleting it."""
+    models = harborapi.models
+    location = await harbor.create_project(
+        models.ProjectReq(project_name="new", metadata=models.ProjectMetadata(public="true"))
+    )
+    assert location.startswith("/api/v2.0/projects/")
+    assert await harbor.project_exists("new")
+    assert not await harbor.project_exists("nothing")
+    project = await harbor.get_project("new")
+    assert project.metadata.public == "true"
+    assert {p.name for p in await harbor.get_projects()} == {"new", "open", "other", "team"}
+    request = models.ProjectReq(metadata=models.ProjectMetadata(public="false"))
+    await harbor.update_project("new", request)
+    assert (await harbor.get_project(project.project_id)).metadata.public == "false"
+    assert (await harbor.get_project_summary("new")).project_admin_count == 1
+    assert (await harbor.get_project_deletable("new")).deletable
+
+    await harbor.add_project_member_user("new", "guest", 3)
+    members = await harbor.get_project_members("new")
+    member = next(m for m in members if m.entity_name == "guest")
+    await harbor.update_project_member_role("new", member.id, 2)
+    assert (await harbor.get_project_member("new", member.id)).role_id == 2
+    await harbor.remove_project_member("new", member.id)
+
+    await harbor.set_project_metadata("new", models.ProjectMetadata(severity="low"))
+    await harbor.update_project_metadata_entry("new", "severity", {"severity": "high"})
+    assert await harbor.get_project_metadata_entry("new", "severity") == {"severity": "high"}
+    assert (await harbor.get_project_metadata("new")).severity == "high"
+    await harbor.delete_project_metadata_entry("new", "severity")
+
+    quotas = await harbor.get_quotas()
+    quota = next(q for q in quotas if q.ref.root["name"] == "new")
+    await harbor.update_quota(
+        quota.id, models.QuotaUpdateReq(hard=models.ResourceList(root={"storage": 1000}))
+    )
+    assert (await harbor.get_quota(quota.id)).hard.root == {"storage": 1000}
+    await harbor.delete_project("new")
+
+
+async def test_repositories_and_artifacts(harbor: Any, harborapi: ModuleType, world: World) -> None:
+    """A nested name, tags, and deleting all of it."""
+    models = harborapi.models
+    manifest = await world.content.push_image("team/a/b", "v1")
+    assert [r.name for r in await harbor.get_repositories("team")] == ["team/a/b"]
+    assert len(await harbor.get_repositories()) == 1
+    await harbor.update_repository("team", "a/b", models.Repository(description="text"))
+    assert (await harbor.get_repository("team", "a/b")).description == "text"
+    (artifact,) = await harbor.get_artifacts("team", "a/b", with_accessory=True)
+    assert artifact.digest == sha256(manifest)
+    assert [a.digest for a in await harbor.get_project_artifacts("team")] == [artifact.digest]
+    await harbor.create_artifact_tag("team", "a/b", "v1", models.Tag(name="v2"))
+    tags = await harbor.get_artifact_tags("team", "a/b", "v1")
+    assert [tag.name for tag in tags] == ["v2", "v1"]
+    await harbor.delete_artifact_tag("team", "a/b", "v1", "v2")
+    assert await harbor.get_artifact_accessories("team", "a/b", "v1") == []
+    assert (await harbor.get_artifact("team", "a/b", "v1")).tags[0].name == "v1"
+    await harbor.delete_artifact("team", "a/b", "v1")
+    await harbor.delete_repository("team", "a/b")
+
+
+async def test_users(harbor: Any, harborapi: ModuleType) -> None:
+    """From making one to deleting it."""
+    models = harborapi.models
+    await harbor.create_user(
+        models.UserCreationReq(
+            username="nia", password="Harbour2026", email="nia@example.org", realname="Nia"
+        )
+    )
+    user = await harbor.get_user_by_username("nia")
+    assert (await harbor.get_user(user.user_id)).email == "nia@example.org"
+    assert [u.username for u in await harbor.search_users_by_username("nia")] == ["nia"]
+    assert "nia" in {u.username for u in await harbor.get_users()}
+    await harbor.update_user(user.user_id, models.UserProfile(realname="N"))
+    await harbor.set_user_admin(user.user_id, True)
+    await harbor.set_user_password(user.user_id, "Harbour2027")
+    assert (await harbor.get_current_user()).username == "sysadmin"
+    assert await harbor.get_current_user_permissions(scope="/project/1")
+    await harbor.delete_user(user.user_id)
+
+
+async def test_robots(harbor: Any, harborapi: ModuleType) -> None:
+    """From making one to deleting it."""
+    models = harborapi.models
+    permission = models.RobotPermission(
+        kind="project",
+        namespace="team",
+        access=[models.Access(resource="repository", action="pull")],
+    )
+    made = await harbor.create_robot(
+        models.RobotCreate(name="bot", level="project", duration=30, permissions=[permission])
+    )
+    assert made.secret
+    robot = await harbor.get_robot(made.id)
+    assert robot.name == "robot$team+bot"
+    robot.description = "changed"
+    await harbor.update_robot(made.id, robot)
+    assert (await harbor.get_robot(made.id)).description == "changed"
+    secret = await harbor.refresh_robot_secret(made.id, "Harbour2026")
+    assert secret is not None
+    assert await harbor.get_robots() == []
+    await harbor.delete_robot(made.id)
