@@ -8,7 +8,7 @@ from collections import defaultdict
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.support.nginx import Nginx
+from tests.support.nginx import BLOBS, Nginx
 from tests.support.peers import DockerRegistry
 from tests.support.requirements import find
 from tests.support.serving import Registry
@@ -37,12 +37,14 @@ def start(folder: Path, stack: ExitStack) -> tuple[list[Server], list[Server]]:
     peer = DockerRegistry(folder / "peer")
     stack.callback(peer.stop)
     peer.start()
-    ours = Registry(folder / "moorage", settings={"http.trusted_proxies": ["127.0.0.1"]})
+    ours = Registry(folder / "moorage")
     stack.enter_context(ours.running())
-    fast = Registry(folder / "fronted", settings=Nginx.settings(folder / "fronted" / "data"))
+    behind = {"http.trusted_proxies": ["127.0.0.1/32"], "http.accel_redirect": BLOBS}
+    fast = Registry(folder / "fronted", settings=behind)
     stack.enter_context(fast.running())
+    blobs = fast.folder / "data" / "blobs"
     plain_front = Nginx(folder / "nginx-peer", [peer.port])
-    fast_front = Nginx(folder / "nginx-moorage", [fast.port], blobs=folder / "fronted" / "data")
+    fast_front = Nginx(folder / "nginx-moorage", [fast.port], blobs=blobs)
     for front in (plain_front, fast_front):
         stack.callback(front.stop)
         front.start()
