@@ -53,6 +53,7 @@ PROJECTS = {"team": 1, "other": 2, "open": 3}
 MEMBERS = {("team", "dev"): MAINTAINER, ("team", "guest"): GUEST, ("other", "stranger"): MAINTAINER}
 SECRET_KEY = "protocol tests have no secrets"
 LIFETIME = 1800.0
+ISSUER, SERVICE = "tests", "harbor-registry"
 
 
 @dataclass
@@ -62,6 +63,7 @@ class Registry:
     app: Distribution
     db: Database
     store: MemoryStore
+    ring: KeyRing
     tokens: Tokens
     standings: Standings
     parts: dict[str, Any]
@@ -84,7 +86,7 @@ class Registry:
             project = await self.parts["grants"].project(repository.partition("/")[0])
             issued_for = None if project is None else (project.id, project.created_at)
             rights[repository] = Right(frozenset(actions.split(",")), issued_for)
-        principal = ANONYMOUS if name == "anonymous" else _principal(name)
+        principal = ANONYMOUS if name == "anonymous" else principal_of(name)
         standing = await self.standings.of(principal)
         revision = standing.revision if standing else 0
         issued = self.tokens.issue(principal, rights, revision=revision)
@@ -105,7 +107,8 @@ class Registry:
         await self.db.run(step)
 
 
-def _principal(name: str) -> Principal:
+def principal_of(name: str) -> Principal:
+    """Somebody of `PEOPLE`."""
     return Principal("user", PEOPLE[name], name, sysadmin=name == "admin")
 
 
@@ -150,7 +153,7 @@ async def open_registry(
     ring = KeyRing()
     keys = Keys(db, SecretBox(SECRET_KEY), ring, token_lifetime=LIFETIME)
     await keys.start()
-    tokens = Tokens(ring, issuer="tests", audience="harbor-registry", lifetime=LIFETIME)
+    tokens = Tokens(ring, issuer=ISSUER, audience=SERVICE, lifetime=LIFETIME)
     standings, grants = Standings(db, cache), Grants(db, cache)
     parts: dict[str, Any] = {
         "pulls": Pulls(db, store, cache, PullCounts(db), BytesLRU(size=8 << 20)),
@@ -161,7 +164,7 @@ async def open_registry(
         "grants": grants,
     }
     try:
-        yield Registry(Distribution(**parts), db, store, tokens, standings, parts)
+        yield Registry(Distribution(**parts), db, store, ring, tokens, standings, parts)
     finally:
         await cache.close()
         await db.close()
