@@ -17,5 +17,7 @@ from moorage.db.engine import Database
 async def world(database: Database) -> AsyncIterator[World]:
     """The API with people and projects, and nothing pushed; once on each database."""
     cache = LocalCache(SystemClock(), entries=1000, size=1 << 20, expire_seconds=3600)
-    yield await World(Content(database, MemoryStore(), Rules(), cache)).fill()
+    made = await World(Content(database, MemoryStore(), Rules(), cache)).fill()
+    yield made
+    made.passwords.close()
     await cache.close()
