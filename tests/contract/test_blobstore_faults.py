@@ -16,7 +16,7 @@ from tests.support.stores import Bucket, SeaweedServer
 import moorage.blobstore
 from moorage.blobstore.base import BlobStore
 from moorage.config.storage import StorageSettings
-from moorage.errors import BlobUnknown, StorageUnavailable
+from moorage.errors import BlobUnknown, StorageFull, StorageUnavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -118,6 +118,15 @@ async def test_a_store_that_keeps_less(store: BlobStore, proxy: StoreProxy) -> N
     assert await store.size("blobs/x") is None
 
 
+async def test_a_store_that_is_full(store: BlobStore, proxy: StoreProxy) -> None:
+    """A server without room is told apart from one that does not answer."""
+    proxy.rule("PUT", "blobs/", Status(507), times=99)
+    for content in (SMALL, LARGE):
+        with pytest.raises(StorageFull):
+            await put(store, "blobs/x", content)
+        assert await store.size("blobs/x") is None
+
+
 async def test_a_part_that_fails_leaves_no_parts(
     store: BlobStore, proxy: StoreProxy, seaweed: Bucket, seaweed_server: SeaweedServer
 ) -> None:
@@ -210,6 +219,8 @@ async def test_a_missing_bucket_and_wrong_keys(seaweed: Bucket) -> None:
         with pytest.raises(StorageUnavailable) as caught:
             await store.ping()
         assert "wrong" not in str(caught.value)
+        with pytest.raises(StorageUnavailable):
+            await anext(store.read("blobs/x", 0, 5))
 
 
 async def test_what_was_acknowledged_survives_the_store(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.support.stores import Bucket, SeaweedServer
 import moorage.blobstore
 from moorage.blobstore.base import BlobStore
 from moorage.config.storage import StorageSettings
-from moorage.errors import BlobUnknown
+from moorage.errors import BlobUnknown, StorageUnavailable
 
 
 def read(data: dict[str, Any]) -> StorageSettings:
@@ -195,3 +195,14 @@ async def test_actions_are_measured(tmp_path: Path) -> None:
     await store.close()
     actions = ["Commit", "Reader", "Stat", "Join", "Delete", "Reader", "Ping"]
     assert seen == [("filesystem", action) for action in actions]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("driver", ["gcs", "azure"])
+async def test_a_bucket_that_does_not_exist(driver: str, request: pytest.FixtureRequest) -> None:
+    """`ping` of a missing bucket or container fails, on the other clouds too."""
+    section = getattr(request.getfixturevalue(driver), driver).model_dump()
+    section["bucket" if driver == "gcs" else "container"] = "none-such"
+    settings = read({"driver": driver, driver: {**section, "retries": 0}})
+    with pytest.raises(StorageUnavailable):
+        await moorage.blobstore.open(settings, data_dir=Path("/nonexistent")).ping()

@@ -90,7 +90,7 @@ class FilesystemStore:
             try:
                 fd = files.open(path)
             except FileNotFoundError:
-                raise BlobUnknown(detail={"key": key}) from None
+                raise BlobUnknown from None
         try:
             with _storage_errors():
                 size = files.size(fd)

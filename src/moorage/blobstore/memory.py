@@ -31,7 +31,7 @@ class MemoryStore:
     ) -> AsyncGenerator[bytes, None]:
         content = self.objects.get(storage_keys.check(key))
         if content is None:
-            raise BlobUnknown(detail={"key": key})
+            raise BlobUnknown
         stop = len(content) if end is None else end
         for at in range(start, min(stop, len(content)), CHUNK):
             yield content[at : min(at + CHUNK, stop)]
