@@ -13,7 +13,7 @@ from tests.support.content import index
 
 pytestmark = pytest.mark.anyio
 
-FIELDS = [
+FIELDS = (
     "project_name",
     "metadata",
     "public",
@@ -42,11 +42,11 @@ FIELDS = [
     "secret",
     "severity",
     "disable",
-]
-ODD = st.sampled_from(
+)
+ODD: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, -1, 0, 2**31, 2**63, 2**200, 1.5, "", "\0", "x" * 300, "é\u202e", "\ud800", [], {}]
 )
-VALUES = st.recursive(
+VALUES: st.SearchStrategy[Any] = st.recursive(
     ODD | st.text(max_size=8),
     lambda inner: (
         st.lists(inner, max_size=3)
@@ -54,7 +54,9 @@ VALUES = st.recursive(
     ),
     max_leaves=8,
 )
-BODIES = st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=6) | VALUES
+BODIES: st.SearchStrategy[Any] = (
+    st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=6) | VALUES
+)
 
 
 def draw(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:

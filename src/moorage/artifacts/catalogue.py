@@ -19,10 +19,8 @@ from moorage.artifacts.entries import Accessory, Artifact, Reference, Repository
 from moorage.db.engine import Database, Tx
 from moorage.db.queries import (
     AllOf,
-    AnyOf,
     Columns,
     Exact,
-    Fuzzy,
     Match,
     Page,
     Query,
@@ -311,23 +309,12 @@ async def _narrow_special(
         pairs = [
             (row.media_type, row.config_media_type)
             for row in known
-            if _type_matches(types.of(row.media_type, row.config_media_type), kind)
+            if types.matches(types.of(row.media_type, row.config_media_type), kind)
         ]
         statement = statement.where(
             or_(false(), *(and_(columns[0] == a, columns[1] == b) for a, b in pairs))
         )
     return statement
-
-
-def _type_matches(name: str, match: Match) -> bool:
-    match match:
-        case Exact(value):
-            return name == value.upper()
-        case Fuzzy(value):
-            return value.upper() in name
-        case AnyOf(values) | AllOf(values):
-            return name in {value.upper() for value in values}
-    return False
 
 
 async def _find(tx: Tx, place: Repository, reference: str) -> Any:

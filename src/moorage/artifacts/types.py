@@ -6,6 +6,7 @@ The config's media type says it. A type of our users' own is read out of the for
 
 import re
 
+from moorage.db.queries import AllOf, AnyOf, Exact, Fuzzy, Match
 from moorage.oci import media_types
 
 UNKNOWN = "UNKNOWN"
@@ -49,3 +50,15 @@ def of_accessory(artifact_type: str, config_media_type: str) -> str:
     return (
         ACCESSORIES.get(artifact_type) or ACCESSORIES.get(config_media_type) or "subject.accessory"
     )
+
+
+def matches(name: str, match: Match) -> bool:
+    """Whether a filter of a list fits the type of that name, in any case of letters."""
+    match match:
+        case Exact(value):
+            return name == value.upper()
+        case Fuzzy(value):
+            return value.upper() in name
+        case AnyOf(values) | AllOf(values):
+            return name in {value.upper() for value in values}
+    return False
