@@ -307,6 +307,13 @@ def test_every_accepted_key_stays_under_the_root(key: str) -> None:
     assert not any(part.startswith(".") for part in path.parts)
 
 
+def test_a_root_that_cannot_be(tmp_path: Path) -> None:
+    """A root that cannot be made is an error that names it."""
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageUnavailable, match="file/blobs cannot be used"):
+        FilesystemStore(tmp_path / "file" / "blobs")
+
+
 async def test_the_path_is_the_file(tmp_path: Path) -> None:
     """`path` names the object's own file, for a server that sends it by itself."""
     store = FilesystemStore(tmp_path / "blobs")

@@ -63,10 +63,14 @@ class FilesystemStore:
         directory can be neither found nor made.
         """
         self.files: Files = files or SystemFiles()
-        with _storage_errors():
-            if files is None:
+        if files is None:
+            try:
                 root.mkdir(parents=True, exist_ok=True, mode=0o750)
                 root = root.resolve(strict=True)
+            except OSError as error:
+                raise StorageUnavailable(
+                    f"the directory {root} cannot be used: {error.strerror}"
+                ) from error
         self.root = root
         self._prefix = str(root)
         self._durable: set[str] = {""}  # directories whose names are known to be on the disk
