@@ -1,2 +1,12 @@
+"""`python -m moorage`."""
+
+from moorage.cli.app import app
+
+
 def main() -> None:
-    """Replaced by the command line."""
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""`moorage doctor`: look at everything that has to work, and say what does not."""
+
+import asyncio
+import shutil
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import typer
+
+from moorage import __version__
+from moorage.cli.options import Config, Data, Json, settings, table
+from moorage.clock import SystemClock
+from moorage.config.settings import Settings
+from moorage.db import Database, connect
+
+Check = Callable[[Settings], Awaitable[str]]
+
+_LOW_DISK = 0.1
+
+
+def doctor(data: Data = None, config: Config = None, json: Json = False) -> None:
+    """Check settings, database, blob store, Redis, clock, disk and the external URL.
+
+    Ends with status 1 when something is wrong.
+    """
+    found = settings(config, data)
+    results = asyncio.run(_examine(found))
+    table(
+        [{"check": name, "state": state, "what": what} for name, state, what in results],
+        as_json=json,
+    )
+    if any(state == "wrong" for _, state, _ in results):
+        raise typer.Exit(1)
+
+
+async def _examine(found: Settings) -> list[tuple[str, str, str]]:
+    results = []
+    for name, check in CHECKS.items():
+        try:
+            async with asyncio.timeout(20):
+                results.append((name, "fine", await check(found)))
+        except TimeoutError:
+            results.append((name, "wrong", "no answer in 20 s"))
+        except _NotSet as error:
+            results.append((name, "not set", str(error)))
+        except Exception as error:
+            results.append((name, "wrong", str(error) or type(error).__name__))
+    return results
+
+
+class _NotSet(Exception):
+    """Nothing to check."""
+
+
+@asynccontextmanager
+async def _database(found: Settings) -> AsyncIterator[Database]:
+    found.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    db = connect(found.database, data_dir=found.data_dir, clock=SystemClock())
+    try:
+        yield db
+    finally:
+        await db.close()
+
+
+async def _schema(found: Settings) -> str:
+    from moorage.db.migrator import status
+
+    async with _database(found) as db:
+        state = await status(db)
+    if not state.ready:
+        return f"empty or old; the next start applies {', '.join(state.pending)}"
+    kind = "PostgreSQL" if found.database.postgres else "SQLite"
+    return f"{kind}, revision {state.current}"
+
+
+async def _clock(found: Settings) -> str:
+    from sqlalchemy import select
+
+    from moorage.db.types import now
+
+    async with _database(found) as db, db.read() as tx:
+        theirs: datetime = (await tx.execute(select(now()))).scalar_one()
+    skew = abs((datetime.now(UTC) - theirs).total_seconds())
+    if skew > 5:
+        raise RuntimeError(f"{skew:.0f} s away from the database's clock; run NTP on both")
+    return f"{skew:.1f} s away from the database's"
+
+
+async def _storage(found: Settings) -> str:
+    from moorage.blobstore import open as open_store
+
+    store = open_store(found.storage, data_dir=found.data_dir)
+    key = f"blobs/_doctor/{uuid.uuid4().hex}"
+    probe = b"moorage doctor"
+    try:
+        began = time.perf_counter()
+        writer = store.create(key)
+        try:
+            await writer.write(probe)
+            await writer.commit()
+        except BaseException:
+            await writer.abort()
+            raise
+        read = b"".join([data async for data in store.read(key)])
+        await store.delete([key])
+        if read != probe:
+            raise RuntimeError("an object was read back damaged")
+        return f"{store.driver}, written, read and deleted in {time.perf_counter() - began:.3f} s"
+    finally:
+        await store.close()
+
+
+async def _disk(found: Settings) -> str:
+    found.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    usage = shutil.disk_usage(found.data_dir)
+    free = usage.free / usage.total
+    text = f"{usage.free / 2**30:.1f} GiB free ({free:.0%}) at {found.data_dir}"
+    if free < _LOW_DISK:
+        raise RuntimeError(f"{text}: grow it before pushes fail")
+    return text
+
+
+async def _redis(found: Settings) -> str:
+    if found.redis is None:
+        raise _NotSet("a single process needs none")
+    from redis.asyncio import Redis
+
+    address = found.redis.address()
+    if address.service:
+        raise _NotSet("Sentinels are asked by the server itself")
+    client = Redis(
+        host=address.hosts[0][0] if address.hosts else "localhost",
+        port=address.hosts[0][1] if address.hosts else 6379,
+        unix_socket_path=address.path,
+        username=address.username,
+        password=address.password,
+        db=address.db,
+        ssl=address.tls,
+        socket_timeout=5,
+    )
+    try:
+        began = time.perf_counter()
+        await client.ping()
+        return f"answers in {(time.perf_counter() - began) * 1000:.1f} ms"
+    finally:
+        await client.aclose()
+
+
+async def _external(found: Settings) -> str:
+    """As a client sees it: the challenge must name a realm under the external URL."""
+    url = found.http.external_url
+    if not url:
+        raise _NotSet("http.external_url: clients are told what they asked for")
+    import urllib.error
+    import urllib.request
+
+    def ask() -> str:
+        request = urllib.request.Request(f"{url}/v2/")  # noqa: S310 - checked by the settings
+        try:
+            urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
+        except urllib.error.HTTPError as answer:
+            return str(answer.headers.get("WWW-Authenticate", ""))
+        return ""
+
+    challenge = await asyncio.to_thread(ask)
+    if f'realm="{url}/service/token"' not in challenge:
+        raise RuntimeError(f"{url}/v2/ does not ask for a token of {url}: check the proxy in front")
+    return f"{url} asks for its own tokens"
+
+
+async def _identity(found: Settings) -> str:
+    return f"version {__version__}, no unknown key"
+
+
+CHECKS: dict[str, Check] = {
+    "settings": _identity,
+    "database": _schema,
+    "clock": _clock,
+    "storage": _storage,
+    "disk": _disk,
+    "redis": _redis,
+    "external url": _external,
+}

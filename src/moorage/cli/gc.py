@@ -1,0 +1,49 @@
+"""`moorage gc`: collect garbage now."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from moorage.cli.options import Config, Data, Json, on_resources, settings, show
+
+
+def gc(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be collected.")
+    ] = False,
+    data: Data = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Collect what nothing refers to, without waiting for its turn. Leases hold."""
+    found = settings(config, data)
+    show(on_resources(found, _preview if dry_run else _collect), as_json=json)
+
+
+async def _preview(resources: Any) -> dict[str, Any]:
+    from moorage.gc import Collector
+
+    return asdict(await Collector(resources.db, resources.rules).preview())
+
+
+async def _collect(resources: Any) -> dict[str, Any]:
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    from moorage.gc import Collector, Janitor, Sweeper
+    from moorage.gc.collector import Collected
+
+    rules = resources.rules
+    collector = Collector(resources.db, rules)
+    sweeper = Sweeper(resources.db, resources.ground.store)
+    total, objects, freed = Collected(), 0, 0
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), transient=True) as progress:
+        line = progress.add_task("collecting")
+        await Janitor(resources.db, rules).run_once()
+        while (done := await collector.run_once(ignore_review=True)).reviewed:
+            total += done
+            progress.update(line, description=f"{total.blobs} blobs into the trash")
+        while (swept := await sweeper.run_once()).objects:
+            objects, freed = objects + swept.objects, freed + swept.size
+            progress.update(line, description=f"{objects} objects deleted")
+    return {**asdict(total), "deleted_objects": objects, "freed_bytes": freed}

@@ -1,0 +1,121 @@
+"""What the verbs share: their options, their way to the settings, and their way to fail."""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+from moorage import __version__, failpoints
+from moorage.config.loading import BadSettings, load
+from moorage.config.settings import Settings
+from moorage.db.migrator import SchemaTooNew, status
+from moorage.errors import MoorageError
+from moorage.telemetry import logs
+
+T = TypeVar("T")
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Settings file; moorage.toml here unless given."),
+]
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Data directory; goes before the setting data_dir.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def fail(message: str, status: int = 1) -> NoReturn:
+    """Say what is wrong on standard error, and end."""
+    typer.secho(f"moorage: {message}", err=True, fg="red" if sys.stderr.isatty() else None)
+    raise typer.Exit(status)
+
+
+def settings(config: Path | None, data: Path | None, **http: Any) -> Settings:
+    """The settings of this call; ends the process when they cannot be used."""
+    try:
+        found = load(os.environ, config)
+        failpoints.arm(os.environ.get("MOORAGE_FAILPOINTS", ""))
+    except (BadSettings, ValueError) as error:
+        fail(str(error), 2)
+    given = {key: value for key, value in http.items() if value is not None}
+    changes: dict[str, Any] = {"http": found.http.model_copy(update=given)} if given else {}
+    if data is not None:
+        changes["data_dir"] = data
+    found = found.model_copy(update=changes)
+    logs.configure(found.log.level, found.log.format)
+    return found
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Turn failures that have a message into that message."""
+    from moorage.accounts.keys import WrongSecretKey
+    from moorage.roles.server import CannotStart
+
+    try:
+        yield
+    except MoorageError as error:
+        fail(error.message)
+    except (CannotStart, SchemaTooNew, WrongSecretKey, ValueError, OSError) as error:
+        fail(str(error))
+
+
+def on_resources(found: Settings, work: Callable[[Any], Awaitable[T]]) -> T:
+    """Run `work` on an installation that nobody else is writing to.
+
+    A SQLite database belongs to one process: while a server runs, its API is the way in.
+    """
+    from moorage.roles.resources import opened
+    from moorage.roles.server import locked
+    from moorage.telemetry.metrics import Metrics
+
+    async def run() -> T:
+        async with opened(found, Metrics(__version__)) as resources:
+            if not (await status(resources.db)).ready:
+                fail("the database has no schema yet: run `moorage migrate` or start the server")
+            await resources.keys.start()
+            return await work(resources)
+
+    with explained(), contextlib.ExitStack() as stack:
+        if not found.database.postgres:
+            found.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            stack.enter_context(locked(found.data_dir))
+        return asyncio.run(run())
+    raise AssertionError("unreachable")
+
+
+def show(values: dict[str, Any], *, as_json: bool) -> None:
+    """Print a result: JSON, or a line a value."""
+    if as_json:
+        typer.echo(json.dumps(values, default=str))
+        return
+    width = max(map(len, values), default=0)
+    for name, value in values.items():
+        typer.echo(f"{name:<{width}}  {value}")
+
+
+def table(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Print a list: JSON, a table on a terminal, tab-separated lines in a pipe."""
+    if as_json:
+        typer.echo(json.dumps(rows, default=str))
+        return
+    if not rows:
+        return
+    if not sys.stdout.isatty():
+        for row in rows:
+            typer.echo("\t".join(map(str, row.values())))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    grid = Table(*rows[0], box=None, header_style="bold")
+    for row in rows:
+        grid.add_row(*(escape(str(value)) for value in row.values()))
+    Console().print(grid)

@@ -1,0 +1,50 @@
+"""`moorage serve`: the server, all of it or one role."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from moorage.cli.options import Config, Data, explained, settings
+
+
+def serve(
+    role: Annotated[
+        str, typer.Option(help="all, registry, core or jobservice; all but `all` need PostgreSQL.")
+    ] = "all",
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Serve the registry until SIGTERM."""
+    found = settings(config, data, host=host, port=port)
+    from moorage.roles.faces import Role
+    from moorage.roles.server import run
+
+    if role not in list(Role):
+        raise typer.BadParameter(f"choose one of {', '.join(Role)}", param_hint="--role")
+    with explained():
+        run(found, Role(role), announce)
+
+
+def announce(url: str, password: str | None) -> None:
+    """Tell where the server is and, once, the password that was made."""
+    if password is None:
+        typer.echo(f"Moorage is ready at {url}")
+        sys.stdout.flush()
+        return
+    lines = [
+        f"Moorage is ready at {url}",
+        "",
+        "user      admin",
+        f"password  {password}",
+        "",
+        "This password is shown once. Keep it, or set another one.",
+    ]
+    width = max(map(len, lines))
+    typer.echo(f"┌{'─' * (width + 2)}┐")
+    for line in lines:
+        typer.echo(f"│ {line:<{width}} │")
+    typer.echo(f"└{'─' * (width + 2)}┘")
+    sys.stdout.flush()

@@ -1,0 +1,74 @@
+"""`/healthz` says that the process lives, `/readyz` that it can serve, `/metrics` how it does.
+
+Ready means: the database answers and has this version's schema. The blob store and Redis are told
+of as well, and make nobody unready: what is cached is still served, and all replicas would leave
+at once.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from moorage.errors import MoorageError
+from moorage.telemetry.metrics import Metrics
+
+Probe = Callable[[], Awaitable[str]]
+"""Says what is wrong with a part, or nothing."""
+
+PATHS = ("/healthz", "/readyz", "/metrics")
+_PATIENCE = 3.0
+
+
+class Operations:
+    """An ASGI application for those three paths."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self.probes: Mapping[str, Probe] = {}
+        """Part to its probe; empty until the process has started."""
+        self.leaving = False
+        """Whether the process is shutting down."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        if request.method not in ("GET", "HEAD"):
+            response: Response = Response(status_code=405, headers={"Allow": "GET, HEAD"})
+        elif request.url.path == "/healthz":
+            response = JSONResponse({"status": "alive"})
+        elif request.url.path == "/readyz":
+            response = await self._ready()
+        else:
+            body, content_type = self._metrics.expose()
+            response = Response(body, media_type=content_type)
+        await response(scope, receive, send)
+
+    async def _ready(self) -> Response:
+        if self.leaving or not self.probes:
+            why = "shutting down" if self.leaving else "starting: waiting for the database"
+            return JSONResponse({"status": "unready", "why": why}, 503)
+        found = await self.check()
+        ready = not found["database"]
+        state = "ready" if ready else "unready"
+        if ready and any(found.values()):
+            state = "degraded"
+        parts = {name: wrong or "healthy" for name, wrong in found.items()}
+        return JSONResponse({"status": state, "parts": parts}, 200 if ready else 503)
+
+    async def check(self) -> dict[str, str]:
+        """Part to what is wrong with it, empty when healthy."""
+        names = list(self.probes)
+        results = await asyncio.gather(*(_ask(self.probes[name]) for name in names))
+        return dict(zip(names, results, strict=True))
+
+
+async def _ask(probe: Probe) -> str:
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return await probe()
+    except TimeoutError:
+        return f"no answer in {_PATIENCE:g} s"
+    except MoorageError as error:
+        return error.message

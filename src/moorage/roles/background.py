@@ -1,0 +1,107 @@
+"""Work that goes on by itself, again and again, in any number of processes at once."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from moorage.errors import Unavailable
+from moorage.events import Fact, Outbox, Subscriber
+from moorage.gc import Collector, Janitor, Sweeper
+from moorage.roles.resources import Resources
+from moorage.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+SUBSCRIBERS: dict[type[Fact], Sequence[Subscriber]] = {}
+"""Who hears of which fact. Facts without a subscriber are dropped when their turn comes."""
+
+_LONGEST = 60.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """One kind of work: `run` does a batch and says whether there may be more at once."""
+
+    name: str
+    interval: float  # seconds between batches when there is no more
+    run: Callable[[], Awaitable[bool]]
+
+
+def works(resources: Resources) -> list[Work]:
+    """What a jobservice does."""
+    settings, db = resources.settings.gc, resources.db
+    metrics = resources.ground.metrics
+    outbox = Outbox(db, SUBSCRIBERS)
+    found = [Work("outbox", 2.0, lambda: _some(outbox.dispatch()))]
+    if settings.enabled:
+        collector = Collector(db, resources.rules, settings.batch)
+        sweeper = Sweeper(db, resources.ground.store)
+        janitor = Janitor(db, resources.rules)
+
+        async def collect() -> bool:
+            done = await collector.run_once()
+            metrics.collected_blobs.inc(done.blobs)
+            metrics.collected_bytes.inc(done.size)
+            return done.reviewed >= settings.batch
+
+        async def sweep() -> bool:
+            done = await sweeper.run_once()
+            metrics.swept_objects.inc(done.objects)
+            return done.objects > 0
+
+        async def tidy() -> bool:
+            return (await janitor.run_once()).uploads > 0
+
+        every = settings.interval_seconds
+        found += [
+            Work("collector", every, collect),
+            Work("sweeper", every, sweep),
+            Work("janitor", every, tidy),
+        ]
+    return found
+
+
+def flushes(resources: Resources) -> list[Work]:
+    """What every process does that answers pulls or checks tokens."""
+
+    async def rotate() -> bool:
+        await resources.keys.rotate()
+        return False
+
+    return [
+        Work("pull statistics", 5.0, lambda: _none(resources.counts.flush())),
+        Work("signing keys", 3600.0, rotate),
+    ]
+
+
+async def _some(work: Awaitable[int]) -> bool:
+    return await work > 0
+
+
+async def _none(work: Awaitable[int]) -> bool:
+    await work
+    return False
+
+
+async def keep_going(work: Work, metrics: Metrics) -> None:
+    """Run for ever. A failure is logged, changes nothing, and is tried again more slowly."""
+    pause = work.interval
+    while True:
+        # Replicas that started together do not ask together.
+        await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311
+        try:
+            more = True
+            while more:
+                more = await work.run()
+        except Unavailable as error:
+            log.warning("%s: %s", work.name, error.message)
+        except Exception:
+            log.exception("%s failed", work.name)
+        else:
+            metrics.background.labels(work.name, "success").inc()
+            pause = work.interval
+            continue
+        metrics.background.labels(work.name, "failure").inc()
+        pause = min(pause * 2, max(_LONGEST, work.interval))

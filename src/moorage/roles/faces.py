@@ -1,0 +1,172 @@
+"""Which paths each role answers, and through which layers a request comes in.
+
+role        /v2  /service/token  /api  operations  background work
+registry     x         x                   x
+core                   x          x        x
+jobservice                                 x             x
+all          x         x          x        x             x
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from moorage import __version__
+from moorage.api.app import create_api
+from moorage.api.services import Services, System
+from moorage.config.settings import Settings
+from moorage.distribution import Distribution, Options
+from moorage.ops import Operations
+from moorage.ops.endpoints import PATHS as OPERATIONS
+from moorage.roles.resources import Resources
+from moorage.signin.token import PATH as TOKEN
+from moorage.signin.token import TokenService
+from moorage.telemetry.metrics import Metrics
+from moorage.web.requests import Forwarded, Measured, RequestIds
+
+
+class Role(StrEnum):
+    """What a process is."""
+
+    ALL = "all"
+    REGISTRY = "registry"
+    CORE = "core"
+    JOBSERVICE = "jobservice"
+
+    @property
+    def registry(self) -> bool:
+        """Whether it answers `/v2`."""
+        return self in (Role.ALL, Role.REGISTRY)
+
+    @property
+    def core(self) -> bool:
+        """Whether it answers `/api`."""
+        return self in (Role.ALL, Role.CORE)
+
+    @property
+    def jobservice(self) -> bool:
+        """Whether it does background work."""
+        return self in (Role.ALL, Role.JOBSERVICE)
+
+
+class Health:
+    """The parts under Harbor's names."""
+
+    def __init__(self, operations: Operations, role: Role) -> None:
+        self._operations = operations
+        self._role = role
+
+    async def check(self) -> Mapping[str, str]:
+        """Component to what is wrong with it; what is not built or not configured is left out."""
+        found = await self._operations.check()
+        storage, database = found.get("storage", ""), found.get("database", "")
+        parts = {"core": "", "database": database}
+        if self._role is Role.ALL:
+            parts |= {"registry": storage, "registryctl": storage, "jobservice": database}
+        if "redis" in found:
+            parts["redis"] = found["redis"]
+        return parts
+
+
+class Faces:
+    """Sends a request to the face of its path; 503 until the process has started."""
+
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+        self._distribution: ASGIApp | None = None
+        self._token: ASGIApp | None = None
+        self._api: ASGIApp | None = None
+        self._started = False
+
+    def open(self, resources: Resources, role: Role) -> None:
+        """Make the faces of a role."""
+        if role.registry:
+            self._distribution = Distribution(
+                pulls=resources.pulls,
+                uploads=resources.uploads,
+                manifests=resources.manifests,
+                listing=resources.listing,
+                callers=resources.callers,
+                grants=resources.grants,
+                options=_options(resources),
+            )
+        if role.core:
+            health = Health(self._operations, role)
+            self._api = create_api(_services(resources, health))
+        if role.registry or role.core:
+            service = resources.settings.auth.token_service
+            self._token = TokenService(resources.callers, resources.tokens, service=service)
+        self._started = True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        path = scope["path"]
+        if path.startswith("/v2"):
+            face = self._distribution
+        elif path in OPERATIONS:
+            face = self._operations
+        elif path == TOKEN:
+            face = self._token
+        elif path.startswith("/api/"):
+            face = self._api
+        else:
+            face = None
+        await (face or self._nothing())(scope, receive, send)
+
+    def _nothing(self) -> ASGIApp:
+        if self._started:
+            return _problem(404, "NOT_FOUND", "not found")
+        return _problem(503, "UNAVAILABLE", "starting: waiting for the database")
+
+
+def _problem(status: int, code: str, message: str) -> ASGIApp:
+    headers = {"Retry-After": "2"} if status == 503 else None
+    return JSONResponse({"errors": [{"code": code, "message": message}]}, status, headers)
+
+
+def layered(faces: Faces, settings: Settings, metrics: Metrics) -> ASGIApp:
+    """The layers of every request, the outermost first: Forwarded, RequestIds, Measured."""
+    measured = Measured(faces, metrics=metrics)
+    return Forwarded(RequestIds(measured), trusted=settings.http.trusted_proxies)
+
+
+def _options(resources: Resources) -> Options:
+    http = resources.settings.http
+    return Options(
+        external_url=http.external_url,
+        relative_locations=http.relative_locations,
+        accel_redirect=http.accel_redirect,
+        redirect=not resources.settings.storage.redirect.disable,
+        token_service=resources.settings.auth.token_service,
+        notice=http.notice,
+    )
+
+
+def _services(resources: Resources, health: Health) -> Services:
+    settings = resources.settings
+    url = settings.http.external_url
+    return Services(
+        callers=resources.callers,
+        grants=resources.grants,
+        users=resources.users,
+        robots=resources.robots,
+        projects=resources.projects,
+        members=resources.members,
+        metadata=resources.metadata,
+        quotas=resources.quotas,
+        catalogue=resources.catalogue,
+        manifests=resources.manifests,
+        trash=resources.trash,
+        health=health,
+        system=System(
+            version=__version__,
+            external_url=url,
+            registry_url=urlsplit(url).netloc,
+            storage=settings.storage.driver,
+        ),
+        clock=resources.ground.clock,
+    )

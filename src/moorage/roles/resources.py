@@ -1,0 +1,236 @@
+"""Makes every object once, from settings, and closes them in reverse.
+
+Database ─► Keys, Passwords ─► Standings ─► Logins ─► Callers ─┐
+    │                                                          ├─► faces
+    ├─► Cache ─► Grants                                        │
+    └─► BlobStore ─► Uploads, Manifests, Pulls, Listing ───────┘
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from moorage.access.tokens import KeyRing, Tokens
+from moorage.accounts.bootstrap import first_admin, secret_key_file
+from moorage.accounts.keys import Keys
+from moorage.accounts.logins import Logins
+from moorage.accounts.passwords import Passwords
+from moorage.accounts.robots import Robots
+from moorage.accounts.secretbox import SecretBox
+from moorage.accounts.standing import Standings
+from moorage.accounts.users import Users
+from moorage.artifacts.catalogue import Catalogue
+from moorage.artifacts.listing import Listing
+from moorage.artifacts.manifests import Manifests
+from moorage.artifacts.pulls import Pulls
+from moorage.artifacts.rules import Rules
+from moorage.artifacts.statistics import PullCounts
+from moorage.artifacts.trashed import TrashList
+from moorage.artifacts.uploads import Uploads
+from moorage.blobstore import open as open_store
+from moorage.blobstore.base import BlobStore
+from moorage.cache import open_cache
+from moorage.cache.base import Cache
+from moorage.cache.lru import BytesLRU
+from moorage.clock import Clock, SystemClock
+from moorage.config.settings import Settings
+from moorage.db import connect
+from moorage.db.engine import Database
+from moorage.ops import Probe
+from moorage.projects.grants import Grants
+from moorage.projects.members import Members
+from moorage.projects.metadata import Metadata
+from moorage.projects.projects import Projects
+from moorage.projects.quota import Quotas
+from moorage.roles.fence import DatabaseFence
+from moorage.telemetry.metrics import Metrics
+from moorage.web.callers import Callers
+
+SECRET_KEY = "secret_key"  # noqa: S105 - a file's name
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What keeps state."""
+
+    settings: Settings
+    db: Database
+    store: BlobStore
+    cache: Cache
+    clock: Clock
+    metrics: Metrics
+
+
+class Resources:
+    """The domain over one ground; each object is made when it is first asked for."""
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        settings = ground.settings
+        self.settings = settings
+        self.db = ground.db
+        self.rules = Rules(
+            lease=settings.gc.lease_seconds,
+            drain=settings.gc.drain_seconds,
+            trash=settings.gc.trash_seconds,
+            upload_age=settings.uploads.age_seconds,
+            max_blob=settings.uploads.max_blob_bytes,
+            sparse=settings.uploads.sparse_manifests,
+        )
+        auth = settings.auth
+        key = auth.secret_key.get_secret_value() if auth.secret_key else self._own_key()
+        self.box = SecretBox(key, [k.get_secret_value() for k in auth.previous_secret_keys])
+        self.ring = KeyRing()
+        lifetime = auth.token_expiration * 60
+        self.keys = Keys(
+            ground.db,
+            self.box,
+            self.ring,
+            token_lifetime=lifetime,
+            rotation=auth.key_rotation_days * 86400,
+            clock=ground.clock,
+        )
+        self.tokens = Tokens(
+            self.ring, issuer=auth.token_issuer, audience=auth.token_service, lifetime=lifetime
+        )
+        self.passwords = Passwords()
+        self.standings = Standings(ground.db, ground.cache, ground.clock)
+        self.logins = Logins(
+            ground.db,
+            self.passwords,
+            self.standings,
+            robot_prefix=auth.robot_name_prefix,
+            clock=ground.clock,
+        )
+        self.grants = Grants(ground.db, ground.cache, ground.clock)
+        self.callers = Callers(
+            self.tokens, self.keys, self.logins, self.standings, self.grants, ground.clock
+        )
+
+    def _own_key(self) -> str:
+        return secret_key_file(self.settings.data_dir / SECRET_KEY)
+
+    @cached_property
+    def counts(self) -> PullCounts:
+        return PullCounts(self.db)
+
+    @cached_property
+    def pulls(self) -> Pulls:
+        payloads = BytesLRU(self.settings.cache.payload_bytes)
+        seconds = self.settings.storage.redirect.seconds
+        ground = self.ground
+        return Pulls(self.db, ground.store, ground.cache, self.counts, payloads, seconds)
+
+    @cached_property
+    def uploads(self) -> Uploads:
+        return Uploads(self.db, self.ground.store, self.rules)
+
+    @cached_property
+    def manifests(self) -> Manifests:
+        return Manifests(self.db, self.rules)
+
+    @cached_property
+    def listing(self) -> Listing:
+        return Listing(self.db)
+
+    @cached_property
+    def users(self) -> Users:
+        prefix = self.settings.auth.robot_name_prefix
+        return Users(self.db, self.passwords, robot_prefix=prefix)
+
+    @cached_property
+    def robots(self) -> Robots:
+        auth = self.settings.auth
+        return Robots(
+            self.db,
+            self.passwords,
+            prefix=auth.robot_name_prefix,
+            default_duration=auth.robot_token_duration,
+        )
+
+    @cached_property
+    def projects(self) -> Projects:
+        return Projects(self.db)
+
+    @cached_property
+    def members(self) -> Members:
+        return Members(self.db)
+
+    @cached_property
+    def metadata(self) -> Metadata:
+        return Metadata(self.db)
+
+    @cached_property
+    def quotas(self) -> Quotas:
+        return Quotas(self.db)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        return Catalogue(self.db)
+
+    @cached_property
+    def trash(self) -> TrashList:
+        return TrashList(self.db)
+
+    async def prepare(self) -> str | None:
+        """Keys, the first administrator and the first project; returns a password to print once."""
+        await self.keys.start()
+        auth = self.settings.auth
+        given = auth.admin_password.get_secret_value() if auth.admin_password else None
+        password = await first_admin(self.db, self.passwords, auth.admin_name, given)
+        await self.projects.ensure_library()
+        return password
+
+    def probes(self) -> Mapping[str, Probe]:
+        """How each part is, for the health pages."""
+
+        async def database() -> str:
+            await self.db.ping()
+            return ""
+
+        async def storage() -> str:
+            await self.ground.store.ping()
+            return ""
+
+        async def cache() -> str:
+            health = self.ground.cache.health()
+            return "" if health["status"] == "healthy" else str(health.get("reason", "degraded"))
+
+        found: dict[str, Probe] = {"database": database, "storage": storage}
+        return found | ({"redis": cache} if self.settings.redis else {})
+
+
+@asynccontextmanager
+async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[Resources]:
+    """Everything, closed in reverse at the end; nothing asks the database yet."""
+    clock = SystemClock()
+    data_dir = settings.data_dir
+    async with AsyncExitStack() as stack:
+        db = connect(settings.database, data_dir=data_dir, clock=clock)
+        stack.push_async_callback(db.close)
+        store = open_store(settings.storage, data_dir=data_dir, observe=metrics.observe_storage)
+        stack.push_async_callback(store.close)
+        cache = await _cache(settings, data_dir, clock, stack)
+        stack.push_async_callback(cache.close)
+        db.notifier = cache
+        yield Resources(Ground(settings, db, store, cache, clock, metrics))
+
+
+async def _cache(settings: Settings, data_dir: Path, clock: Clock, stack: AsyncExitStack) -> Cache:
+    """A SQLite database belongs to one process; beside PostgreSQL there may always be others."""
+    fence = None
+    if settings.database.postgres and settings.redis is not None:
+        # A pool of its own: a fence that waits behind requests would look lost.
+        own = settings.database.model_copy(update={"pool_size": 1, "wait_seconds": 2.0})
+        aside = connect(own, data_dir=data_dir, clock=clock)
+        stack.push_async_callback(aside.close)
+        fence = DatabaseFence(aside)
+    return await open_cache(
+        settings.cache,
+        settings.redis,
+        single_process=not settings.database.postgres,
+        clock=clock,
+        fence=fence,
+    )

@@ -1,0 +1,254 @@
+"""A process from its start to its end.
+
+    lock the folder ─► listen (503) ─► database? ─ wait ─► migrate ─► keys, admin ─► ready
+    SIGTERM ─► stop listening ─► running requests end, or the grace time does ─► close in reverse
+
+Listening comes early, so that an orchestrator sees a process that lives and is not ready yet; a
+database that is away is waited for, and only what waiting cannot mend ends the process.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import fcntl
+import gc
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from ipaddress import ip_address
+from pathlib import Path
+
+import uvicorn
+
+from moorage import __version__, failpoints
+from moorage.accounts.keys import WrongSecretKey
+from moorage.config.settings import Settings
+from moorage.db.migrator import SchemaTooNew, migrate
+from moorage.errors import DatabaseUnavailable, MoorageError
+from moorage.ops import Operations
+from moorage.roles.background import Work, flushes, keep_going, works
+from moorage.roles.faces import Faces, Role, layered
+from moorage.roles.resources import Resources, opened
+from moorage.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+FATAL = (SchemaTooNew, WrongSecretKey, MoorageError, ValueError)
+"""What no waiting mends."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_BACKLOG = 2048
+
+
+class CannotStart(Exception):
+    """The process ends before it served anything; the message says why and what to do."""
+
+
+Announce = Callable[[str, str | None], None]
+"""Told the URL and, at the first start, the administrator's password."""
+
+
+def run(settings: Settings, role: Role, announce: Announce) -> None:
+    """Serve until SIGTERM or SIGINT; raises CannotStart."""
+    _check(settings, role)
+    _tune_memory()
+    with _folder(settings):
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_Process(settings, role, announce).live())
+
+
+class _Process:
+    def __init__(self, settings: Settings, role: Role, announce: Announce) -> None:
+        self._settings = settings
+        self._role = role
+        self._announce = announce
+        self._metrics = Metrics(__version__)
+        self._operations = Operations(self._metrics)
+        self._faces = Faces(self._operations)
+        http = settings.http
+        self._server = _Server(
+            uvicorn.Config(
+                layered(self._faces, settings, self._metrics),
+                host=http.host,
+                port=http.port,
+                http="httptools",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=True,
+                proxy_headers=False,
+                backlog=_BACKLOG,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=max(1, round(http.grace_seconds)),
+                h11_max_incomplete_event_size=64 << 10,
+            ),
+            self._operations,
+        )
+        self._failure: BaseException | None = None
+
+    async def live(self) -> None:
+        """Serve to the end; raises CannotStart."""
+        async with opened(self._settings, self._metrics) as resources:
+            starting = asyncio.create_task(self._start(resources))
+            try:
+                await self._server.serve()
+            except SystemExit:
+                raise CannotStart(
+                    f"cannot listen on {self._settings.http.host}:{self._settings.http.port}; "
+                    "set http.port to a free port"
+                ) from None
+            finally:
+                await _cancel(starting)
+        if self._failure is not None:
+            raise CannotStart(str(self._failure)) from self._failure
+
+    async def _start(self, resources: Resources) -> None:
+        try:
+            password = await self._prepare(resources)
+        except FATAL as error:
+            self._failure = error
+            self._server.should_exit = True
+            return
+        except Exception as error:
+            log.exception("the start failed")
+            self._failure = error
+            self._server.should_exit = True
+            return
+        self._faces.open(resources, self._role)
+        self._operations.probes = resources.probes()
+        # What was made so far lives as long as the process: later collections need not look at it.
+        gc.collect()
+        gc.freeze()
+        while not self._server.started:  # noqa: ASYNC110 - uvicorn has no event for this
+            await asyncio.sleep(0.01)
+        self._announce(self._url(), password)
+        async with _running(self._works(resources), self._metrics):
+            await asyncio.Event().wait()
+
+    async def _prepare(self, resources: Resources) -> str | None:
+        """Wait for the database, migrate, make what the first start needs."""
+        pause = 0.5
+        while True:
+            try:
+                await migrate(resources.db)
+                return await resources.prepare()
+            except DatabaseUnavailable as error:
+                log.warning("waiting for the database: %s", error.__cause__ or error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.5, 10.0)
+
+    def _works(self, resources: Resources) -> list[Work]:
+        found = flushes(resources)
+        return found + works(resources) if self._role.jobservice else found
+
+    def _url(self) -> str:
+        http = self._settings.http
+        if http.external_url:
+            return http.external_url
+        host = "127.0.0.1" if http.host in ("0.0.0.0", "::") else http.host  # noqa: S104
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """Says that it is leaving before it stops to listen; a second signal ends it at once."""
+
+    def __init__(self, config: uvicorn.Config, operations: Operations) -> None:
+        super().__init__(config)
+        self._operations = operations
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        if self.should_exit:
+            self.force_exit = True
+        self._operations.leaving = True
+        self.should_exit = True
+        log.info("%s: ending", signal.Signals(sig).name)
+
+
+@contextlib.asynccontextmanager
+async def _running(found: list[Work], metrics: Metrics) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(keep_going(work, metrics), name=work.name) for work in found]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            await _cancel(task)
+        for work in found:
+            if work.name == "pull statistics":
+                with contextlib.suppress(MoorageError):
+                    await work.run()
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _check(settings: Settings, role: Role) -> None:
+    """Refuse what would run and be wrong."""
+    if role is not Role.ALL and not settings.database.postgres:
+        raise CannotStart(
+            f"--role {role} needs PostgreSQL: SQLite serves one process; set database.url, "
+            "or leave --role out"
+        )
+    if role is not Role.ALL and settings.storage.driver == "memory":
+        raise CannotStart("storage.driver memory cannot be shared; choose another for --role")
+    if failpoints.armed() and not _loopback(settings.http.host):
+        raise CannotStart(
+            "MOORAGE_FAILPOINTS is set, which is for tests: http.host must be a loopback address"
+        )
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _tune_memory() -> None:
+    """Let the allocator keep the buffers of uploads instead of mapping each one anew."""
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        libc.mallopt(_M_TRIM_THRESHOLD, 32 << 20)
+
+
+@contextlib.contextmanager
+def _folder(settings: Settings) -> Iterator[None]:
+    """The data directory, for one process alone where SQLite lives in it; raises CannotStart."""
+    folder = settings.data_dir
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if settings.database.postgres:
+            yield
+            return
+        with locked(folder):
+            yield
+    except PermissionError as error:
+        raise CannotStart(f"cannot use data_dir {folder}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; raises CannotStart while another process does."""
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(descriptor, 32, 0).decode().strip() or "unknown"
+            raise CannotStart(
+                f"another process (pid {owner}) serves {folder.resolve()}; stop it, or choose "
+                "another data_dir"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
