@@ -1,5 +1,6 @@
 """Users, on both databases."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -48,8 +49,6 @@ async def test_the_first_start_makes_an_administrator_once(database: Database) -
 
 async def test_replicas_that_start_together_make_one_administrator(database: Database) -> None:
     """One of them gets the password that works."""
-    import asyncio
-
     replicas = [Replica(database, single=False) for _ in range(3)]
     told = await asyncio.gather(
         *(first_admin(database, replica.passwords, "admin") for replica in replicas)
@@ -90,21 +89,32 @@ async def test_names_and_addresses_are_taken_once(replica: Replica) -> None:
         await replica.users.create("bob", PASSWORD, email="alice@example.com")
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["", "a" * 256, "a b", "a:b", "robot$x", "a\nb", "a\x00b", "a\u202eb", "a,b", "a#b", "x+y"],
-)
-async def test_names_that_no_user_can_have(replica: Replica, name: str) -> None:
+async def test_names_that_no_user_can_have(replica: Replica) -> None:
     """Among them whatever could pass for a robot account or forge a line of a log."""
-    with pytest.raises(Invalid):
-        await replica.users.create(name, PASSWORD)
+    wrong = [
+        "",
+        "a" * 256,
+        "a b",
+        "a:b",
+        "robot$x",
+        "a\nb",
+        "a\x00b",
+        "a\u202eb",
+        "a,b",
+        "a#b",
+        "x+y",
+    ]
+    for name in wrong:
+        with pytest.raises(Invalid):
+            await replica.users.create(name, PASSWORD)
+    assert (await replica.users.list(Query())).total == 1
 
 
-@pytest.mark.parametrize("name", ["robots", "admin@corp.example", "müller", "a.b-c_d", "1"])
-async def test_names_that_a_user_can_have(replica: Replica, name: str) -> None:
+async def test_names_that_a_user_can_have(replica: Replica) -> None:
     """And sign in with."""
-    await replica.user(name)
-    assert await replica.logins.verify(name, PASSWORD, "10.0.0.1")
+    for name in ("robots", "admin@corp.example", "müller", "a.b-c_d", "1"):
+        await replica.user(name)
+        assert await replica.logins.verify(name, PASSWORD, "10.0.0.1")
 
 
 async def test_lists_narrow_sort_and_count(replica: Replica) -> None:
@@ -204,14 +214,17 @@ async def test_a_profile_changes_without_ending_what_was_issued(replica: Replica
     assert await replica.standings.of(alice) != before
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [{"comment": "x" * 31}, {"email": "nobody"}, {"email": "a@b\r\nBcc: c"}, {"realname": "\x00"}],
-)
-async def test_profiles_that_are_refused(replica: Replica, fields: dict[str, str]) -> None:
+async def test_profiles_that_are_refused(replica: Replica) -> None:
     """Too long, no address, not storable."""
-    with pytest.raises(Invalid):
-        await replica.users.update(ADMIN, 1, **fields)
+    wrong = [
+        {"comment": "x" * 31},
+        {"email": "nobody"},
+        {"email": "a@b\r\nBcc: c"},
+        {"realname": "\x00"},
+    ]
+    for fields in wrong:
+        with pytest.raises(Invalid):
+            await replica.users.update(ADMIN, 1, **fields)
 
 
 async def test_an_address_of_somebody_else(replica: Replica) -> None:

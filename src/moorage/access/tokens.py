@@ -39,6 +39,9 @@ MAX_LENGTH = 48 * 1024
 """Characters of a token; servers refuse longer headers anyway."""
 
 
+_BAD = (JoseError, ValueError, TypeError, LookupError, OverflowError, RecursionError)
+
+
 class UnknownKey(Unauthenticated):
     """The token was signed by a key that is not known here."""
 

@@ -46,7 +46,7 @@ class SecretBox:
     def open(self, sealed: bytes, purpose: str) -> bytes:
         """Decrypt what was sealed for that purpose; raises CannotOpen."""
         key = self._keys.get(sealed[1:5])
-        if key is None or sealed[:1] != _FORM:
+        if key is None or sealed[:1] != _FORM or len(sealed) < _HEAD:
             raise CannotOpen("encrypted under another secret_key")
         try:
             return key.decrypt(sealed[5:_HEAD], sealed[_HEAD:], purpose.encode())

@@ -11,7 +11,7 @@ KNOWN_SECRETS = frozenset(
 class AuthSettings(BaseModel):
     """Accounts, tokens and sign-in."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     secret_key: SecretStr | None = Field(
         None,

@@ -1,0 +1,93 @@
+"""The domain of accounts on a real database, with quick hashes."""
+
+from dataclasses import dataclass, field
+
+from tests.support.clocks import TurnedClock
+
+from moorage.access.principals import Principal
+from moorage.access.tokens import KeyRing, Tokens
+from moorage.accounts.keys import Keys
+from moorage.accounts.logins import Logins
+from moorage.accounts.passwords import Passwords
+from moorage.accounts.records import Permission
+from moorage.accounts.robots import Robots
+from moorage.accounts.secretbox import SecretBox
+from moorage.accounts.standing import Standings
+from moorage.accounts.users import Users
+from moorage.cache.base import Cache
+from moorage.cache.local import LocalCache, NoCache
+from moorage.db.engine import Database
+from moorage.projects.grants import Grants
+from moorage.projects.members import Members
+from moorage.projects.projects import Projects
+from moorage.web.callers import Callers
+
+PASSWORD = "Correct1horse"
+SECRET_KEY = "a secret key of these tests"
+SERVICE = "harbor-registry"
+
+
+def quick_passwords() -> Passwords:
+    """Argon2id as weak as it gets: tests hash a lot."""
+    return Passwords(memory_kib=8, passes=1)
+
+
+def in_project(name: str, *pairs: str) -> Permission:
+    """Permission in one project; pairs as "repository:pull"."""
+    return Permission("project", name, _pairs(pairs))
+
+
+def in_system(*pairs: str) -> Permission:
+    """Permission in the system scope."""
+    return Permission("system", "/", _pairs(pairs))
+
+
+def _pairs(pairs: tuple[str, ...]) -> frozenset[tuple[str, str]]:
+    return frozenset(
+        (resource, action) for resource, _, action in (p.partition(":") for p in pairs)
+    )
+
+
+@dataclass
+class Replica:
+    """What one process holds; several share a database."""
+
+    db: Database
+    clock: TurnedClock = field(default_factory=TurnedClock)
+    single: bool = True  # False: other replicas write too, so nothing is cached
+    passwords: Passwords = field(default_factory=quick_passwords)
+
+    def __post_init__(self) -> None:
+        db, clock = self.db, self.clock
+        cache: Cache = NoCache()
+        if self.single:
+            cache = LocalCache(clock, entries=1000, size=1 << 20, expire_seconds=86400)
+            db.notifier = cache
+        self.cache = cache
+        self.users = Users(db, self.passwords)
+        self.robots = Robots(db, self.passwords)
+        self.standings = Standings(db, cache, clock)
+        self.logins = Logins(db, self.passwords, self.standings, clock=clock)
+        self.projects = Projects(db)
+        self.members = Members(db)
+        self.grants = Grants(db, cache, clock)
+        self.ring = KeyRing()
+        self.keys = Keys(
+            db, SecretBox(SECRET_KEY), self.ring, token_lifetime=1800, clock=self.clock
+        )
+        self.tokens = Tokens(
+            self.ring, issuer="issuer", audience=SERVICE, lifetime=1800, clock=clock
+        )
+        self.callers = Callers(
+            self.tokens, self.keys, self.logins, self.standings, self.grants, clock
+        )
+
+    async def user(self, name: str, *, sysadmin: bool = False) -> Principal:
+        """Make a user whose password is PASSWORD."""
+        user_id = await self.users.create(name, PASSWORD, sysadmin=sysadmin)
+        return Principal("user", user_id, name, sysadmin)
+
+    async def close(self) -> None:
+        """End threads and loads."""
+        await self.cache.close()
+        self.passwords.close()
