@@ -288,10 +288,14 @@ async def test_the_catalog_is_for_administrators(registry: Registry, dev: Client
     assert (rest.json(), rest.header("link")) == ({"repositories": ["team/c"]}, None)
     assert (await admin.ask("GET", "/v2/_catalog?n=99999999999999999999")).status == 200
     token = await registry.bearer("admin", {"team/a": "pull"})
-    for client in (dev, registry.client(), token):
+    identity = await registry.bearer("admin", {})
+    assert (await identity.ask("GET", "/v2/_catalog")).status == 200
+    for client in (dev, registry.client(), token, await registry.bearer("dev", {})):
         refused = await client.ask("GET", "/v2/_catalog")
         assert refused.status == 401
         assert refused.header("www-authenticate") == 'Basic realm="harbor"'
+    await registry.change_account("admin")
+    assert (await identity.ask("GET", "/v2/_catalog")).status == 401
 
 
 async def test_a_notice_reaches_the_users(registry: Registry, dev: Client) -> None:

@@ -57,9 +57,9 @@ class Gate:
             scopes.append(scope_of(mount, "pull"))
         caller = await self._identify(exchange, right, scopes)
         if right == "catalog":
-            # No token scope covers the catalog, so a token for a repository must not open it.
-            system = await self._grants.system(caller.principal)
-            if caller.access is not None or _CATALOG not in system:
+            # A token for repositories opens those only. One without any says who holds it.
+            principal = None if caller.access else await self._callers.current(caller)
+            if principal is None or _CATALOG not in await self._grants.system(principal):
                 raise Refused("not allowed to list all repositories", BASIC)
             return Admitted(caller, frozenset())
         if not repository:

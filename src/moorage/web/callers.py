@@ -13,7 +13,7 @@ from base64 import b64decode
 from binascii import Error as BadBase64
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from moorage.access.principals import ANONYMOUS, Principal
@@ -154,6 +154,16 @@ class Callers:
             return Right(frozenset())
         actions = frozenset(action for action in _ACTIONS if ("repository", action) in pairs)
         return Right(actions, (project.id, project.created_at))
+
+    async def current(self, caller: Caller) -> Principal | None:
+        """The caller's account as it is now, for rights that no token carries.
+
+        None for nobody, and for an account that is gone or has changed.
+        """
+        standing = await self._standings.of(caller.principal)
+        if standing is None or standing.revision != caller.revision:
+            return None
+        return replace(caller.principal, sysadmin=standing.sysadmin)
 
     async def still_valid(self, caller: Caller) -> bool:
         """Whether the account exists, is enabled and has not changed since it was identified.
