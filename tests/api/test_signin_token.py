@@ -27,6 +27,8 @@ ALICE = ("alice", PASSWORD)
 class Site:
     """The token service over real accounts: `team` is private, `open` public."""
 
+    robot: Made
+
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
         app = TokenService(replica.callers, replica.tokens, service=SERVICE)
@@ -34,7 +36,7 @@ class Site:
             transport=httpx2.ASGITransport(app=app), base_url="http://registry"
         )
 
-    async def fill(self) -> Made:
+    async def fill(self) -> None:
         """Alice is a developer of `team`; the robot account may pull from it."""
         replica = self.replica
         await first_admin(replica.db, replica.passwords, "admin", PASSWORD)
@@ -43,7 +45,7 @@ class Site:
         await replica.projects.create(ADMIN, "open", values={"public": "true"})
         alice = await replica.user("alice")
         await replica.members.add(team, 2, user_id=alice.id)
-        return await replica.robots.create(
+        self.robot = await replica.robots.create(
             ADMIN, name="ci", level="project", permissions=[in_project("team", "repository:pull")]
         )
 
@@ -69,7 +71,7 @@ class Site:
 async def site(database: Database) -> AsyncIterator[Site]:
     """The service with accounts."""
     site = Site(Replica(database))
-    site.robot = await site.fill()  # type: ignore[attr-defined]
+    await site.fill()
     yield site
     await site.client.aclose()
     await site.replica.close()
@@ -104,8 +106,7 @@ async def test_a_token_holds_all_that_the_caller_may_do(site: Site) -> None:
 
 async def test_a_robot_account(site: Site) -> None:
     """By its full name and its secret."""
-    made: Made = site.robot  # type: ignore[attr-defined]
-    auth = (made.robot.name, made.secret)
+    auth = (site.robot.robot.name, site.robot.secret)
     response = await site.get(auth, scope="repository:team/app:pull,push")
     assert site.access(response) == {"team/app": {"pull"}}
 

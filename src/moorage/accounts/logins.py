@@ -26,7 +26,7 @@ from typing import Any
 from sqlalchemy import delete, literal, select, update
 
 from moorage.access.principals import Principal
-from moorage.accounts.passwords import Passwords
+from moorage.accounts.passwords import Passwords, digest_secret, new_secret
 from moorage.accounts.records import Login
 from moorage.accounts.standing import Standings
 from moorage.clock import Clock, SystemClock
@@ -76,6 +76,7 @@ class Logins:
         self._prefix = robot_prefix
         self._monotonic = (clock or SystemClock()).monotonic
         self._key = secrets.token_bytes(32)
+        self._no_robot = digest_secret(new_secret())
         self._known: OrderedDict[bytes, tuple[Login, float]] = OrderedDict()
         self._flights: dict[bytes, asyncio.Task[Login | None]] = {}
         self._attempts = 0
@@ -96,8 +97,13 @@ class Logins:
         if flight is None:
             flight = asyncio.create_task(self._try(key, account, password, network(address)))
             self._flights[key] = flight
-            flight.add_done_callback(lambda _: self._flights.pop(key, None))
+            flight.add_done_callback(lambda done: self._land(key, done))
         return await asyncio.shield(flight)
+
+    def _land(self, key: bytes, flight: asyncio.Task[Login | None]) -> None:
+        self._flights.pop(key, None)
+        if not flight.cancelled():
+            flight.exception()  # read, in case that everybody who waited is gone
 
     async def _remembered(self, key: bytes) -> Login | None:
         entry = self._known.get(key)
@@ -121,7 +127,8 @@ class Logins:
             await self._db.run(_tidy)
         robot = account.startswith(self._prefix)
         row = await self._find(account.removeprefix(self._prefix) if robot else account, robot)
-        encoded = None if row is None else row.secret
+        # An unknown account costs what most known ones of its kind do.
+        encoded = row.secret if row is not None else self._no_robot if robot else None
         if not await self._passwords.verify(encoded, password) or row is None:
             # What is no account may be a password in the wrong field: it stays out of the log.
             name = "(unknown)" if row is None else account
