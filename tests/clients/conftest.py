@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 from tests.support.clients import Home
+from tests.support.requirements import require
 from tests.support.serving import Fetcher, Registry
 
 
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """`moorage serve` in an empty folder: SQLite and files."""
+    require()
     registry = Registry(tmp_path_factory.mktemp("registry"))
     with registry.running():
         yield registry
@@ -23,9 +25,11 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def home(registry: Registry, tmp_path: Path) -> Home:
+def home(registry: Registry, tmp_path: Path) -> Iterator[Home]:
     """A home for the clients of one test, with the administrator's password in it."""
-    return Home(tmp_path / "home", registry.host, registry.username, registry.password)
+    home = Home(tmp_path / "home", registry.host, registry.username, registry.password)
+    yield home
+    home.close()
 
 
 @pytest.fixture(scope="session")

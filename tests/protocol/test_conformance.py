@@ -2,9 +2,11 @@
 
     single      one process, SQLite and files
     objects     one process, PostgreSQL and an S3 server
+    redirects   the same; blobs are fetched from S3 by signed URLs
     replicas    nginx before two registry processes in turn; PostgreSQL, S3 and Redis
 
-Nothing may fail and nothing may be skipped.
+Nothing may fail and nothing may be skipped. After a redirect it is S3 that answers, and S3 knows no
+`Docker-Content-Digest`: that header is asked of blobs where the registry sends them itself.
 """
 
 import os
@@ -12,6 +14,7 @@ import subprocess
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -68,7 +71,7 @@ def single(folder: Path, _: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
         yield registry.host, registry.password
 
 
-def shared(folder: Path, request: pytest.FixtureRequest) -> dict[str, object]:
+def shared(request: pytest.FixtureRequest) -> dict[str, object]:
     """Settings of processes that share PostgreSQL and S3."""
     postgres: PostgresServer = request.getfixturevalue("postgres_server")
     weed: SeaweedServer = request.getfixturevalue("seaweed_server")
@@ -77,6 +80,7 @@ def shared(folder: Path, request: pytest.FixtureRequest) -> dict[str, object]:
         **COMMON,
         **section,
         "storage.driver": "s3",
+        "storage.redirect.disable": True,
         "database.url": postgres.url(postgres.fresh()),
         "auth.secret_key": "the same on every replica",
     }
@@ -85,7 +89,15 @@ def shared(folder: Path, request: pytest.FixtureRequest) -> dict[str, object]:
 @contextmanager
 def objects(folder: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
     """One process on PostgreSQL and S3."""
-    with Registry(folder, settings=shared(folder, request)).running() as registry:
+    with Registry(folder, settings=shared(request)).running() as registry:
+        yield registry.host, registry.password
+
+
+@contextmanager
+def redirects(folder: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """One process that leaves downloads to S3."""
+    settings = {**shared(request), "storage.redirect.disable": False}
+    with Registry(folder, settings=settings).running() as registry:
         yield registry.host, registry.password
 
 
@@ -93,7 +105,7 @@ def objects(folder: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str,
 def replicas(folder: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
     """Two registry processes behind nginx, each request to the other one."""
     redis: RedisServer = request.getfixturevalue("redis_process")
-    settings = shared(folder, request)
+    settings = shared(request)
     settings |= {"redis.url": redis.url, "http.trusted_proxies": ["127.0.0.1/32"]}
     with ExitStack() as stack:
         first = Registry(folder / "first", settings=settings)
@@ -106,30 +118,47 @@ def replicas(folder: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str
         yield front.host, first.password
 
 
-TOPOLOGIES = {"single": single, "objects": objects, "replicas": replicas}
+TOPOLOGIES = {
+    "single": single,
+    "objects": objects,
+    "redirects": redirects,
+    "replicas": replicas,
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the suite is pointed at."""
+
+    host: str
+    password: str
+    switches: dict[str, str]
 
 
 @pytest.fixture(scope="module", params=TOPOLOGIES)
 def registry(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, str]]:
-    """Address and password of each topology in turn."""
+) -> Iterator[Target]:
+    """Each topology in turn."""
     require("conformance")
+    switches = {f"OCI_{switch}": "true" for switch in SWITCHES}
+    if request.param == "redirects":
+        switches["OCI_API_BLOBS_DIGEST_HEADER"] = "false"
     with TOPOLOGIES[request.param](tmp_path_factory.mktemp(request.param), request) as found:
-        yield found
+        yield Target(*found, switches)
 
 
-def conformance(version: str, host: str, password: str, folder: Path) -> list[ElementTree.Element]:
+def conformance(version: str, target: Target, folder: Path) -> list[ElementTree.Element]:
     """Run the suite; its test cases. What a failed run says goes into the assertion."""
     environment = {
-        **{f"OCI_{switch}": "true" for switch in SWITCHES},
+        **target.switches,
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
-        "OCI_REGISTRY": host,
+        "OCI_REGISTRY": target.host,
         "OCI_TLS": "disabled",
         "OCI_VERSION": version,
         "OCI_USERNAME": "admin",
-        "OCI_PASSWORD": password,
+        "OCI_PASSWORD": target.password,
         "OCI_REPO1": f"library/conformance-{version}/one",
         "OCI_REPO2": f"library/conformance-{version}/two",
         "OCI_RESULTS_DIR": str(folder),
@@ -146,11 +175,9 @@ def conformance(version: str, host: str, password: str, folder: Path) -> list[El
 
 
 @pytest.mark.parametrize("version", ["1.1", "dev"])
-def test_every_conformance_test_passes(
-    version: str, registry: tuple[str, str], tmp_path: Path
-) -> None:
+def test_every_conformance_test_passes(version: str, registry: Target, tmp_path: Path) -> None:
     """Every API and every kind of content of the suite; none failed, none skipped."""
-    cases = conformance(version, *registry, tmp_path)
+    cases = conformance(version, registry, tmp_path)
     others = [
         (case.get("status"), case.get("name"), "".join(case.itertext())[-800:])
         for case in cases

@@ -11,7 +11,9 @@ import base64
 import json
 import os
 import secrets
+import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -33,6 +35,7 @@ class Home:
     username: str
     password: str
     environment: dict[str, str] = field(default_factory=dict)
+    short: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="mr-")))
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -54,6 +57,10 @@ class Home:
             HELM_REGISTRY_CONFIG=str(self.folder / "config.json"),
             COSIGN_PASSWORD="",
         )
+
+    def close(self) -> None:
+        """Remove what lies outside of the folder."""
+        shutil.rmtree(self.short, ignore_errors=True)
 
     def run(self, binary: str, *arguments: str | Path, seconds: float = 300) -> str:
         """Run a client to its end; its standard output. Raises ClientFailed."""
@@ -174,8 +181,9 @@ class Podman:
     def _storage(self, home: Home) -> list[str]:
         folder = home.folder / f"{self.binary}-{secrets.token_hex(4)}"
         return [
-            f"--root={folder / 'root'}",
-            f"--runroot={folder / 'run'}",
+            f"--root={folder}",
+            # Of the runroot, podman refuses more than 50 characters.
+            f"--runroot={home.short / folder.name}",
             "--storage-driver=vfs",
         ]
 

@@ -44,7 +44,7 @@ class Registry:
         (self.port,) = free_ports(1)
         self.folder = folder
         self.username = "admin"
-        self.password = password or secrets.token_urlsafe(16)
+        self.password = password or f"Aa1{secrets.token_urlsafe(16)}"
         self._role = role
         self._settings: dict[str, object] = {
             "http.host": "127.0.0.1",
