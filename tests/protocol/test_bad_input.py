@@ -166,7 +166,6 @@ PATHS = [
 @pytest.mark.parametrize(("target", "status", "code"), PATHS, ids=range(len(PATHS)))
 async def test_paths_that_lead_nowhere(dev: Client, target: str, status: int, code: str) -> None:
     """Names, references and queries out of bounds."""
-    await dev.push_image(REPO, "v1")
     answer = await dev.ask("GET", target)
     assert (answer.status, answer.code) == (status, code)
 

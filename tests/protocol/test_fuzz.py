@@ -153,7 +153,7 @@ values = st.recursive(
 KEYS = ["schemaVersion", "mediaType", "config", "layers", "manifests", "subject", "annotations"]
 
 
-@FUZZ
+@settings(FUZZ, max_examples=100)  # each writes several times
 @given(
     changes=st.dictionaries(st.sampled_from([*KEYS, "artifactType", "blobs"]), values, max_size=3),
     media_type=st.sampled_from([IMAGE, INDEX, "", "application/json", "text/plain"]),
