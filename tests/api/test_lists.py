@@ -113,33 +113,35 @@ async def test_a_list_has_ten_items_and_its_neighbours(world: World) -> None:
     assert reverse.json()[0]["name"] == "p11"
 
 
-@pytest.mark.parametrize(
-    ("params", "status"),
-    [
-        ({"page_size": "100"}, 200),
-        ({"page_size": "101"}, 422),
-        ({"page_size": "x"}, 422),
-        ({"page": "x"}, 422),
-        ({"page": "0", "page_size": "0"}, 200),
-        ({"page": "-5", "page_size": "-1"}, 200),
-        ({"page": "999999999"}, 200),
-        ({"page": "9" * 40}, 422),
-        ({"q": "name"}, 400),
-        ({"q": "a=[1"}, 400),
-        ({"q": "x" * 5000}, 400),
-        ({"q": "project_id=999999999999999999999999"}, 200),
-        ({"q": "creation_time=[yesterday~]"}, 200),
-        ({"q": "password=~a,secret=~b,unknown=1"}, 200),
-        ({"q": "public=[false~true]"}, 200),
-        ({"sort": "password,-secret,name;drop"}, 200),
-    ],
-)
-async def test_parameters_of_a_list(world: World, params: dict[str, str], status: int) -> None:
+PARAMETERS: list[tuple[dict[str, str], int]] = [
+    ({"page_size": "100"}, 200),
+    ({"page_size": "101"}, 422),
+    ({"page_size": "x"}, 422),
+    ({"page": "x"}, 422),
+    ({"page": "0", "page_size": "0"}, 200),
+    ({"page": "-5", "page_size": "-1"}, 200),
+    ({"page": "999999999"}, 200),
+    ({"page": "9" * 40}, 422),
+    ({"q": "name"}, 400),
+    ({"q": "a=[1"}, 400),
+    ({"q": "x" * 5000}, 400),
+    ({"q": "project_id=999999999999999999999999"}, 200),
+    ({"q": "creation_time=[yesterday~]"}, 200),
+    ({"q": "password=~a,secret=~b,unknown=1"}, 200),
+    ({"q": "public=[false~true]"}, 200),
+    ({"sort": "password,-secret,name;drop"}, 200),
+]
+
+
+async def test_parameters_of_a_list(world: World) -> None:
     """Too large is a 422, ill formed a 400; unknown fields are ignored."""
-    for path in ("/projects", "/repositories", "/projects/team/members", "/projects/team/trash"):
-        answer = await world.call("sysadmin", "GET", path, params=params)
-        own = status if path == "/projects" or not {"q"} & params.keys() else None
-        assert answer.status_code == own or (own is None and answer.status_code < 500)
+    paths = ("/repositories", "/projects/team/members", "/projects/team/trash")
+    for params, status in PARAMETERS:
+        answer = await world.call("sysadmin", "GET", "/projects", params=params)
+        assert answer.status_code == status, params
+        for path in paths:
+            answer = await world.call("sysadmin", "GET", path, params=params)
+            assert answer.status_code in (200, status), (path, params)
 
 
 @pytest.mark.parametrize("path", ["/projects?q=a;b", "/projects?q=%zz", "/projects?q=%00"])
