@@ -3,7 +3,7 @@
 import pytest
 
 # Fixtures of real servers that tests of several areas share.
-pytest_plugins = ["tests.support.databases", "tests.support.stores"]
+pytest_plugins = ["tests.support.databases", "tests.support.redis_server", "tests.support.stores"]
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.support import redis_server as redis
 from tests.support.caching import NUMBER, Loads, pump, shared_cache, until_healthy
 from tests.support.fences import MemoryFence
 
@@ -13,8 +12,6 @@ from moorage.cache.local import LocalCache
 from moorage.clock import SystemClock
 
 pytestmark = pytest.mark.anyio
-
-redis_process, redis_server = redis.redis_process, redis.redis_server
 
 KEY = NUMBER.key("a", 1)
 
@@ -122,6 +119,21 @@ async def test_nothing_is_read_or_kept_under_a_mark(cache: Cache) -> None:
     await cache.after_commit([KEY])
     assert loads.count == 3
     assert await cache.through(NUMBER, KEY, loads) == 2
+
+
+async def test_a_load_from_before_the_mark_is_not_kept_under_it(cache: Cache) -> None:
+    """It ends while a writer is about to commit, and must not hide the commit from readers."""
+    loads = Loads(1)
+    loads.gate.clear()
+    slow = asyncio.create_task(cache.through(NUMBER, KEY, loads))
+    await pump(cache)
+    await cache.before_commit([KEY])
+    loads.gate.set()
+    assert await slow == 1
+    await pump(cache)
+    loads.value = 2
+    assert await cache.through(NUMBER, KEY, loads) == 2
+    await cache.after_commit([KEY])
 
 
 async def test_a_rollback_leaves_the_old_value(cache: Cache) -> None:

@@ -22,7 +22,6 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tests.support import redis_server as redis
 from tests.support.caching import NUMBER, pump, shared_cache, until_healthy
 from tests.support.fences import MemoryFence
 from tests.support.redis_server import RedisServer
@@ -32,8 +31,6 @@ from moorage.cache.base import Cache
 from moorage.cache.guard import Pace
 from moorage.cache.local import LocalCache, NoCache
 from moorage.clock import SystemClock
-
-redis_process, redis_server = redis.redis_process, redis.redis_server
 
 KEY = "number:a"  # one is enough: races are between readers and writers of the same
 SETTINGS = settings(

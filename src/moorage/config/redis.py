@@ -96,7 +96,7 @@ def _host(text: str, port: int) -> tuple[str, int]:
 class RedisSettings(BaseModel):
     """The Redis that replicas share as a cache. Losing it costs speed, nothing else."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     url: SecretStr = Field(
         description="Where Redis is: `redis://`, `rediss://`, `unix://` or `redis+sentinel://`."
