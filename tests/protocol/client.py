@@ -17,6 +17,7 @@ class Answer:
     status: int
     headers: list[tuple[str, str]]
     body: bytes
+    file: str | None = None  # what the server was told to send instead
 
     def header(self, name: str) -> str | None:
         """The first value of a header."""
@@ -63,6 +64,7 @@ class Client:
         length: int | None = None,
         breaks_off: bool = False,
         scheme: str = "http",
+        extensions: Iterable[str] = (),
     ) -> Answer:
         """Send one request and collect the answer.
 
@@ -93,6 +95,7 @@ class Client:
             "headers": [(k.lower().encode(), v.encode("latin-1")) for k, v in fields.items()],
             "client": ("203.0.113.7", 4711),
             "server": ("registry.test", 80),
+            "extensions": {name: {} for name in extensions},
         }
         return await self._run(scope, pieces, breaks_off)
 
@@ -122,7 +125,8 @@ class Client:
         assert not sent[-1].get("more_body", False), "the answer was not completed"
         headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in sent[0]["headers"]]
         assert all(key == key.lower() for key, _ in headers)
-        return Answer(sent[0]["status"], headers, b"".join(m.get("body", b"") for m in sent[1:]))
+        body = b"".join(m.get("body", b"") for m in sent[1:])
+        return Answer(sent[0]["status"], headers, body, sent[-1].get("path"))
 
     # --- what every client does
 

@@ -226,6 +226,8 @@ async def test_redirects_go_where_the_store_says(
     assert answer.location.startswith("https://store.test/blobs/")
     assert answer.header("docker-content-digest") == digest
     assert (await dev.ask("HEAD", f"/v2/{REPO}/blobs/{digest}")).status == 200
+    stranger = await registry.client("stranger").ask("GET", f"/v2/{REPO}/blobs/{digest}")
+    assert (stranger.status, stranger.header("location")) == (401, None)
     through = registry.client("dev", app=registry.reopened(Options(redirect=False)))
     assert (await through.ask("GET", f"/v2/{REPO}/blobs/{digest}")).body == BODY
 
@@ -242,6 +244,21 @@ async def test_nginx_sends_the_file(
     assert (answer.status, answer.body) == (200, b"")
     assert answer.header("x-accel-redirect") == f"/_blobs/{key}"
     assert answer.header("docker-content-digest") == digest
+
+
+async def test_the_server_sends_the_file_if_it_can(
+    registry: Registry, dev: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole blob in a file goes by ASGI's pathsend; a range of it does not."""
+    digest = await dev.push_blob(REPO, BODY)
+    (key,) = registry.store.objects
+    monkeypatch.setattr(registry.store, "path", lambda key: Path("/data") / key)
+    target, able = f"/v2/{REPO}/blobs/{digest}", ["http.response.pathsend"]
+    answer = await dev.ask("GET", target, extensions=able)
+    assert (answer.status, answer.file, answer.body) == (200, f"/data/{key}", b"")
+    assert answer.header("content-length") == str(len(BODY))
+    part = await dev.ask("GET", target, headers={"range": "bytes=0-9"}, extensions=able)
+    assert (part.status, part.file, part.body) == (206, None, BODY[:10])
 
 
 async def test_tags_are_listed_in_pages(dev: Client) -> None:
