@@ -132,6 +132,7 @@ async def test_a_token_from_before_a_project_was_made_anew(replica: Replica, sin
     await replica.projects.create(ADMIN, "team")
     assert here.callers.peek(header) is None
     assert await rights(here, header, "team/a") == set()
+    assert here.callers.peek(header) is None  # the new project is in the cache by now
     if not single:
         await here.close()
 
