@@ -151,6 +151,7 @@ def test_keys_stay_out_of_texts() -> None:
         {"robot_name_prefix": ""},
         {"robot_name_prefix": "a:b"},
         {"robot_token_duration": -2},
+        {"robot_token_duration": 0},
         {"token_expiration": 0},
         {"unknown": 1},
     ],

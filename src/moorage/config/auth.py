@@ -81,3 +81,10 @@ class AuthSettings(BaseModel):
         if value is not None and value.get_secret_value() in KNOWN_SECRETS:
             raise ValueError("this password is published; choose one of your own")
         return value
+
+    @field_validator("robot_token_duration")
+    @classmethod
+    def _some_time(cls, value: int) -> int:
+        if value == 0:
+            raise ValueError("a robot account lives at least a day, or for ever with -1")
+        return value
