@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tests.support.caching import NUMBER, pump, shared_cache, until_healthy
+from tests.support.caching import look_up, pump, shared_cache, until_healthy
 from tests.support.fences import MemoryFence
 from tests.support.redis_server import RedisServer
 
@@ -116,7 +116,7 @@ class Machine(RuleBasedStateMachine):
 
         async def work() -> None:
             floor = max(self.world.acknowledged, self.world.seen)
-            task = asyncio.create_task(cache.through(NUMBER, KEY, self.world.load))
+            task = asyncio.create_task(look_up(cache, self.world.load))
             self.world.reads.append(Read(floor, task))
 
         self.run(work())
@@ -242,4 +242,4 @@ def test_replicas_read_what_was_acknowledged(redis_server: RedisServer) -> None:
     class Served(RedisMachine):
         server = redis_server
 
-    run_state_machine_as_test(Served, settings=SETTINGS)
+    run_state_machine_as_test(Served, settings=settings(SETTINGS, max_examples=60))

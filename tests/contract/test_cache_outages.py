@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.support.caching import HASTY, NUMBER, Loads, pump, shared_cache, until_healthy
+from tests.support.caching import HASTY, NUMBER, Loads, look_up, pump, shared_cache, until_healthy
 from tests.support.fences import MemoryFence
 from tests.support.redis_server import RedisServer, free_port
 
@@ -48,10 +48,10 @@ async def write(cache: RedisCache, loads: Loads, value: int) -> float:
 
 async def hits(cache: RedisCache, loads: Loads) -> bool:
     """Whether a second read is answered without the database."""
-    await cache.through(NUMBER, KEY, loads)
+    await look_up(cache, loads)
     await pump(cache)
     before = loads.count
-    assert await cache.through(NUMBER, KEY, loads) == loads.value
+    assert await look_up(cache, loads) == loads.value
     return loads.count == before
 
 
@@ -70,10 +70,10 @@ async def test_replicas_share_values_and_writes(replicas: tuple[RedisCache, Redi
     loads = Loads(1)
     await until_hits(one, loads=loads)
     before = loads.count
-    assert await two.through(NUMBER, KEY, loads) == 1
+    assert await look_up(two, loads) == 1
     assert loads.count == before
     await write(two, loads, 2)
-    assert await one.through(NUMBER, KEY, loads) == 2
+    assert await look_up(one, loads) == 2
 
 
 async def test_a_killed_redis_costs_no_answer(
@@ -85,10 +85,10 @@ async def test_a_killed_redis_costs_no_answer(
     await until_hits(one, loads=loads)
     own_redis.kill()
     began = time.monotonic()
-    assert await two.through(NUMBER, KEY, loads) == 1
+    assert await look_up(two, loads) == 1
     assert time.monotonic() - began < 0.2
     await write(one, loads, 2)
-    assert await two.through(NUMBER, KEY, loads) == 2
+    assert await look_up(two, loads) == 2
     assert fence.suspensions > 0
     assert max([await write(one, loads, value) for value in range(3, 9)]) < 0.3
     assert one.health()["status"] == "degraded"
@@ -97,7 +97,7 @@ async def test_a_killed_redis_costs_no_answer(
     await until_healthy(one, two)
     await until_hits(one, two, loads=loads)
     assert await write(two, loads, 10) < HASTY.wait
-    assert await one.through(NUMBER, KEY, loads) == 10
+    assert await look_up(one, loads) == 10
 
 
 async def test_a_hung_redis_delays_one_read_at_most(
@@ -110,17 +110,17 @@ async def test_a_hung_redis_delays_one_read_at_most(
     own_redis.hang()
     try:
         began = time.monotonic()
-        assert await one.through(NUMBER, KEY, loads) == 1
+        assert await look_up(one, loads) == 1
         assert time.monotonic() - began < 0.4  # the budget is 0.1
         began = time.monotonic()
         for _ in range(50):
-            await one.through(NUMBER, KEY, loads)
+            await look_up(one, loads)
         assert time.monotonic() - began < 0.4
         await write(one, loads, 2)
     finally:
         own_redis.resume()
     for _ in range(100):
-        assert await two.through(NUMBER, KEY, loads) == 2
+        assert await look_up(two, loads) == 2
         await asyncio.sleep(0.005)
     await until_hits(one, two, loads=loads)
 
@@ -135,9 +135,9 @@ async def test_a_writer_cut_off_alone_is_seen_by_the_others(
     alone = shared_cache(f"redis://127.0.0.1:{free_port()}", fence)
     try:
         await write(alone, loads, 2)
-        assert await two.through(NUMBER, KEY, loads) == 2
+        assert await look_up(two, loads) == 2
         assert await write(alone, loads, 3) < 0.3
-        assert await two.through(NUMBER, KEY, loads) == 3
+        assert await look_up(two, loads) == 3
     finally:
         await alone.close()
     await until_hits(two, loads=loads)
@@ -154,15 +154,15 @@ async def test_a_flush_in_the_middle_of_a_write_keeps_nothing_old(
     own_redis.flush()
     assert not await hits(two, loads)  # nothing is filled while a mark may have been lost
     loads.gate.clear()
-    slow = asyncio.create_task(two.through(NUMBER, KEY, loads))
+    slow = asyncio.create_task(look_up(two, loads))
     await pump(two)
     loads.value = 2
     await one.after_commit([KEY])
     loads.gate.set()
     await slow
     await pump(two)
-    assert await one.through(NUMBER, KEY, loads) == 2
-    assert await two.through(NUMBER, KEY, loads) == 2
+    assert await look_up(one, loads) == 2
+    assert await look_up(two, loads) == 2
 
 
 async def test_an_evicted_mark_keeps_nothing_old(
@@ -177,7 +177,7 @@ async def test_an_evicted_mark_keeps_nothing_old(
     assert await hits(two, loads)
     loads.value = 2
     await one.after_commit([KEY])
-    assert await two.through(NUMBER, KEY, loads) == 2
+    assert await look_up(two, loads) == 2
 
 
 async def test_what_another_version_kept_is_loaded_anew(
@@ -187,7 +187,7 @@ async def test_what_another_version_kept_is_loaded_anew(
     one, _ = replicas
     loads = Loads(1)
     own_redis.command("SET", f"{{moorage}}:{fence.generation}:{KEY}", "Vno number")
-    assert await one.through(NUMBER, KEY, loads) == 1
+    assert await look_up(one, loads) == 1
     await until_hits(one, loads=loads)
 
 
@@ -204,7 +204,7 @@ async def test_a_demoted_redis_is_left(
     try:
         own_redis.demote(other.port)
         await write(one, loads, 2)
-        assert await two.through(NUMBER, KEY, loads) == 2
+        assert await look_up(two, loads) == 2
         own_redis.demote(0)
         await until_hits(one, two, loads=loads)
     finally:
@@ -223,7 +223,7 @@ async def test_a_restarted_redis_brings_nothing_back(
     own_redis.kill()
     own_redis.start()
     for _ in range(20):
-        assert await two.through(NUMBER, KEY, loads) == 2
+        assert await look_up(two, loads) == 2
         await asyncio.sleep(0.02)
     await until_hits(one, two, loads=loads)
 
@@ -323,7 +323,7 @@ async def test_another_process_reads_what_this_one_kept(
         assert await ask(98) == 98  # marked: the row is
         await cache.after_commit([KEY])
         assert await ask(97) == 97
-        assert await cache.through(NUMBER, KEY, loads) == 97  # filled by the other
+        assert await look_up(cache, loads) == 97  # filled by the other
     finally:
         other.stdin.close()
         await other.wait()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 from moorage.cache.base import Cache, Kind
 from moorage.cache.fence import Fence
@@ -33,6 +34,13 @@ async def until_healthy(*caches: Cache, seconds: float = 15) -> None:
         while cache.health()["status"] != "healthy":
             assert time.monotonic() < deadline, cache.health()
             await asyncio.sleep(0.01)
+
+
+async def look_up(
+    cache: Cache, load: Callable[[], Awaitable[int | None]], key: str = "number:a"
+) -> int | None:
+    """What one reader gets."""
+    return await cache.through(NUMBER, key, load)
 
 
 async def pump(*caches: Cache) -> None:
