@@ -20,7 +20,7 @@ from tests.support.clients import Skopeo
 from tests.support.images import image
 
 from benchmarks.servers import Contents, Server
-from benchmarks.wire import Wire, expect, push
+from benchmarks.wire import Wire, expect, heads, push
 
 MIB = 1 << 20
 
@@ -59,33 +59,41 @@ def stopwatch(server: Server) -> Iterator[list[float]]:
     figures += [wall, server.cpu() - cpu]
 
 
-def manifest(method: str, by: str) -> Callable[[Server, Contents, float], Work]:
-    """wrk on one manifest, 16 connections."""
+def reference_of(by: str, contents: Contents) -> str:
+    """The path of the benchmark's manifest, by tag or by digest."""
+    reference = "v1" if by == "tag" else contents.manifest
+    return f"/v2/{contents.repository}/manifests/{reference}"
+
+
+def manifest_get(by: str) -> Callable[[Server, Contents, float], Work]:
+    """wrk on one manifest, 16 connections; every answer must be a success."""
 
     def run(server: Server, contents: Contents, seconds: float) -> Work:
-        reference = "v1" if by == "tag" else contents.manifest
-        return wrk(server, f"/v2/{contents.repository}/manifests/{reference}", method, seconds)
+        headers = [part for line in server.headers().splitlines() if line for part in ("-H", line)]
+        accept = ["-H", "Accept: application/vnd.oci.image.manifest.v1+json"]
+        command = ["wrk", "-t1", "-c16", f"-d{max(1, round(seconds))}", *headers, *accept]
+        url = server.url + reference_of(by, contents)
+        with stopwatch(server) as figures:
+            done = subprocess.run([*command, url], capture_output=True, text=True, check=True)
+        if "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
+            raise RuntimeError(done.stdout)
+        found = re.search(r"(\d+) requests in ([\d.]+)s", done.stdout)
+        assert found, done.stdout
+        return Work(int(found[1]), float(found[2]), figures[1])
 
     return run
 
 
-def wrk(server: Server, path: str, method: str, seconds: float) -> Work:
-    """Run wrk for a while; every answer must be a success."""
-    script = server.folder / f"{method}.lua"
-    script.write_text(f'wrk.method = "{method}"\n')
-    headers = [part for line in server.headers().splitlines() if line for part in ("-H", line)]
-    accept = ["-H", "Accept: application/vnd.oci.image.manifest.v1+json"]
-    command = ["wrk", "-t1", "-c16", f"-d{max(1, round(seconds))}", "-s", str(script)]
-    with stopwatch(server) as figures:
-        done = subprocess.run(
-            [*command, *headers, *accept, server.url + path],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-    if "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
-        raise RuntimeError(done.stdout)
-    found = re.search(r"(\d+) requests in ([\d.]+)(m?)s", done.stdout)
-    assert found, done.stdout
-    return Work(int(found[1]), float(found[2]), figures[1])
+def manifest_head(by: str) -> Callable[[Server, Contents, float], Work]:
+    """HEAD of one manifest on 16 connections."""
+
+    def run(server: Server, contents: Contents, seconds: float) -> Work:
+        path, headers = reference_of(by, contents), server.headers()
+        with stopwatch(server) as figures:
+            count = heads(server.host, headers, path, 16, seconds)
+        return Work(count, *figures)
+
+    return run
 
 
 def blob_get(size: int, connections: int) -> Callable[[Server, Contents, float], Work]:
@@ -180,10 +188,10 @@ def skopeo(verb: str) -> Callable[[Server, Contents, float], Work]:
 
 
 CASES = (
-    Case("manifest GET by tag", "requests", manifest("GET", "tag"), proxied=True),
-    Case("manifest GET by digest", "requests", manifest("GET", "digest")),
-    Case("manifest HEAD by tag", "requests", manifest("HEAD", "tag")),
-    Case("manifest HEAD by digest", "requests", manifest("HEAD", "digest")),
+    Case("manifest GET by tag", "requests", manifest_get("tag"), proxied=True),
+    Case("manifest GET by digest", "requests", manifest_get("digest")),
+    Case("manifest HEAD by tag", "requests", manifest_head("tag")),
+    Case("manifest HEAD by digest", "requests", manifest_head("digest")),
     Case("blob GET 1 MiB", "bytes", blob_get(MIB, 4), proxied=True),
     Case("blob GET 256 MiB", "bytes", blob_get(256 * MIB, 1), proxied=True),
     Case("blob push 10 KiB (POST, PUT)", "requests", push_small(("POST", "PUT"))),

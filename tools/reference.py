@@ -17,14 +17,13 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-import click
 import typer
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from moorage import failpoints
 from moorage.access import roles
-from moorage.cli import app
+from moorage.cli.app import app
 from moorage.config.settings import Settings
 from moorage.distribution.problems import INTERNAL, PROBLEMS
 from moorage.distribution.routes import ROUTES
@@ -199,9 +198,7 @@ def failure_points() -> list[str]:
 def commands() -> list[str]:
     """Every verb of the command line with its options."""
     lines = head("Command line", "`moorage VERB --help` says the same.")
-    root = typer.main.get_command(app)
-    assert isinstance(root, click.Group)
-    for path, command in _verbs(root, "moorage"):
+    for path, command in _verbs(typer.main.get_command(app), "moorage"):
         lines += [f"## {path}", "", _plain(command.help or ""), ""]
         rows = [
             [
@@ -219,9 +216,10 @@ def _plain(text: str) -> str:
     return " ".join(inspect.cleandoc(text).split())
 
 
-def _verbs(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+def _verbs(group: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every command under a group; which library's classes they are is Typer's business."""
     for name, command in group.commands.items():
-        if isinstance(command, click.Group):
+        if hasattr(command, "commands"):
             yield from _verbs(command, f"{path} {name}")
         elif not command.hidden:
             yield f"{path} {name}", command
