@@ -32,10 +32,13 @@ class Swept:
 class Sweeper:
     """Empties the trash in batches."""
 
-    def __init__(self, db: Database, store: BlobStore, batch: int = 1000) -> None:
+    def __init__(
+        self, db: Database, store: BlobStore, batch: int = 1000, retry: float = RETRY
+    ) -> None:
         self._db = db
         self._store = store
         self._batch = batch
+        self._retry = retry
 
     async def run_once(self) -> Swept:
         """Delete one batch; raises StorageUnavailable after noting it on the rows."""
@@ -70,7 +73,7 @@ class Sweeper:
             values = {
                 "sweeping": True,
                 "tries": blob_trash.c.tries + 1,
-                "not_before": from_now(RETRY),
+                "not_before": from_now(self._retry),
             }
             await tx.execute(update(blob_trash).where(mine).values(values))
         return claimed

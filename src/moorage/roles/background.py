@@ -67,7 +67,7 @@ def flushes(resources: Resources) -> list[Work]:
     """What every process does that answers pulls or checks tokens."""
 
     async def rotate() -> bool:
-        await resources.keys.rotate()
+        await resources.keys.tend()
         return False
 
     return [
