@@ -28,6 +28,8 @@ from moorage.config.settings import Settings
 from moorage.distribution.problems import INTERNAL, PROBLEMS
 from moorage.distribution.routes import ROUTES
 
+__all__ = ["FOLDER", "PAGES", "Settings", "page", "walk"]
+
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 NOTE = "This page is written by `make docs` from the code; do not edit it."
 

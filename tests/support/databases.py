@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
-from tests.support.requirements import require
+from tests.support.requirements import path_of
 
 from moorage.clock import Clock, SystemClock
 from moorage.config.database import DatabaseSettings
@@ -67,7 +67,7 @@ class PostgresServer:
 
     def settings(self, database: str, **more: object) -> DatabaseSettings:
         """Settings that name one of its databases."""
-        return DatabaseSettings(url=SecretStr(self.url(database)), **more)  # type: ignore[arg-type]
+        return DatabaseSettings(url=SecretStr(self.url(database)), **more)
 
     def control(self, *arguments: str) -> None:
         """Run pg_ctl."""
@@ -125,10 +125,7 @@ def free_port() -> int:
 
 
 def _binaries() -> Path:
-    for found in sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True):
-        return found.parent
-    require("initdb")
-    return Path(str(shutil.which("initdb"))).parent
+    return Path(path_of("initdb")).resolve().parent
 
 
 @contextlib.contextmanager
