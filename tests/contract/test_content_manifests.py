@@ -309,7 +309,7 @@ async def test_a_manifest_that_does_not_fit_the_quota_is_refused(content: Conten
     with pytest.raises(QuotaExceeded):
         await put(content, "v1", image(b"{}", [b"layer"]), "small/a")
     assert await content.used(project_id) == 7
-    with pytest.raises(ManifestUnknown):
+    with pytest.raises(RepositoryUnknown):
         await content.pulls.resolve("small/a", "v1")
 
 

@@ -11,7 +11,7 @@ one of both waits and sees what the other did. Locks are taken in the order blob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import BigInteger, bindparam, delete, func, select, update
 
 from moorage import failpoints
 from moorage.artifacts import absences, kinds, ledger
@@ -19,6 +19,7 @@ from moorage.artifacts.records import Blob
 from moorage.artifacts.repositories import Place, ensure
 from moorage.artifacts.rules import Rules
 from moorage.db.engine import Tx
+from moorage.db.prepared import Prepared
 from moorage.db.tables import (
     blob_trash,
     blobs,
@@ -46,6 +47,26 @@ class Finished:
     storage_key: str
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A blob's row."""
+
+    size: int
+    storage_key: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """A blob of one repository."""
+
+    repository_id: int
+    size: int
+    storage_key: str
+    state: str
+    due: bool  # the lease ends within the asked seconds
+
+
 class MustStat(Exception):
     """The digest is known; look at its object first, outside of any transaction."""
 
@@ -61,16 +82,15 @@ async def commit(tx: Tx, done: Finished, rules: Rules, sound: Mapping[str, bool]
     """
     spare = await end_upload(tx, done.upload_id, done.epoch)
     spare.discard(done.storage_key)
-    row = {"digest": done.digest, "size": done.size, "storage_key": done.storage_key}
-    insert = tx.dialect.insert(blobs).values(row).on_conflict_do_nothing(index_elements=["digest"])
     storage_key = done.storage_key
-    if (await tx.execute(insert.returning(blobs.c.digest))).one_or_none() is None:
+    if not await tx.fetch(_INSERT, digest=done.digest, size=done.size, key=storage_key):
         storage_key = await _meet(tx, done, sound)
         if storage_key != done.storage_key:
             spare.add(done.storage_key)
     await discard_keys(tx, sorted(spare), rules.drain)
     await lease(tx, done.place.id, done.digest, rules)
-    await absences.adopt(tx, done.place, done.digest)
+    if rules.sparse:
+        await absences.adopt(tx, done.place, done.digest)
     await ledger.charge(tx, done.place.project_id, {done.digest: done.size})
     await failpoints.reach("blob.inserting")
     return Blob(done.digest, done.size, storage_key)
@@ -97,12 +117,8 @@ async def _meet(tx: Tx, done: Finished, sound: Mapping[str, bool]) -> str:
 
 async def end_upload(tx: Tx, upload_id: str, epoch: int | None = None) -> set[str]:
     """Delete a session and return the storage keys it named; raises UploadUnknown."""
-    segments = delete(upload_segments).where(upload_segments.c.upload_id == upload_id)
-    keys = set((await tx.execute(segments.returning(upload_segments.c.storage_key))).scalars())
-    session = delete(uploads).where(uploads.c.id == upload_id)
-    if epoch is not None:
-        session = session.where(uploads.c.epoch == epoch)
-    if (await tx.execute(session.returning(uploads.c.id))).one_or_none() is None:
+    keys = {key for (key,) in await tx.fetch(_END_SEGMENTS, upload=upload_id)}
+    if not await tx.fetch(_END, upload=upload_id, held=epoch):
         raise UploadUnknown()
     return keys
 
@@ -111,59 +127,26 @@ async def discard_keys(
     tx: Tx, keys: Sequence[str], drain: float, digest: str | None = None, size: int | None = None
 ) -> None:
     """Put storage keys into the trash; they are deleted `drain` seconds from now."""
-    if not keys:
-        return
-    insert = tx.dialect.insert(blob_trash).values(
-        [
-            {"storage_key": key, "digest": digest, "size": size, "not_before": from_now(drain)}
-            for key in keys
-        ]
-    )
-    await tx.execute(
-        insert.on_conflict_do_update(
-            index_elements=["storage_key"],
-            set_={"not_before": insert.excluded.not_before},
-        )
-    )
+    rows = [{"key": k, "digest": digest, "size": size, "seconds": drain} for k in keys]
+    await tx.fetch_many(_DISCARD, rows)
 
 
-async def lock(tx: Tx, digest: str) -> Row[tuple[str, int, str, str]] | None:
+async def lock(tx: Tx, digest: str) -> Known | None:
     """Lock a blob against its collection; its row, or None."""
-    query = select(blobs.c.digest, blobs.c.size, blobs.c.storage_key, blobs.c.state)
-    locked = tx.dialect.for_key_share(query.where(blobs.c.digest == digest))
-    return (await tx.execute(locked)).one_or_none()
+    rows = await tx.fetch(_LOCK, digest=digest)
+    return Known(*rows[0]) if rows else None
 
 
 async def lease(tx: Tx, repository_id: int, digest: str, rules: Rules) -> None:
     """Promise the blob to the repository for `rules.lease`; its row must be locked."""
-    until = from_now(rules.lease)
-    insert = tx.dialect.insert(repository_blobs).values(
-        repository_id=repository_id, digest=digest, lease_until=until, pending=True
-    )
-    await tx.execute(
-        insert.on_conflict_do_update(
-            index_elements=["repository_id", "digest"], set_={"lease_until": until}
-        )
-    )
+    await tx.fetch(_LEASE, repository=repository_id, digest=digest, seconds=rules.lease)
     await nominate(tx, [digest], rules.lease, "lease")
 
 
 async def nominate(tx: Tx, digests: Sequence[str], after: float, reason: str) -> None:
     """Ask the collector to look at blobs `after` seconds from now."""
-    if not digests:
-        return
-    insert = tx.dialect.insert(gc_candidates).values(
-        [
-            {"digest": digest, "review_after": from_now(after), "reason": reason}
-            for digest in sorted(digests)
-        ]
-    )
-    await tx.execute(
-        insert.on_conflict_do_update(
-            index_elements=["digest"],
-            set_={"review_after": insert.excluded.review_after, "reason": reason},
-        )
-    )
+    rows = [{"digest": d, "seconds": after, "reason": reason} for d in sorted(digests)]
+    await tx.fetch_many(_NOMINATE, rows)
 
 
 async def mount(tx: Tx, source: str, target: str, digest: str, rules: Rules) -> Blob | None:
@@ -173,7 +156,8 @@ async def mount(tx: Tx, source: str, target: str, digest: str, rules: Rules) -> 
     if known is None or known.state != "live" or not await _holds(tx, source, digest):
         return None
     await lease(tx, place.id, digest, rules)
-    await absences.adopt(tx, place, digest)
+    if rules.sparse:
+        await absences.adopt(tx, place, digest)
     await ledger.charge(tx, place.project_id, {digest: known.size})
     await failpoints.reach("mount.inserting")
     return Blob(digest, known.size, known.storage_key)
@@ -200,26 +184,10 @@ async def holders(tx: Tx, digest: str, most: int) -> list[str]:
     return list((await tx.execute(query)).scalars())
 
 
-async def look_up(
-    tx: Tx, repository: str, digest: str, due: float = 0
-) -> Row[tuple[int, int, str, str, bool]] | None:
-    """A blob as one repository sees it: repository_id, size, storage_key, state, due.
-
-    `due`: the lease ends within that many seconds.
-    """
-    query = (
-        select(
-            repository_blobs.c.repository_id,
-            blobs.c.size,
-            blobs.c.storage_key,
-            blobs.c.state,
-            (repository_blobs.c.lease_until < from_now(due)).label("due"),
-        )
-        .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
-        .join(blobs, blobs.c.digest == repository_blobs.c.digest)
-        .where(repositories.c.name == repository, repository_blobs.c.digest == digest)
-    )
-    return (await tx.execute(query)).one_or_none()
+async def look_up(tx: Tx, repository: str, digest: str, due: float = 0) -> Linked | None:
+    """A blob as one repository sees it, or None; `due` in seconds."""
+    rows = await tx.fetch(_LOOK_UP, repository=repository, digest=digest, due=due)
+    return Linked(*rows[0]) if rows else None
 
 
 async def renew(tx: Tx, repository_id: int, digest: str, rules: Rules) -> bool:
@@ -282,3 +250,100 @@ async def touch_everywhere(tx: Tx, digest: str) -> None:
     """End every cached look-up of a blob."""
     for name in await holders(tx, digest, 100_000):
         tx.touch(kinds.BLOB.key(name, digest))
+
+
+_INSERT = Prepared(
+    lambda dialect: (
+        dialect.insert(blobs)
+        .values(digest=bindparam("digest"), size=bindparam("size"), storage_key=bindparam("key"))
+        .on_conflict_do_nothing(index_elements=["digest"])
+        .returning(blobs.c.digest)
+    )
+)
+_END_SEGMENTS = Prepared(
+    lambda dialect: (
+        delete(upload_segments)
+        .where(upload_segments.c.upload_id == bindparam("upload"))
+        .returning(upload_segments.c.storage_key)
+    )
+)
+_END = Prepared(
+    lambda dialect: (
+        delete(uploads)
+        .where(
+            uploads.c.id == bindparam("upload"),
+            uploads.c.epoch == func.coalesce(bindparam("held", type_=BigInteger), uploads.c.epoch),
+        )
+        .returning(uploads.c.id)
+    )
+)
+_LOCK = Prepared(
+    lambda dialect: dialect.for_key_share(
+        select(blobs.c.size, blobs.c.storage_key, blobs.c.state).where(
+            blobs.c.digest == bindparam("digest")
+        )
+    )
+)
+_LOOK_UP = Prepared(
+    lambda dialect: (
+        select(
+            repository_blobs.c.repository_id,
+            blobs.c.size,
+            blobs.c.storage_key,
+            blobs.c.state,
+            (repository_blobs.c.lease_until < from_now(bindparam("due"))).label("due"),
+        )
+        .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
+        .join(blobs, blobs.c.digest == repository_blobs.c.digest)
+        .where(
+            repositories.c.name == bindparam("repository"),
+            repository_blobs.c.digest == bindparam("digest"),
+        )
+    )
+)
+_LEASE = Prepared(
+    lambda dialect: (
+        dialect.insert(repository_blobs)
+        .values(
+            repository_id=bindparam("repository"),
+            digest=bindparam("digest"),
+            lease_until=from_now(bindparam("seconds")),
+            pending=True,
+        )
+        .on_conflict_do_update(
+            index_elements=["repository_id", "digest"],
+            set_={"lease_until": from_now(bindparam("seconds"))},
+        )
+    )
+)
+_NOMINATE = Prepared(
+    lambda dialect: (
+        dialect.insert(gc_candidates)
+        .values(
+            digest=bindparam("digest"),
+            review_after=from_now(bindparam("seconds")),
+            reason=bindparam("reason"),
+        )
+        .on_conflict_do_update(
+            index_elements=["digest"],
+            set_={
+                "review_after": from_now(bindparam("seconds")),
+                "reason": bindparam("reason"),
+            },
+        )
+    )
+)
+_DISCARD = Prepared(
+    lambda dialect: (
+        dialect.insert(blob_trash)
+        .values(
+            storage_key=bindparam("key"),
+            digest=bindparam("digest"),
+            size=bindparam("size"),
+            not_before=from_now(bindparam("seconds")),
+        )
+        .on_conflict_do_update(
+            index_elements=["storage_key"], set_={"not_before": from_now(bindparam("seconds"))}
+        )
+    )
+)

@@ -11,9 +11,10 @@ project after the other, from here to its commit, which is why this comes last.
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import Select, exists, select
+from sqlalchemy import Select, bindparam, exists, select
 
 from moorage.db.engine import Tx
+from moorage.db.prepared import Prepared
 from moorage.db.tables import (
     manifest_blobs,
     manifests,
@@ -43,8 +44,14 @@ async def settle(tx: Tx, project_id: int, digests: Iterable[str]) -> None:
 
 
 async def _lock(tx: Tx, project_id: int) -> None:
-    row = select(quotas.c.id).where(quotas.c.project_id == project_id)
-    await tx.execute(tx.dialect.for_update(row))
+    await tx.fetch(_LOCK, project=project_id)
+
+
+_LOCK = Prepared(
+    lambda dialect: dialect.for_update(
+        select(quotas.c.id).where(quotas.c.project_id == bindparam("project"))
+    )
+)
 
 
 def _unheld(project_id: int, digests: list[str]) -> Select[tuple[str]]:

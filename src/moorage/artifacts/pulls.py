@@ -7,7 +7,7 @@ digest ──────► Blob     (cached, ended by the collector) ─► fi
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from sqlalchemy import Select, select
+from sqlalchemy import bindparam, select
 
 from moorage.access.principals import Principal
 from moorage.artifacts.kinds import BLOB, MANIFEST, TAG
@@ -17,6 +17,7 @@ from moorage.blobstore.base import BlobStore
 from moorage.cache.base import Cache
 from moorage.cache.lru import BytesLRU
 from moorage.db.engine import Database
+from moorage.db.prepared import Prepared
 from moorage.db.tables import blobs, manifests, repositories, repository_blobs, tags
 from moorage.errors import BlobUnknown, ManifestUnknown, RepositoryUnknown
 from moorage.oci import digest as digests
@@ -62,11 +63,11 @@ class Pulls:
         resolved = await self.resolve(repository, reference)
         payload = self._payloads.get(resolved.digest)
         if payload is None:
-            query = select(manifests.c.payload).where(manifests.c.id == resolved.manifest_id)
             async with self._db.read() as tx:
-                payload = (await tx.execute(query)).scalar_one_or_none()
-            if payload is None:
+                rows = await tx.fetch(_PAYLOAD, manifest=resolved.manifest_id)
+            if not rows:
                 raise ManifestUnknown(detail={"reference": reference})
+            payload = bytes(rows[0][0])
             self._payloads.put(resolved.digest, payload)
         return Manifest(resolved, payload)
 
@@ -74,16 +75,15 @@ class Pulls:
         """What a tag or digest names; raises as `manifest`."""
         if digests.is_digest(reference):
             digests.parse(reference)
-            kind, query = MANIFEST, _by_digest(repository, reference)
+            kind, query = MANIFEST, _BY_DIGEST
         else:
-            kind, query = TAG, _by_tag(repository, names.check_tag(reference))
+            names.check_tag(reference)
+            kind, query = TAG, _BY_TAG
 
         async def load() -> Resolved | None:
             async with self._db.read() as tx:
-                row = (await tx.execute(query)).one_or_none()
-            if row is None:
-                return None
-            return Resolved(row.repository_id, row.id, row.digest, row.media_type, row.payload_size)
+                rows = await tx.fetch(query, repository=repository, reference=reference)
+            return Resolved(*rows[0]) if rows else None
 
         resolved = await self._cache.through(kind, kind.key(repository, reference), load)
         if resolved is None:
@@ -104,21 +104,11 @@ class Pulls:
     async def blob(self, repository: str, digest: str) -> Blob:
         """A blob that the repository holds; raises BlobUnknown, also for those of others."""
         digests.parse(digest)
-        query = (
-            select(blobs.c.digest, blobs.c.size, blobs.c.storage_key)
-            .join(repository_blobs, repository_blobs.c.digest == blobs.c.digest)
-            .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
-            .where(
-                repositories.c.name == repository,
-                blobs.c.digest == digest,
-                blobs.c.state == "live",
-            )
-        )
 
         async def load() -> Blob | None:
             async with self._db.read() as tx:
-                row = (await tx.execute(query)).one_or_none()
-            return None if row is None else Blob(row.digest, row.size, row.storage_key)
+                rows = await tx.fetch(_BLOB, repository=repository, digest=digest)
+            return Blob(*rows[0]) if rows else None
 
         blob = await self._cache.through(BLOB, BLOB.key(repository, digest), load)
         if blob is None:
@@ -153,18 +143,38 @@ _RESOLVED = (
 )
 
 
-def _by_digest(repository: str, digest: str) -> Select[tuple[int, int, str, str, int]]:
-    return (
+_BY_DIGEST = Prepared(
+    lambda dialect: (
         select(*_RESOLVED)
         .join_from(repositories, manifests, manifests.c.repository_id == repositories.c.id)
-        .where(repositories.c.name == repository, manifests.c.digest == digest)
+        .where(
+            repositories.c.name == bindparam("repository"),
+            manifests.c.digest == bindparam("reference"),
+        )
     )
-
-
-def _by_tag(repository: str, tag: str) -> Select[tuple[int, int, str, str, int]]:
-    return (
+)
+_BY_TAG = Prepared(
+    lambda dialect: (
         select(*_RESOLVED)
         .join_from(repositories, tags, tags.c.repository_id == repositories.c.id)
         .join(manifests, manifests.c.id == tags.c.manifest_id)
-        .where(repositories.c.name == repository, tags.c.name == tag)
+        .where(
+            repositories.c.name == bindparam("repository"), tags.c.name == bindparam("reference")
+        )
     )
+)
+_PAYLOAD = Prepared(
+    lambda dialect: select(manifests.c.payload).where(manifests.c.id == bindparam("manifest"))
+)
+_BLOB = Prepared(
+    lambda dialect: (
+        select(blobs.c.digest, blobs.c.size, blobs.c.storage_key)
+        .join(repository_blobs, repository_blobs.c.digest == blobs.c.digest)
+        .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
+        .where(
+            repositories.c.name == bindparam("repository"),
+            blobs.c.digest == bindparam("digest"),
+            blobs.c.state == "live",
+        )
+    )
+)

@@ -5,9 +5,10 @@ A repository exists from its first upload on, and is listed from its first manif
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from moorage.db.engine import Tx
+from moorage.db.prepared import Prepared
 from moorage.db.tables import projects, repositories
 from moorage.errors import NameInvalid, ProjectUnknown, RepositoryUnknown
 from moorage.oci import names
@@ -59,6 +60,14 @@ async def ensure(tx: Tx, name: str) -> Place:
 
 async def _hold(tx: Tx, name: str) -> Place | None:
     """As `find`, and the janitor cannot drop the row meanwhile."""
-    query = select(repositories.c.id, repositories.c.project_id).where(repositories.c.name == name)
-    row = (await tx.execute(tx.dialect.for_key_share(query))).one_or_none()
-    return None if row is None else Place(row.id, row.project_id, name)
+    rows = await tx.fetch(_HOLD, name=name)
+    return Place(rows[0][0], rows[0][1], name) if rows else None
+
+
+_HOLD = Prepared(
+    lambda dialect: dialect.for_key_share(
+        select(repositories.c.id, repositories.c.project_id).where(
+            repositories.c.name == bindparam("name")
+        )
+    )
+)

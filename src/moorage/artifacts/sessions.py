@@ -11,13 +11,14 @@ each claim raises the epoch, and an older writer finds its own gone.
 import uuid
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import BigInteger, ColumnElement, bindparam, func, select, update
 
 from moorage.access.principals import Principal
 from moorage.artifacts import blobs
 from moorage.artifacts.repositories import Place, ensure
 from moorage.artifacts.rules import Rules
 from moorage.db.engine import Tx
+from moorage.db.prepared import Prepared
 from moorage.db.tables import quotas, repositories, upload_segments, uploads
 from moorage.db.types import from_now, now
 from moorage.errors import Conflict, RangeInvalid, UploadUnknown
@@ -57,14 +58,18 @@ def _key(name: str) -> str:
 async def begin(tx: Tx, principal: Principal, repository: str, algorithm: str) -> str:
     """Record a session together with the key of its first segment; returns its id."""
     place = await ensure(tx, repository)
+    return await _begin(tx, principal, place, algorithm, epoch=0)
+
+
+async def _begin(tx: Tx, principal: Principal, place: Place, algorithm: str, *, epoch: int) -> str:
     upload_id = uuid.uuid4()
-    await tx.execute(
-        uploads.insert().values(
-            id=str(upload_id),
-            repository_id=place.id,
-            principal=str(principal),
-            algorithm=algorithm,
-        )
+    await tx.fetch(
+        _BEGIN,
+        upload=str(upload_id),
+        repository=place.id,
+        principal=str(principal),
+        algorithm=algorithm,
+        epoch=epoch,
     )
     await _intend(tx, str(upload_id), _key(upload_id.hex), 0)
     return str(upload_id)
@@ -72,8 +77,11 @@ async def begin(tx: Tx, principal: Principal, repository: str, algorithm: str) -
 
 async def begin_claimed(tx: Tx, principal: Principal, repository: str, algorithm: str) -> Claim:
     """`begin` and `claim` at once, for a push in a single request."""
-    upload_id = await begin(tx, principal, repository, algorithm)
-    return await claim(tx, principal, repository, upload_id, 0)
+    place = await ensure(tx, repository)
+    upload_id = await _begin(tx, principal, place, algorithm, epoch=1)
+    key = _key(uuid.UUID(upload_id).hex)
+    ((hard,),) = await tx.fetch(_HARD, project=place.project_id)
+    return Claim(upload_id, 1, place, algorithm, 0, key, hard)
 
 
 async def claim(
@@ -83,37 +91,28 @@ async def claim(
 
     Raises RangeInvalid with the true offset, UploadUnknown also for sessions of others.
     """
-    wanted = _mine(principal, repository, upload_id)
-    if start is not None:
-        wanted = (*wanted, uploads.c.offset == start)
-    change = update(uploads).where(*wanted).values(epoch=uploads.c.epoch + 1, updated_at=now())
-    columns = uploads.c.repository_id, uploads.c.offset, uploads.c.epoch, uploads.c.algorithm
-    row = (await tx.execute(change.returning(*columns))).one_or_none()
-    if row is None:
+    rows = await tx.fetch(
+        _CLAIM,
+        upload=upload_id,
+        principal=str(principal),
+        repository=repository,
+        start=start,
+    )
+    if not rows:
         offset = await offset_of(tx, principal, repository, upload_id)
         raise RangeInvalid(f"the next byte of this upload is {offset}", detail={"offset": offset})
-    first = row.epoch == 1 and row.offset == 0
+    repository_id, offset, epoch, algorithm = rows[0]
+    first = epoch == 1 and offset == 0
     storage_key = _key(uuid.UUID(upload_id).hex) if first else new_key()
     if not first:
-        await _intend(tx, upload_id, storage_key, row.offset)
-    place, hard = await _place(tx, row.repository_id, repository)
-    return Claim(upload_id, row.epoch, place, row.algorithm, row.offset, storage_key, hard)
-
-
-async def _place(tx: Tx, repository_id: int, repository: str) -> tuple[Place, int]:
-    query = (
-        select(repositories.c.project_id, quotas.c.hard)
-        .join_from(repositories, quotas, quotas.c.project_id == repositories.c.project_id)
-        .where(repositories.c.id == repository_id)
-    )
-    row = (await tx.execute(query)).one()
-    return Place(repository_id, row.project_id, repository), row.hard
+        await _intend(tx, upload_id, storage_key, offset)
+    ((project_id, hard),) = await tx.fetch(_PLACE, repository=repository_id)
+    place = Place(repository_id, project_id, repository)
+    return Claim(upload_id, epoch, place, algorithm, offset, storage_key, hard)
 
 
 async def _intend(tx: Tx, upload_id: str, storage_key: str, start: int) -> None:
-    await tx.execute(
-        upload_segments.insert().values(storage_key=storage_key, upload_id=upload_id, start=start)
-    )
+    await tx.fetch(_INTEND, key=storage_key, upload=upload_id, begin=start)
 
 
 async def intend_joined(tx: Tx, held: Claim) -> str:
@@ -144,22 +143,12 @@ async def offset_of(tx: Tx, principal: Principal, repository: str, upload_id: st
 async def advance(tx: Tx, held: Claim, segment: Segment) -> int:
     """Count a durable segment, return the new offset; Conflict when no longer the writer."""
     offset = held.offset + segment.size
-    moved = (
-        update(uploads)
-        .where(
-            uploads.c.id == held.upload_id,
-            uploads.c.epoch == held.epoch,
-            uploads.c.offset == held.offset,
-        )
-        .values(offset=offset, updated_at=now())
+    moved = await tx.fetch(
+        _ADVANCE, upload=held.upload_id, held=held.epoch, start=held.offset, end=offset
     )
-    if (await tx.execute(moved)).rowcount == 0:
+    if not moved:
         raise Conflict("another request has taken over this upload; ask for its offset and go on")
-    await tx.execute(
-        update(upload_segments)
-        .where(upload_segments.c.storage_key == segment.storage_key)
-        .values(size=segment.size, digest=segment.digest)
-    )
+    await tx.fetch(_COUNT, key=segment.storage_key, length=segment.size, found=segment.digest)
     return offset
 
 
@@ -194,3 +183,65 @@ async def expired(tx: Tx, rules: Rules, most: int) -> list[str]:
     )
     locked = tx.dialect.for_update(query, skip_locked=True)
     return list((await tx.execute(locked)).scalars())
+
+
+_BEGIN = Prepared(
+    lambda dialect: uploads.insert().values(
+        id=bindparam("upload"),
+        repository_id=bindparam("repository"),
+        principal=bindparam("principal"),
+        algorithm=bindparam("algorithm"),
+        epoch=bindparam("epoch"),
+    )
+)
+_INTEND = Prepared(
+    lambda dialect: upload_segments.insert().values(
+        storage_key=bindparam("key"), upload_id=bindparam("upload"), start=bindparam("begin")
+    )
+)
+_HARD = Prepared(
+    lambda dialect: select(quotas.c.hard).where(quotas.c.project_id == bindparam("project"))
+)
+_CLAIM = Prepared(
+    lambda dialect: (
+        update(uploads)
+        .where(
+            uploads.c.id == bindparam("upload"),
+            uploads.c.principal == bindparam("principal"),
+            uploads.c.repository_id
+            == select(repositories.c.id)
+            .where(repositories.c.name == bindparam("repository"))
+            .scalar_subquery(),
+            uploads.c.offset
+            == func.coalesce(bindparam("start", type_=BigInteger), uploads.c.offset),
+        )
+        .values(epoch=uploads.c.epoch + 1, updated_at=now())
+        .returning(uploads.c.repository_id, uploads.c.offset, uploads.c.epoch, uploads.c.algorithm)
+    )
+)
+_PLACE = Prepared(
+    lambda dialect: (
+        select(repositories.c.project_id, quotas.c.hard)
+        .join_from(repositories, quotas, quotas.c.project_id == repositories.c.project_id)
+        .where(repositories.c.id == bindparam("repository"))
+    )
+)
+_ADVANCE = Prepared(
+    lambda dialect: (
+        update(uploads)
+        .where(
+            uploads.c.id == bindparam("upload"),
+            uploads.c.epoch == bindparam("held"),
+            uploads.c.offset == bindparam("start"),
+        )
+        .values(offset=bindparam("end"), updated_at=now())
+        .returning(uploads.c.id)
+    )
+)
+_COUNT = Prepared(
+    lambda dialect: (
+        update(upload_segments)
+        .where(upload_segments.c.storage_key == bindparam("key"))
+        .values(size=bindparam("length"), digest=bindparam("found"))
+    )
+)

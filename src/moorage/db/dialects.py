@@ -1,5 +1,6 @@
 """All that differs between SQLite and PostgreSQL."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import Insert, Select, Table, text
@@ -10,7 +11,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 class Dialect(Protocol):
     name: str
 
-    async def begin_write(self, connection: AsyncConnection) -> None: ...
+    async def begin_write(self, connection: AsyncConnection) -> None:
+        """Begin at the server, so that statements of the driver are inside too."""
+
+    async def fetch(self, driver: Any, text: str, arguments: Sequence[Any]) -> Sequence[Any]:
+        """Run a statement on the driver's own connection; its rows."""
+
+    async def fetch_many(
+        self, driver: Any, text: str, arguments: Sequence[Sequence[Any]]
+    ) -> Sequence[Any]:
+        """Run it once for each; the rows of all."""
 
     def insert(self, table: Table) -> Any:
         """An INSERT that has `on_conflict_do_nothing` and `on_conflict_do_update`."""
@@ -30,6 +40,15 @@ class SqliteDialect:
     async def begin_write(self, connection: AsyncConnection) -> None:
         await connection.execute(text("BEGIN IMMEDIATE"))
 
+    async def fetch(self, driver: Any, text: str, arguments: Sequence[Any]) -> Sequence[Any]:
+        rows: Sequence[Any] = await driver.execute_fetchall(text, arguments)  # one thread hop
+        return rows
+
+    async def fetch_many(
+        self, driver: Any, text: str, arguments: Sequence[Sequence[Any]]
+    ) -> Sequence[Any]:
+        return [row for each in arguments for row in await driver.execute_fetchall(text, each)]
+
     def insert(self, table: Table) -> Insert:
         return sqlite.insert(table)
 
@@ -47,6 +66,19 @@ class PostgresDialect:
 
     async def begin_write(self, connection: AsyncConnection) -> None:
         await connection.begin()
+        raw = await connection.get_raw_connection()
+        # SQLAlchemy begins with its first statement; ours may be the driver's.
+        await raw.dbapi_connection._start_transaction()  # type: ignore[union-attr]
+
+    async def fetch(self, driver: Any, text: str, arguments: Sequence[Any]) -> Sequence[Any]:
+        rows: Sequence[Any] = await driver.fetch(text, *arguments)
+        return rows
+
+    async def fetch_many(
+        self, driver: Any, text: str, arguments: Sequence[Sequence[Any]]
+    ) -> Sequence[Any]:
+        rows: Sequence[Any] = await driver.fetchmany(text, arguments)  # one round trip
+        return rows
 
     def insert(self, table: Table) -> Insert:
         return postgresql.insert(table)

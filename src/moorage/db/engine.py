@@ -10,16 +10,17 @@ their caches: the `Notifier` hears of it before the commit and after it, whateve
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import CursorResult, Executable, text
+from sqlalchemy import CursorResult, Executable, exc, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from moorage.db.dialects import Dialect
 from moorage.db.failures import away, contended, translated
+from moorage.db.prepared import Prepared, Row
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,6 +50,18 @@ class Tx:
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         """Run one statement; `parameters` as a list runs it once for each."""
         return await self.connection.execute(statement, parameters)
+
+    async def fetch(self, prepared: Prepared, **values: Any) -> Sequence[Row]:
+        """Run a statement of a hot path; its rows, as plain sequences."""
+        return await prepared.fetch(self.connection, self.dialect, values)
+
+    async def fetch_many(
+        self, prepared: Prepared, values: Sequence[dict[str, Any]]
+    ) -> Sequence[Row]:
+        """Run such a statement once for each of `values`; the rows of all."""
+        if not values:
+            return []
+        return await prepared.fetch_many(self.connection, self.dialect, values)
 
     def touch(self, *keys: str) -> None:
         """Say that cached values under `keys` end with this transaction."""
@@ -106,11 +119,17 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Tx]:
-        async with self.engine.connect() as connection:
-            await self.dialect.begin_write(connection)
-            tx = Tx(connection, self.dialect)
-            yield tx
-            await self._commit(tx)
+        try:
+            async with self.engine.connect() as connection:
+                await self.dialect.begin_write(connection)
+                tx = Tx(connection, self.dialect)
+                yield tx
+                await self._commit(tx)
+        except Exception as error:
+            if away(error) and not isinstance(error, exc.TimeoutError):
+                # Its neighbours in the pool are as dead, and the driver does not tell the pool.
+                await self.engine.dispose()
+            raise
 
     async def _commit(self, tx: Tx) -> None:
         if not tx.touched or self.notifier is None:

@@ -18,36 +18,42 @@ _CONTENDED = {"40001", "40P01", "55P03"}
 _AWAY = {"57P01", "57P02", "57P03", "53300", "53400", "57014", "25006"}
 
 
-def _state(error: exc.DBAPIError) -> str:
-    return str(getattr(error.orig, "sqlstate", None) or "")
+_TEXTS = ("unable to open database", "disk is full", "disk I/O error", "connection is closed")
+
+
+def _source(error: BaseException) -> BaseException:
+    """The driver's own error: SQLAlchemy wraps what passes through it, `Tx.fetch` does not."""
+    return error.orig or error if isinstance(error, exc.DBAPIError) else error
+
+
+def _state(error: BaseException) -> str:
+    return str(getattr(_source(error), "sqlstate", None) or "")
+
+
+def _of_driver(error: BaseException) -> bool:
+    module = type(_source(error)).__module__
+    return module.startswith(("asyncpg", "sqlite3", "sqlalchemy.dialects"))
 
 
 def contended(error: BaseException) -> bool:
     """Whether the same transaction will do better a moment later."""
-    if not isinstance(error, exc.DBAPIError):
-        return False
-    return _state(error) in _CONTENDED or "database is locked" in str(error.orig)
+    return _of_driver(error) and (
+        _state(error) in _CONTENDED or "database is locked" in str(_source(error))
+    )
 
 
 def away(error: BaseException) -> bool:
     """Whether the database could not be reached, or threw us out."""
-    if isinstance(error, exc.DBAPIError):
-        state = _state(error)
-        text = str(error.orig)
-        return (
-            error.connection_invalidated
-            or state.startswith("08")
-            or state in _AWAY
-            or "unable to open database" in text
-            or "disk is full" in text
-            or "disk I/O error" in text
-            or isinstance(error.orig, OSError)
+    if isinstance(error, exc.TimeoutError | OSError | asyncio.TimeoutError):
+        return True
+    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
+        return True
+    source, state = _source(error), _state(error)
+    return isinstance(source, OSError) or (
+        _of_driver(error)
+        and (
+            state.startswith("08") or state in _AWAY or any(text in str(source) for text in _TEXTS)
         )
-    state = str(getattr(error, "sqlstate", None) or "")
-    return (
-        isinstance(error, exc.TimeoutError | OSError | asyncio.TimeoutError)
-        or state.startswith("08")
-        or state in _AWAY
     )
 
 
@@ -56,12 +62,7 @@ def translated() -> Iterator[None]:
     """Turn what `away` or `contended` names into DatabaseUnavailable."""
     try:
         yield
-    except (TimeoutError, exc.SQLAlchemyError, OSError) as error:
-        if away(error) or contended(error):
-            raise DatabaseUnavailable() from error
-        raise
     except Exception as error:
-        # asyncpg's own errors while connecting do not pass through SQLAlchemy.
-        if type(error).__module__.startswith("asyncpg") and away(error):
+        if away(error) or contended(error):
             raise DatabaseUnavailable() from error
         raise

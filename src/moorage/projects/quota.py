@@ -11,9 +11,10 @@ project share, and is locked for as short as can be.
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, select, update
 
 from moorage.db.engine import Database, Tx
+from moorage.db.prepared import Prepared
 from moorage.db.queries import LARGEST, Columns, Page, Query, count, narrow, ordered, paged
 from moorage.db.tables import project_content, projects, quotas, users
 from moorage.db.types import now
@@ -33,27 +34,13 @@ async def charge(tx: Tx, project_id: int, contents: Mapping[str, int]) -> None:
     Raises QuotaExceeded when they do not fit; the caller's transaction must then roll back.
     """
     rows = [
-        {"project_id": project_id, "digest": digest, "size": contents[digest]}
+        {"project": project_id, "digest": digest, "size": contents[digest]}
         for digest in sorted(contents)  # one order for all: concurrent pushes cannot deadlock
     ]
-    added = 0
-    for start in range(0, len(rows), _ROWS):
-        statement = (
-            tx.dialect.insert(project_content)
-            .values(rows[start : start + _ROWS])
-            .on_conflict_do_nothing()
-            .returning(project_content.c.size)
-        )
-        added += sum((await tx.execute(statement)).scalars())
+    added = sum(size for (size,) in await tx.fetch_many(_COUNT, rows))
     if not added:
         return
-    charged = await tx.execute(
-        update(quotas)
-        .where(quotas.c.project_id == project_id)
-        .where((quotas.c.hard < 0) | (quotas.c.used + added <= quotas.c.hard))
-        .values(used=quotas.c.used + added, updated_at=now())
-    )
-    if charged.rowcount:
+    if await tx.fetch(_CHARGE, project=project_id, added=added):
         return
     found = await tx.execute(
         select(quotas.c.hard, quotas.c.used).where(quotas.c.project_id == project_id)
@@ -65,6 +52,27 @@ async def charge(tx: Tx, project_id: int, contents: Mapping[str, int]) -> None:
         f"{display_size(row.hard)}.",
         detail={"adding": added, "used": row.used, "hard": row.hard},
     )
+
+
+_COUNT = Prepared(
+    lambda dialect: (
+        dialect.insert(project_content)
+        .values(project_id=bindparam("project"), digest=bindparam("digest"), size=bindparam("size"))
+        .on_conflict_do_nothing()
+        .returning(project_content.c.size)
+    )
+)
+_CHARGE = Prepared(
+    lambda dialect: (
+        update(quotas)
+        .where(
+            quotas.c.project_id == bindparam("project"),
+            (quotas.c.hard < 0) | (quotas.c.used + bindparam("added") <= quotas.c.hard),
+        )
+        .values(used=quotas.c.used + bindparam("added"), updated_at=now())
+        .returning(quotas.c.id)
+    )
+)
 
 
 async def release(tx: Tx, project_id: int, digests: Iterable[str]) -> int:
