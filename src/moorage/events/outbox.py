@@ -9,7 +9,6 @@ over twice after a crash had no effect the first time.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from sqlalchemy import delete, select
 
