@@ -17,6 +17,9 @@ from tests.support.stores import Bucket
 
 from moorage.failpoints import NAMES
 
+# Sixty processes a database: `make check` has the time.
+pytestmark = pytest.mark.slow
+
 MIGRATIONS = {name for name in NAMES if name.startswith("migrate.")}
 STEPS = [name for name in NAMES if name not in MIGRATIONS]
 ROOT = Path(__file__).parents[2]
