@@ -44,7 +44,8 @@ def open_sqlite(path: Path, clock: Clock, *, wait_seconds: float = 30.0) -> Data
             pool_size=size,
             max_overflow=0,
             pool_timeout=wait_seconds,
-            connect_args={"timeout": _BUSY_SECONDS},
+            connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
+            pool_reset_on_return=None,  # `Database` rolls back what fails
         )
         for size in (1, READERS)
     ]

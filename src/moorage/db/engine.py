@@ -10,7 +10,15 @@ their caches: the `Notifier` hears of it before the commit and after it, whateve
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -86,7 +94,8 @@ class Database:
         self.connect_arguments = dict(connect_arguments or {})
         self.dialect = dialect
         self.notifier: Notifier | None = None
-        self._reader = (reader or writer).execution_options(isolation_level="AUTOCOMMIT")
+        # SQLite's driver begins nothing by itself, and SQLAlchemy's switch would ask it each time.
+        self._reader = reader or writer.execution_options(isolation_level="AUTOCOMMIT")
 
     async def run(
         self,
@@ -121,10 +130,14 @@ class Database:
     async def _transaction(self) -> AsyncIterator[Tx]:
         try:
             async with self.engine.connect() as connection:
-                await self.dialect.begin_write(connection)
-                tx = Tx(connection, self.dialect)
-                yield tx
-                await self._commit(tx)
+                try:
+                    await self.dialect.begin_write(connection)
+                    tx = Tx(connection, self.dialect)
+                    yield tx
+                    await self._commit(tx)
+                except BaseException:
+                    await _whole(_undo(connection))
+                    raise
         except Exception as error:
             if away(error) and not isinstance(error, exc.TimeoutError):
                 # Its neighbours in the pool are as dead, and the driver does not tell the pool.
@@ -164,14 +177,28 @@ class Database:
         await self.engine.dispose()
 
 
-async def _finish(connection: AsyncConnection) -> None:
-    """Commit; a request that is cancelled meanwhile waits for the outcome first."""
-    commit = asyncio.ensure_future(connection.commit())
+async def _undo(connection: AsyncConnection) -> None:
+    """Roll back; a connection that cannot even do that leaves the pool."""
     try:
-        await asyncio.shield(commit)
+        await connection.rollback()
+    except Exception:
+        await connection.invalidate()
+
+
+async def _whole(work: Coroutine[Any, Any, None]) -> None:
+    """Let `work` end, also while the request is being cancelled; it is then told afterwards."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([commit])
+        await asyncio.wait([task])
         raise
+
+
+async def _finish(connection: AsyncConnection) -> None:
+    """Commit, and know the outcome."""
+    try:
+        await _whole(connection.commit())
     except Exception as error:
         if away(error):
             raise CommitUnknown from error
