@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 FATAL = (SchemaTooNew, WrongSecretKey, MoorageError, ValueError)
 """What no waiting mends."""
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _BACKLOG = 2048
 
 
@@ -123,6 +123,7 @@ class _Process:
         # What was made so far lives as long as the process: later collections need not look at it.
         gc.collect()
         gc.freeze()
+        _give_back_memory()
         while not self._server.started:  # noqa: ASYNC110 - uvicorn has no event for this
             await asyncio.sleep(0.01)
         self._announce(self._url(), password)
@@ -217,6 +218,13 @@ def _tune_memory() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
         libc.mallopt(_M_TRIM_THRESHOLD, 32 << 20)
+        libc.mallopt(_M_ARENA_MAX, 2)
+
+
+def _give_back_memory() -> None:
+    """Return to the system what only the start needed."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @contextlib.contextmanager
