@@ -291,3 +291,23 @@ async def test_a_blob_over_the_largest_size_is_refused(content: Content) -> None
     with pytest.raises(TooLarge):
         await content.push_blob("library/a", b"12345")
     await content.push_blob("library/a", b"1234")
+
+
+async def test_two_closing_requests_make_one_blob(content: Content) -> None:
+    """A retry that overlaps its original is told that the session is over, or succeeds."""
+    upload = await content.uploads.start(ALICE, "library/a")
+    for start in (0, 3):
+        await content.uploads.append(
+            ALICE, "library/a", upload.id, body(b"abc"), start=start, length=3
+        )
+    digest = sha256(b"abcabc")
+    results = await asyncio.gather(
+        *(content.uploads.finish(ALICE, "library/a", upload.id, digest, None) for _ in range(4)),
+        return_exceptions=True,
+    )
+    assert sum(not isinstance(result, BaseException) for result in results) == 1
+    refused = [result for result in results if isinstance(result, BaseException)]
+    assert all(isinstance(result, UploadUnknown | BlobUnknown) for result in refused), refused
+    assert await content.read_blob("library/a", digest) == b"abcabc"
+    await content.collect()
+    assert await content.keys() == await content.live_keys()

@@ -117,9 +117,12 @@ async def _meet(tx: Tx, done: Finished, sound: Mapping[str, bool]) -> str:
 
 async def end_upload(tx: Tx, upload_id: str, epoch: int | None = None) -> set[str]:
     """Delete a session and return the storage keys it named; raises UploadUnknown."""
-    keys = {key for (key,) in await tx.fetch(_END_SEGMENTS, upload=upload_id)}
-    if not await tx.fetch(_END, upload=upload_id, held=epoch):
+    # The lock comes first: a request that records a segment at this moment is waited for, and its
+    # row is seen by the next statement.
+    if not await tx.fetch(_LOCK_UPLOAD, upload=upload_id, held=epoch):
         raise UploadUnknown()
+    keys = {key for (key,) in await tx.fetch(_END_SEGMENTS, upload=upload_id)}
+    await tx.fetch(_END, upload=upload_id)
     return keys
 
 
@@ -267,16 +270,15 @@ _END_SEGMENTS = Prepared(
         .returning(upload_segments.c.storage_key)
     )
 )
-_END = Prepared(
-    lambda dialect: (
-        delete(uploads)
-        .where(
+_LOCK_UPLOAD = Prepared(
+    lambda dialect: dialect.for_update(
+        select(uploads.c.id).where(
             uploads.c.id == bindparam("upload"),
             uploads.c.epoch == func.coalesce(bindparam("held", type_=BigInteger), uploads.c.epoch),
         )
-        .returning(uploads.c.id)
     )
 )
+_END = Prepared(lambda dialect: delete(uploads).where(uploads.c.id == bindparam("upload")))
 _LOCK = Prepared(
     lambda dialect: dialect.for_key_share(
         select(blobs.c.size, blobs.c.storage_key, blobs.c.state).where(

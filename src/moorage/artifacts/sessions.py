@@ -99,8 +99,7 @@ async def claim(
         start=start,
     )
     if not rows:
-        offset = await offset_of(tx, principal, repository, upload_id)
-        raise RangeInvalid(f"the next byte of this upload is {offset}", detail={"offset": offset})
+        raise _out_of_order(await offset_of(tx, principal, repository, upload_id))
     repository_id, offset, epoch, algorithm = rows[0]
     first = epoch == 1 and offset == 0
     storage_key = _key(uuid.UUID(upload_id).hex) if first else new_key()
@@ -111,12 +110,32 @@ async def claim(
     return Claim(upload_id, epoch, place, algorithm, offset, storage_key, hard)
 
 
+async def look(
+    tx: Tx, principal: Principal, repository: str, upload_id: str, start: int | None
+) -> Claim:
+    """The session as it is, for who has nothing more to write; raises as `claim`."""
+    rows = await tx.fetch(_LOOK, upload=upload_id, principal=str(principal), repository=repository)
+    if not rows:
+        raise UploadUnknown(detail={"upload": upload_id})
+    repository_id, project_id, offset, epoch, algorithm, hard = rows[0]
+    if start is not None and start != offset:
+        raise _out_of_order(offset)
+    place = Place(repository_id, project_id, repository)
+    return Claim(upload_id, epoch, place, algorithm, offset, "", hard)
+
+
+def _out_of_order(offset: int) -> RangeInvalid:
+    return RangeInvalid(f"the next byte of this upload is {offset}", detail={"offset": offset})
+
+
 async def _intend(tx: Tx, upload_id: str, storage_key: str, start: int) -> None:
     await tx.fetch(_INTEND, key=storage_key, upload=upload_id, begin=start)
 
 
 async def intend_joined(tx: Tx, held: Claim) -> str:
-    """Record the key under which the segments will be joined."""
+    """Record the key under which the segments will be joined; raises UploadUnknown."""
+    if not await tx.fetch(_HELD, upload=held.upload_id, held=held.epoch):
+        raise UploadUnknown(detail={"upload": held.upload_id})
     key = new_key()
     await _intend(tx, held.upload_id, key, 0)
     return key
@@ -194,6 +213,13 @@ _BEGIN = Prepared(
         epoch=bindparam("epoch"),
     )
 )
+_HELD = Prepared(
+    lambda dialect: dialect.for_key_share(
+        select(uploads.c.id).where(
+            uploads.c.id == bindparam("upload"), uploads.c.epoch == bindparam("held")
+        )
+    )
+)
 _INTEND = Prepared(
     lambda dialect: upload_segments.insert().values(
         storage_key=bindparam("key"), upload_id=bindparam("upload"), start=bindparam("begin")
@@ -217,6 +243,25 @@ _CLAIM = Prepared(
         )
         .values(epoch=uploads.c.epoch + 1, updated_at=now())
         .returning(uploads.c.repository_id, uploads.c.offset, uploads.c.epoch, uploads.c.algorithm)
+    )
+)
+_LOOK = Prepared(
+    lambda dialect: (
+        select(
+            uploads.c.repository_id,
+            repositories.c.project_id,
+            uploads.c.offset,
+            uploads.c.epoch,
+            uploads.c.algorithm,
+            quotas.c.hard,
+        )
+        .join_from(uploads, repositories, repositories.c.id == uploads.c.repository_id)
+        .join(quotas, quotas.c.project_id == repositories.c.project_id)
+        .where(
+            uploads.c.id == bindparam("upload"),
+            uploads.c.principal == bindparam("principal"),
+            repositories.c.name == bindparam("repository"),
+        )
     )
 )
 _PLACE = Prepared(

@@ -109,9 +109,11 @@ class Uploads:
         Raises DigestInvalid, which ends the session and keeps nothing.
         """
         algorithm, _ = digests.parse(digest)
-        held = await self._db.run(sessions.claim, principal, repository, upload_id, start)
         if body is None or length == 0:
-            return await self._close(held, digest, None)
+            async with self._db.read() as tx:  # nothing to write: the epoch fences the commit
+                seen = await sessions.look(tx, principal, repository, upload_id, start)
+            return await self._close(seen, digest, None)
+        held = await self._db.run(sessions.claim, principal, repository, upload_id, start)
         await failpoints.reach("segment.recorded")
         last, failure = await self._receive(held, body, length, algorithm)
         if failure is not None:
