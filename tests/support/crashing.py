@@ -178,10 +178,10 @@ async def _quota(here: Content) -> list[str]:
     rows: dict[str, int] = {}
     async with here.db.read() as tx:
         for query in (
-            select(t.manifests.c.digest, t.manifests.c.payload_size),
+            select(t.manifests.c.digest, t.manifests.c.payload_size.label("size")),
             select(t.manifest_blobs.c.digest, t.manifest_blobs.c.size),
         ):
-            rows |= {row[0]: row[1] for row in await tx.execute(query)}
+            rows |= {row.digest: row.size for row in await tx.execute(query)}
         used = (await tx.execute(select(t.quotas.c.used))).scalar_one_or_none() or 0
     return [] if used == sum(rows.values()) else [f"quota {used}, recount {sum(rows.values())}"]
 
