@@ -2,23 +2,29 @@
 
 import asyncio
 import shutil
+import socket
+import ssl
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import typer
 
 from moorage import __version__
-from moorage.cli.options import Config, Data, Json, settings, table
-from moorage.clock import SystemClock
-from moorage.config.settings import Settings
-from moorage.db import Database, connect
+from moorage.cli.options import Config, Data, Json, because, settings, table
 
-Check = Callable[[Settings], Awaitable[str]]
+if TYPE_CHECKING:
+    from moorage.config.settings import Settings
+    from moorage.db import Database
+
+Check = Callable[["Settings"], Awaitable[str]]
 
 _LOW_DISK = 0.1
+_LAST_DAYS = 14
 
 
 def doctor(data: Data = None, config: Config = None, json: Json = False) -> None:
@@ -36,7 +42,7 @@ def doctor(data: Data = None, config: Config = None, json: Json = False) -> None
         raise typer.Exit(1)
 
 
-async def _examine(found: Settings) -> list[tuple[str, str, str]]:
+async def _examine(found: "Settings") -> list[tuple[str, str, str]]:
     results = []
     for name, check in CHECKS.items():
         try:
@@ -47,7 +53,7 @@ async def _examine(found: Settings) -> list[tuple[str, str, str]]:
         except _NotSet as error:
             results.append((name, "not set", str(error)))
         except Exception as error:
-            results.append((name, "wrong", str(error) or type(error).__name__))
+            results.append((name, "wrong", because(error)))
     return results
 
 
@@ -56,7 +62,10 @@ class _NotSet(Exception):
 
 
 @asynccontextmanager
-async def _database(found: Settings) -> AsyncIterator[Database]:
+async def _database(found: "Settings") -> "AsyncIterator[Database]":
+    from moorage.clock import SystemClock
+    from moorage.db import connect
+
     found.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     db = connect(found.database, data_dir=found.data_dir, clock=SystemClock())
     try:
@@ -65,7 +74,7 @@ async def _database(found: Settings) -> AsyncIterator[Database]:
         await db.close()
 
 
-async def _schema(found: Settings) -> str:
+async def _schema(found: "Settings") -> str:
     from moorage.db.migrator import status
 
     async with _database(found) as db:
@@ -76,7 +85,7 @@ async def _schema(found: Settings) -> str:
     return f"{kind}, revision {state.current}"
 
 
-async def _clock(found: Settings) -> str:
+async def _clock(found: "Settings") -> str:
     from sqlalchemy import select
 
     from moorage.db.types import now
@@ -89,7 +98,7 @@ async def _clock(found: Settings) -> str:
     return f"{skew:.1f} s away from the database's"
 
 
-async def _storage(found: Settings) -> str:
+async def _storage(found: "Settings") -> str:
     from moorage.blobstore import open as open_store
 
     store = open_store(found.storage, data_dir=found.data_dir)
@@ -113,7 +122,7 @@ async def _storage(found: Settings) -> str:
         await store.close()
 
 
-async def _disk(found: Settings) -> str:
+async def _disk(found: "Settings") -> str:
     found.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     usage = shutil.disk_usage(found.data_dir)
     free = usage.free / usage.total
@@ -123,7 +132,7 @@ async def _disk(found: Settings) -> str:
     return text
 
 
-async def _redis(found: Settings) -> str:
+async def _redis(found: "Settings") -> str:
     if found.redis is None:
         raise _NotSet("a single process needs none")
     from redis.asyncio import Redis
@@ -149,33 +158,58 @@ async def _redis(found: Settings) -> str:
         await client.aclose()
 
 
-async def _external(found: Settings) -> str:
+async def _external(found: "Settings") -> str:
     """As a client sees it: the challenge must name a realm under the external URL."""
     url = found.http.external_url
     if not url:
         raise _NotSet("http.external_url: clients are told what they asked for")
-    import urllib.error
-    import urllib.request
-
-    def ask() -> str:
-        request = urllib.request.Request(f"{url}/v2/")  # noqa: S310 - checked by the settings
-        try:
-            urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
-        except urllib.error.HTTPError as answer:
-            return str(answer.headers.get("WWW-Authenticate", ""))
-        return ""
-
-    challenge = await asyncio.to_thread(ask)
+    challenge = await asyncio.to_thread(_challenge, url)
     if f'realm="{url}/service/token"' not in challenge:
         raise RuntimeError(f"{url}/v2/ does not ask for a token of {url}: check the proxy in front")
     return f"{url} asks for its own tokens"
 
 
-async def _identity(found: Settings) -> str:
+def _challenge(url: str) -> str:
+    import urllib.error
+    import urllib.request
+
+    request = urllib.request.Request(f"{url}/v2/")  # noqa: S310 - checked by the settings
+    try:
+        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
+    except urllib.error.HTTPError as answer:
+        return str(answer.headers.get("WWW-Authenticate", ""))
+    except urllib.error.URLError as error:
+        raise RuntimeError(f"{url}: {error.reason}; is the server up?") from None
+    return ""
+
+
+async def _tls(found: "Settings") -> str:
+    """The certificate under the external URL: trusted by this machine, and not about to end."""
+    url = urlsplit(found.http.external_url)
+    if url.scheme != "https" or url.hostname is None:
+        raise _NotSet("http.external_url is not https: passwords and tokens travel in the clear")
+    address = (url.hostname, url.port or 443)
+
+    def ask() -> str:
+        context = ssl.create_default_context()
+        with (
+            socket.create_connection(address, timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname=url.hostname) as wrapped,
+        ):
+            return str((wrapped.getpeercert() or {})["notAfter"])
+
+    ends = await asyncio.to_thread(ask)
+    days = (ssl.cert_time_to_seconds(ends) - time.time()) / 86400
+    if days < _LAST_DAYS:
+        raise RuntimeError(f"the certificate ends in {days:.0f} days: renew it")
+    return f"trusted, {days:.0f} days left"
+
+
+async def _identity(found: "Settings") -> str:
     return f"version {__version__}, no unknown key"
 
 
-CHECKS: dict[str, Check] = {
+CHECKS: Mapping[str, Check] = {
     "settings": _identity,
     "database": _schema,
     "clock": _clock,
@@ -183,4 +217,5 @@ CHECKS: dict[str, Check] = {
     "disk": _disk,
     "redis": _redis,
     "external url": _external,
+    "tls": _tls,
 }

@@ -1,19 +1,21 @@
 """`moorage migrate`: bring the database to this version's schema."""
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from moorage.cli.options import Config, Data, Json, explained, settings, show
-from moorage.clock import SystemClock
-from moorage.config.settings import Settings
-from moorage.db import connect, migrator
-from moorage.db.migrator import Status
+
+if TYPE_CHECKING:
+    from moorage.config.settings import Settings
+    from moorage.db.migrator import Status
 
 
 def migrate(
-    plan: Annotated[bool, typer.Option("--plan", help="Only list what would be applied.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", "--status", help="Only list what is, and would be, applied.")
+    ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Only say by exit status 3 that something is missing.")
     ] = False,
@@ -39,7 +41,10 @@ def migrate(
         raise typer.Exit(3)
 
 
-async def _migrate(found: Settings, *, apply: bool) -> tuple[Status, list[str]]:
+async def _migrate(found: "Settings", *, apply: bool) -> "tuple[Status, list[str]]":
+    from moorage.clock import SystemClock
+    from moorage.db import connect, migrator
+
     db = connect(found.database, data_dir=found.data_dir, clock=SystemClock())
     try:
         applied = await migrator.migrate(db) if apply else []

@@ -7,16 +7,13 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from moorage import __version__, failpoints
-from moorage.config.loading import BadSettings, load
-from moorage.config.settings import Settings
-from moorage.db.migrator import SchemaTooNew, status
-from moorage.errors import MoorageError
-from moorage.telemetry import logs
+# A verb imports what it needs when it runs: `moorage version` waits for no database library.
+if TYPE_CHECKING:
+    from moorage.config.settings import Settings
 
 T = TypeVar("T")
 
@@ -36,8 +33,12 @@ def fail(message: str, status: int = 1) -> NoReturn:
     raise typer.Exit(status)
 
 
-def settings(config: Path | None, data: Path | None, **http: Any) -> Settings:
+def settings(config: Path | None, data: Path | None, **http: Any) -> "Settings":
     """The settings of this call; ends the process when they cannot be used."""
+    from moorage import failpoints
+    from moorage.config.loading import BadSettings, load
+    from moorage.telemetry import logs
+
     try:
         found = load(os.environ, config)
         failpoints.arm(os.environ.get("MOORAGE_FAILPOINTS", ""))
@@ -56,21 +57,34 @@ def settings(config: Path | None, data: Path | None, **http: Any) -> Settings:
 def explained() -> Iterator[None]:
     """Turn failures that have a message into that message."""
     from moorage.accounts.keys import WrongSecretKey
+    from moorage.db.migrator import SchemaTooNew
+    from moorage.errors import DatabaseUnavailable, MoorageError
     from moorage.roles.server import CannotStart
 
     try:
         yield
+    except DatabaseUnavailable as error:
+        fail(f"{because(error)}. Look at the settings database.*, or run `moorage doctor`")
     except MoorageError as error:
-        fail(error.message)
+        fail(because(error))
     except (CannotStart, SchemaTooNew, WrongSecretKey, ValueError, OSError) as error:
         fail(str(error))
 
 
-def on_resources(found: Settings, work: Callable[[Any], Awaitable[T]]) -> T:
+def because(error: BaseException) -> str:
+    """A failure and what caused it, on one line."""
+    own = str(error).strip().rstrip(".") or type(error).__name__
+    cause = str(error.__cause__ or "").strip().partition("\n")[0]
+    return f"{own} ({cause})" if cause and cause not in own else own
+
+
+def on_resources(found: "Settings", work: Callable[[Any], Awaitable[T]]) -> T:
     """Run `work` on an installation that nobody else is writing to.
 
     A SQLite database belongs to one process: while a server runs, its API is the way in.
     """
+    from moorage import __version__
+    from moorage.db.migrator import status
     from moorage.roles.resources import opened
     from moorage.roles.server import locked
     from moorage.telemetry.metrics import Metrics

@@ -28,19 +28,23 @@ def serve(
         run(found, Role(role), announce)
 
 
-def announce(url: str, password: str | None) -> None:
-    """Tell where the server is and, once, the password that was made."""
-    if password is None:
-        typer.echo(f"Moorage is ready at {url}")
+def announce(url: str, first: tuple[str, str] | None) -> None:
+    """Tell where the server is and, once, the administrator's name and password."""
+    ready = f"Moorage is ready at {url}"
+    if first is None:
+        typer.echo(ready)
         sys.stdout.flush()
         return
+    name, password = first
+    registry = url.partition("://")[2]
     lines = [
-        f"Moorage is ready at {url}",
+        ready,
         "",
-        "user      admin",
+        f"user      {name}",
         f"password  {password}",
         "",
         "This password is shown once. Keep it, or set another one.",
+        f"To push and pull:  docker login -u {name} {registry}",
     ]
     width = max(map(len, lines))
     typer.echo(f"┌{'─' * (width + 2)}┐")

@@ -8,6 +8,7 @@ and is named, with the one that was probably meant.
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,6 +28,11 @@ SHORT = {
 
 NOT_SETTINGS = frozenset({"MOORAGE_CONFIG", "MOORAGE_FAILPOINTS"})
 """Variables with other meanings: the path of the file, and the test build's failpoints."""
+
+LINKS = re.compile(
+    r"MOORAGE(_[A-Z0-9]+)*_(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_[A-Z]+)?)?)"
+)
+"""What Kubernetes sets in every pod beside a Service whose name starts with `moorage`."""
 
 
 class BadSettings(Exception):
@@ -68,6 +74,8 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str
             continue
         text = environment[name]
         path = _path(name)
+        if path not in known and _is_link(name, text):
+            continue
         if path not in known and name.endswith("_FILE") and _path(name[:-5]) in known:
             path = _path(name[:-5])
             try:
@@ -75,6 +83,13 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str
             except OSError as error:
                 raise BadSettings(f"{name}: {error}") from None
         yield path, text
+
+
+def _is_link(name: str, text: str) -> bool:
+    """Whether this was set by Kubernetes; a port alone, as people write it, was not."""
+    if not LINKS.fullmatch(name):
+        return False
+    return not name.endswith("_PORT") or "_SERVICE_" in name or "://" in text
 
 
 def _path(name: str) -> str:
@@ -105,11 +120,26 @@ def _explain(error: ValidationError) -> Iterator[str]:
     for found in error.errors(include_url=False, include_context=False, include_input=False):
         path = ".".join(map(str, found["loc"])) or "settings"
         if found["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(path, list(paths()), n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            yield f"unknown setting {path} ({variable(path)}){hint}"
+            yield f"unknown setting {path} ({variable(path)}){_hint(path)}"
+        elif found["type"] == "model_type":
+            yield f"{path} is a section: set its keys, such as {next(_keys(path), path)}"
         else:
             yield f"{path} ({variable(path)}): {found['msg']}"
+
+
+def _hint(path: str) -> str:
+    """The key or section that was probably meant."""
+    known = list(paths())
+    sections = {key.rpartition(".")[0] for key in known}
+    others = [name.removeprefix(PREFIX).lower() for name in (*SHORT, *NOT_SETTINGS)]
+    near = difflib.get_close_matches(path, [*known, *sections, *others], n=1)
+    if not near:
+        return ""
+    return f"; did you mean {variable(near[0]) if near[0] in others else near[0]}?"
+
+
+def _keys(section: str) -> Iterator[str]:
+    return (path for path in paths() if path.startswith(f"{section}."))
 
 
 def variable(path: str) -> str:

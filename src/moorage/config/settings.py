@@ -16,7 +16,7 @@ from moorage.config.storage import StorageSettings
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class HttpSettings(_Section):
@@ -54,7 +54,10 @@ class GcSettings(_Section):
 
     enabled: bool = Field(True, description="Whether this process collects garbage.")
     lease_seconds: float = Field(
-        86400.0, ge=0, description="How long a pushed blob that no manifest names stays pushable."
+        86400.0,
+        ge=0,
+        description="How long a pushed blob that no manifest names stays pushable; "
+        "at least an hour unless only this machine can connect.",
     )
     drain_seconds: float = Field(
         3600.0, ge=0, description="How long unneeded bytes stay, so that running pulls finish."

@@ -41,9 +41,16 @@ class Operations:
         elif request.url.path == "/readyz":
             response = await self._ready()
         else:
-            body, content_type = self._metrics.expose()
-            response = Response(body, media_type=content_type)
+            response = self._figures(request.query_params.get("comp", ""))
         await response(scope, receive, send)
+
+    def _figures(self, component: str) -> Response:
+        """`?comp=core|registry|jobservice|exporter` asks for one part, as Harbor has it."""
+        try:
+            body, content_type = self._metrics.expose(component)
+        except ValueError as error:
+            return Response(f"{error}\n", 400, media_type="text/plain")
+        return Response(body, media_type=content_type)
 
     async def _ready(self) -> Response:
         if self.leaving or not self.probes:

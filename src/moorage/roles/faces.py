@@ -7,7 +7,7 @@ jobservice                                 x             x
 all          x         x          x        x             x
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from urllib.parse import urlsplit
 
@@ -25,7 +25,9 @@ from moorage.roles.resources import Resources
 from moorage.signin.token import PATH as TOKEN
 from moorage.signin.token import TokenService
 from moorage.telemetry.metrics import Metrics
-from moorage.web.requests import Forwarded, Measured, RequestIds
+from moorage.web.bounds import Bounded
+from moorage.web.measured import Measured
+from moorage.web.requests import Forwarded, RequestIds
 
 
 class Role(StrEnum):
@@ -128,10 +130,23 @@ def _problem(status: int, code: str, message: str) -> ASGIApp:
     return JSONResponse({"errors": [{"code": code, "message": message}]}, status, headers)
 
 
-def layered(faces: Faces, settings: Settings, metrics: Metrics) -> ASGIApp:
-    """The layers of every request, the outermost first: Forwarded, RequestIds, Measured."""
-    measured = Measured(faces, metrics=metrics)
-    return Forwarded(RequestIds(measured), trusted=settings.http.trusted_proxies)
+Layer = Callable[[ASGIApp, Settings, Metrics], ASGIApp]
+
+MIDDLEWARE: Sequence[Layer] = (
+    lambda app, settings, _: Forwarded(app, trusted=settings.http.trusted_proxies),
+    lambda app, *_: RequestIds(app),
+    lambda app, _, metrics: Measured(app, metrics=metrics),
+    lambda app, *_: Bounded(app),
+)
+"""The layers of every request, the outermost first."""
+
+
+def layered(faces: ASGIApp, settings: Settings, metrics: Metrics) -> ASGIApp:
+    """`faces` within all layers."""
+    app = faces
+    for layer in reversed(MIDDLEWARE):
+        app = layer(app, settings, metrics)
+    return app
 
 
 def _options(resources: Resources) -> Options:

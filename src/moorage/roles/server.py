@@ -28,6 +28,7 @@ from moorage.db.migrator import SchemaTooNew, migrate
 from moorage.errors import DatabaseUnavailable, MoorageError
 from moorage.ops import Operations
 from moorage.roles.background import Work, flushes, keep_going, works
+from moorage.roles.connections import BoundedConnection
 from moorage.roles.faces import Faces, Role, layered
 from moorage.roles.resources import Resources, opened
 from moorage.telemetry.metrics import Metrics
@@ -39,14 +40,16 @@ FATAL = (SchemaTooNew, WrongSecretKey, MoorageError, ValueError)
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _BACKLOG = 2048
+_CLEANING = 3.0
+_LEAST_LEASE = 3600
 
 
 class CannotStart(Exception):
     """The process ends before it served anything; the message says why and what to do."""
 
 
-Announce = Callable[[str, str | None], None]
-"""Told the URL and, at the first start, the administrator's password."""
+Announce = Callable[[str, tuple[str, str] | None], None]
+"""Told the URL and, at the first start, the administrator's name and password."""
 
 
 def run(settings: Settings, role: Role, announce: Announce) -> None:
@@ -74,7 +77,8 @@ class _Process:
                 layered(self._faces, settings, self._metrics),
                 host=http.host,
                 port=http.port,
-                http="httptools",
+                http=BoundedConnection,
+                ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -84,7 +88,6 @@ class _Process:
                 backlog=_BACKLOG,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=max(1, round(http.grace_seconds)),
-                h11_max_incomplete_event_size=64 << 10,
             ),
             self._operations,
         )
@@ -103,6 +106,7 @@ class _Process:
                 ) from None
             finally:
                 await _cancel(starting)
+                await self._server.settle()
         if self._failure is not None:
             raise CannotStart(str(self._failure)) from self._failure
 
@@ -126,7 +130,8 @@ class _Process:
         _give_back_memory()
         while not self._server.started:  # noqa: ASYNC110 - uvicorn has no event for this
             await asyncio.sleep(0.01)
-        self._announce(self._url(), password)
+        name = self._settings.auth.admin_name
+        self._announce(self._url(), (name, password) if password is not None else None)
         async with _running(self._works(resources), self._metrics):
             await asyncio.Event().wait()
 
@@ -169,6 +174,12 @@ class _Server(uvicorn.Server):
         self.should_exit = True
         log.info("%s: ending", signal.Signals(sig).name)
 
+    async def settle(self) -> None:
+        """Let requests that were cut off clean up before what they use is closed."""
+        tasks = self.server_state.tasks
+        if tasks and not self.force_exit:
+            await asyncio.wait(list(tasks), timeout=_CLEANING)
+
 
 @contextlib.asynccontextmanager
 async def _running(found: list[Work], metrics: Metrics) -> AsyncIterator[None]:
@@ -199,9 +210,21 @@ def _check(settings: Settings, role: Role) -> None:
         )
     if role is not Role.ALL and settings.storage.driver == "memory":
         raise CannotStart("storage.driver memory cannot be shared; choose another for --role")
-    if failpoints.armed() and not _loopback(settings.http.host):
+    if _loopback(settings.http.host):
+        return
+    if failpoints.armed():
         raise CannotStart(
             "MOORAGE_FAILPOINTS is set, which is for tests: http.host must be a loopback address"
+        )
+    if settings.gc.lease_seconds < _LEAST_LEASE:
+        raise CannotStart(
+            f"gc.lease_seconds is below {_LEAST_LEASE}, which is for tests: slow pushes would lose "
+            "their first layers. Raise it, or let http.host be a loopback address"
+        )
+    if settings.gc.drain_seconds < settings.storage.redirect.seconds:
+        raise CannotStart(
+            "gc.drain_seconds is below storage.redirect.seconds: clients would hold addresses of "
+            "blobs that are gone"
         )
 
 
