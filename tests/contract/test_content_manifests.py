@@ -323,3 +323,16 @@ async def test_pulls_are_counted_in_batches(content: Content) -> None:
     assert await content.counts.flush() == 0
     assert await content.scalar(select(tables.manifests.c.pull_count)) == 3
     assert await content.scalar(select(tables.repositories.c.pull_count)) == 3
+
+
+async def test_what_is_pushed_again_after_its_manifest_is_gone_counts_again(
+    content: Content,
+) -> None:
+    """Until its lease is over and the collector has been, or until a manifest names it."""
+    project_id = await content.project("mine")
+    manifest = await content.push_image("mine/a", "v1", layers=[b"12345"])
+    await content.manifests.delete(ALICE, "mine/a", sha256(manifest))
+    await content.push_blob("mine/a", b"12345")
+    assert await content.used(project_id) == 5
+    await content.collect()
+    assert await content.used(project_id) == 0

@@ -112,7 +112,9 @@ class Registry:
             try:
                 urllib.request.urlopen(f"{self.url}/readyz", timeout=5).close()
                 return self
-            except OSError:
+            except OSError as error:
+                if isinstance(error, urllib.error.HTTPError):
+                    error.close()
                 time.sleep(0.05)
         self.kill()
         raise RuntimeError(f"not ready: {self.log()[-4000:]}")

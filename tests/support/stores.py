@@ -77,7 +77,8 @@ def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path, seconds: f
         try:
             urllib.request.urlopen(url, timeout=5).close()
             return
-        except urllib.error.HTTPError:
+        except urllib.error.HTTPError as answer:
+            answer.close()
             return
         except OSError:
             time.sleep(0.1)
@@ -176,7 +177,8 @@ class SeaweedServer:
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return [entry["FullPath"] for entry in json.load(answer)["Entries"] or []]
-        except urllib.error.HTTPError:
+        except urllib.error.HTTPError as answer:
+            answer.close()
             return []
 
     def bucket(self, name: str = "") -> Bucket:

@@ -11,7 +11,7 @@ one of both waits and sees what the other did. Locks are taken in the order blob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, bindparam, delete, func, select, update
+from sqlalchemy import BigInteger, bindparam, delete, exists, func, select, update
 
 from moorage import failpoints
 from moorage.artifacts import absences, kinds, ledger
@@ -314,7 +314,15 @@ _LEASE = Prepared(
         )
         .on_conflict_do_update(
             index_elements=["repository_id", "digest"],
-            set_={"lease_until": from_now(bindparam("seconds"))},
+            set_={
+                "lease_until": from_now(bindparam("seconds")),
+                # Pushed anew after its manifest was deleted: it counts as on the first day.
+                "pending": ~exists().where(
+                    manifest_blobs.c.digest == bindparam("digest"),
+                    manifest_blobs.c.manifest_id == manifests.c.id,
+                    manifests.c.repository_id == bindparam("repository"),
+                ),
+            },
         )
     )
 )
