@@ -336,3 +336,16 @@ async def test_what_is_pushed_again_after_its_manifest_is_gone_counts_again(
     assert await content.used(project_id) == 5
     await content.collect()
     assert await content.used(project_id) == 0
+
+
+async def test_an_emptied_trash_frees_the_space_at_once(content: Content) -> None:
+    """And nothing in it can come back."""
+    manifest = await content.push_image("library/a", "v1")
+    await content.manifests.delete(ALICE, "library/a", sha256(manifest))
+    await content.collect()
+    assert await content.keys()
+    await content.sweeper.empty()
+    await content.collect()
+    assert await content.keys() == set()
+    with pytest.raises(ManifestUnknown):
+        await content.manifests.restore(ALICE, "library/a", sha256(manifest))

@@ -1,6 +1,7 @@
 """`moorage gc`: collect garbage now."""
 
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -12,13 +13,20 @@ def gc(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be collected.")
     ] = False,
+    empty_trash: Annotated[
+        bool,
+        typer.Option(
+            "--empty-trash", help="Also delete what could still be restored, to free space now."
+        ),
+    ] = False,
     data: Data = None,
     config: Config = None,
     json: Json = False,
 ) -> None:
     """Collect what nothing refers to, without waiting for its turn. Leases hold."""
     found = settings(config, data)
-    show(on_resources(found, _preview if dry_run else _collect), as_json=json)
+    collect = partial(_collect, empty_trash=empty_trash)
+    show(on_resources(found, _preview if dry_run else collect), as_json=json)
 
 
 async def _preview(resources: Any) -> dict[str, Any]:
@@ -27,7 +35,7 @@ async def _preview(resources: Any) -> dict[str, Any]:
     return asdict(await Collector(resources.db, resources.rules).preview())
 
 
-async def _collect(resources: Any) -> dict[str, Any]:
+async def _collect(resources: Any, *, empty_trash: bool) -> dict[str, Any]:
     from rich.progress import Progress, SpinnerColumn, TextColumn
 
     from moorage.gc import Collector, Janitor, Sweeper
@@ -43,6 +51,8 @@ async def _collect(resources: Any) -> dict[str, Any]:
         while (done := await collector.run_once(ignore_review=True)).reviewed:
             total += done
             progress.update(line, description=f"{total.blobs} blobs into the trash")
+        if empty_trash:
+            await sweeper.empty()
         while (swept := await sweeper.run_once()).objects:
             objects, freed = objects + swept.objects, freed + swept.size
             progress.update(line, description=f"{objects} objects deleted")

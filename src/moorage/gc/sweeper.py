@@ -13,7 +13,7 @@ from sqlalchemy import delete, exists, select, update
 from moorage import failpoints
 from moorage.blobstore.base import BlobStore
 from moorage.db.engine import Database, Tx
-from moorage.db.tables import blob_trash, blobs
+from moorage.db.tables import artifact_trash, blob_trash, blobs
 from moorage.db.types import from_now, now
 from moorage.errors import StorageUnavailable
 
@@ -57,6 +57,10 @@ class Sweeper:
         await failpoints.reach("sweep.committed")
         return Swept(len(keys), sum(claimed.values()))
 
+    async def empty(self) -> None:
+        """Let everything in the trash be deleted at once; nothing in it can be restored then."""
+        await self._db.run(_empty)
+
     async def _claim(self, tx: Tx) -> dict[str, int]:
         """Keys that are due, with their sizes; claimed ones are tried again after a while."""
         live = exists().where(blobs.c.storage_key == blob_trash.c.storage_key)
@@ -84,3 +88,9 @@ class Sweeper:
     async def _note(self, tx: Tx, keys: Sequence[str], message: str) -> None:
         mine = blob_trash.c.storage_key.in_(keys)
         await tx.execute(update(blob_trash).where(mine).values(error=message))
+
+
+async def _empty(tx: Tx) -> None:
+    await tx.execute(delete(artifact_trash))
+    waiting = blob_trash.c.not_before > now(), ~blob_trash.c.sweeping
+    await tx.execute(update(blob_trash).where(*waiting).values(not_before=now()))
