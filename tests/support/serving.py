@@ -97,27 +97,54 @@ class Registry:
 
     def start(self, seconds: float = 60) -> "Registry":
         """Start the process and wait until it is ready."""
+        return self.launch().wait(seconds)
+
+    def launch(self, *arguments: str) -> "Registry":
+        """Start the process, with more options of `serve` if given, and wait for nothing."""
         role = ["--role", self._role] if self._role else []
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "moorage", "serve", *role],
+                [sys.executable, "-m", "moorage", "serve", *role, *arguments],
                 cwd=self.folder,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
+        return self
+
+    def wait(self, seconds: float = 60) -> "Registry":
+        """Wait until the process is ready; kills it when it is not in time, or ended."""
+        assert self._process is not None
         until = time.monotonic() + seconds
         while time.monotonic() < until and self._process.poll() is None:
-            try:
-                urllib.request.urlopen(f"{self.url}/readyz", timeout=5).close()
+            if self.ready() == 200:
                 return self
-            except OSError as error:
-                if isinstance(error, urllib.error.HTTPError):
-                    error.close()
-                time.sleep(0.05)
+            time.sleep(0.05)
         self.kill()
         raise RuntimeError(f"not ready: {self.log()[-4000:]}")
+
+    def ready(self, path: str = "/readyz") -> int:
+        """The status of a health page; 0 while nothing answers."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    def ended(self, seconds: float = 30) -> int:
+        """The exit status of a process that ends by itself."""
+        assert self._process is not None
+        status = self._process.wait(seconds)
+        self._process = None
+        return status
+
+    def memory(self) -> int:
+        """Bytes that the process holds in memory right now."""
+        pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     def log(self) -> str:
         """What it wrote so far."""
