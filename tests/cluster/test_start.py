@@ -77,8 +77,8 @@ def test_an_empty_folder(make: Make, capsys: pytest.CaptureFixture[str]) -> None
 
     data = registry.folder / "data"
     assert stat.S_IMODE(data.stat().st_mode) == 0o700
-    for file in ("secret_key", "moorage.db", "lock"):
-        assert stat.S_IMODE((data / file).stat().st_mode) == 0o600, file
+    for name in ("secret_key", "moorage.db", "lock"):
+        assert stat.S_IMODE((data / name).stat().st_mode) == 0o600, name
     assert registry.stop() == 0
     for file in data.rglob("*"):
         assert file.is_dir() or password.encode() not in file.read_bytes(), file
