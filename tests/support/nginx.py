@@ -8,12 +8,16 @@ import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from string import Template
 
 from tests.support.requirements import path_of
 from tests.support.stores import free_ports, wait_for
 
 BLOBS = "/-/blobs/"
 """The internal location over the blob directory: the setting `http.accel_redirect`."""
+
+TEMPLATE = Path(__file__).parents[2] / "deploy" / "nginx" / "moorage.conf.template"
+"""The file that operators use, so that every test through nginx is a test of it."""
 
 _CONFIG = """\
 daemon off;
@@ -24,53 +28,32 @@ error_log stderr warn;
 events {{ worker_connections 1024; }}
 http {{
     access_log off;
-    sendfile on;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
-    upstream registry {{
-        {servers}
-        keepalive 64;
-    }}
-    server {{
-        listen 127.0.0.1:{port};
-        client_max_body_size 0;
-        location / {{
-            proxy_pass http://registry;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_set_header Host $http_host;
-            proxy_set_header X-Forwarded-For $remote_addr;
-            proxy_set_header X-Forwarded-Proto $scheme;
-            proxy_request_buffering off;
-            proxy_buffering off;
-            proxy_read_timeout 900s;
-            proxy_send_timeout 900s;
-        }}
-        {blobs}
-    }}
+    include {folder}/moorage.conf;
 }}
 """
-
-# X-Accel-Redirect drops these headers of the answer: put them back.
-_BLOBS = """location {prefix} {{
-            internal;
-            alias {root}/;
-            etag off;
-            add_header Docker-Content-Digest $upstream_http_docker_content_digest;
-            add_header ETag $upstream_http_etag;
-        }}"""
 
 
 class Nginx:
     """One nginx process."""
 
-    def __init__(self, folder: Path, ports: Sequence[int], *, blobs: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        ports: Sequence[int],
+        *,
+        core: Sequence[int] | None = None,
+        blobs: Path | None = None,
+    ) -> None:
+        """`core` are the ports of that role, the same as `ports` where each has every role."""
         (self.port,) = free_ports(1)
         self._folder = folder
         self._ports = ports
+        self._core = ports if core is None else core
         self._blobs = blobs
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -94,9 +77,15 @@ class Nginx:
                 # Started by root it would give up the right to read a private blob directory.
                 user="user root;" if os.geteuid() == 0 else "",
                 folder=self._folder,
-                port=self.port,
-                servers="\n        ".join(f"server 127.0.0.1:{port};" for port in self._ports),
-                blobs=_BLOBS.format(prefix=BLOBS, root=self._blobs) if self._blobs else "",
+            )
+        )
+        (self._folder / "moorage.conf").write_text(
+            Template(TEMPLATE.read_text()).safe_substitute(
+                LISTEN=f"127.0.0.1:{self.port}",
+                REGISTRY=_servers(self._ports),
+                CORE=_servers(self._core),
+                ACCEL=BLOBS,
+                BLOBS=f"{self._blobs or self._folder / 'none'}/",
             )
         )
         log = self._folder / "log"
@@ -115,3 +104,7 @@ class Nginx:
             self._process.terminate()
             self._process.wait()
             self._process = None
+
+
+def _servers(ports: Sequence[int]) -> str:
+    return " ".join(f"server 127.0.0.1:{port};" for port in ports)

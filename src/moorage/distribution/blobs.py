@@ -42,7 +42,9 @@ class Blobs:
             return
         if self._options.accel_redirect and self._pulls.path(blob) is not None:
             target = self._options.accel_redirect + quote(blob.storage_key)
-            await exchange.answer(200, [*_described(blob), (b"x-accel-redirect", target.encode())])
+            # nginx adds its own Accept-Ranges to ours: "bytes, bytes".
+            headers = [header for header in _described(blob) if header[0] != b"accept-ranges"]
+            await exchange.answer(200, [*headers, (b"x-accel-redirect", target.encode())])
             return
         if self._options.redirect:
             url = await self._pulls.presign(blob, _filename(blob))
