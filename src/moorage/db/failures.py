@@ -15,7 +15,11 @@ from sqlalchemy import exc
 from moorage.errors import DatabaseUnavailable
 
 _CONTENDED = {"40001", "40P01", "55P03"}
-_AWAY = {"57P01", "57P02", "57P03", "53300", "53400", "57014", "25006"}
+_AWAY = {
+    *("57P01", "57P02", "57P03"),  # it is shutting down, crashed, or is starting
+    *("53300", "53400", "57014", "25006"),  # too many connections, out of time, read-only
+    *("28000", "28P01", "3D000"),  # it does not know us or the database (yet)
+}
 
 
 _TEXTS = ("unable to open database", "disk is full", "disk I/O error", "connection is closed")

@@ -1,0 +1,124 @@
+"""Migrations: the same schema as the code's, whatever happens on the way."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, text
+from tests.support.databases import PostgresServer, count
+
+from moorage.clock import SystemClock
+from moorage.config.database import DatabaseSettings
+from moorage.db import Database, connect, tables
+from moorage.db.migrator import SchemaTooNew, migrate, status, wait_until_current
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
+Empty = Callable[[], tuple[Database, dict[str, str]]]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Empty:
+    """Makes a handle on one database without a schema, and a process's environment for it."""
+    environment = {"MOORAGE_DATA_DIR": str(tmp_path)}
+    settings = DatabaseSettings()
+    if request.param == "postgresql":
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        name = f"empty_{os.urandom(4).hex()}"
+        server.sql(f"CREATE DATABASE {name}")
+        settings = server.settings(name)
+        environment["MOORAGE_DATABASE__URL"] = server.url(name)
+
+    def make() -> tuple[Database, dict[str, str]]:
+        return connect(settings, data_dir=tmp_path, clock=SystemClock()), environment
+
+    return make
+
+
+def run(environment: dict[str, str], failpoint: str = "") -> int:
+    """`moorage migrate` as a process; its exit status."""
+    outside = {k: v for k, v in os.environ.items() if not k.startswith("MOORAGE_")}
+    return subprocess.run(
+        [sys.executable, "-m", "moorage", "migrate"],
+        cwd=ROOT,
+        env={**outside, **environment, "MOORAGE_FAILPOINTS": failpoint},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    ).returncode
+
+
+def difference(connection: Connection) -> list[object]:
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    return list(compare_metadata(context, tables.metadata))
+
+
+async def test_the_migrated_schema_is_the_codes(empty: Empty) -> None:
+    """Tables, columns, types, indexes and constraints."""
+    db, _ = empty()
+    assert await migrate(db)
+    async with db.engine.connect() as connection:
+        assert await connection.run_sync(difference) == []
+    assert (await status(db)).ready
+    assert await migrate(db) == []
+    await db.close()
+
+
+@pytest.mark.parametrize("step", ["migrate.locked", "migrate.stepped", "migrate.committed"])
+async def test_a_killed_migrator_leaves_nothing_half_done(empty: Empty, step: str) -> None:
+    """The next one goes on, without anybody's help."""
+    db, environment = empty()
+    assert await asyncio.to_thread(run, environment, f"{step}=crash") == 137
+    assert (await status(db)).ready == (step == "migrate.committed")
+    assert await asyncio.to_thread(run, environment) == 0
+    assert (await status(db)).ready
+    async with db.engine.connect() as connection:
+        assert await connection.run_sync(difference) == []
+    await db.close()
+
+
+async def test_of_several_migrators_one_applies(empty: Empty) -> None:
+    """The others wait, and find nothing left to do."""
+    handles = [empty()[0] for _ in range(3)]
+    applied = await asyncio.gather(*(migrate(db) for db in handles))
+    assert sum(map(len, applied)) == 1
+    for db in handles:
+        await db.close()
+
+
+async def test_a_replica_waits_for_the_schema(empty: Empty) -> None:
+    """Instead of ending."""
+    db, _ = empty()
+    waiting = asyncio.create_task(wait_until_current(db, every=0.05))
+    await asyncio.sleep(0.2)
+    assert not waiting.done()
+    await migrate(db)
+    await asyncio.wait_for(waiting, 10)
+    await db.close()
+
+
+@pytest.mark.parametrize(("compat", "accepted"), [("1", True), ("2", False)])
+async def test_older_code_meets_a_newer_schema(empty: Empty, compat: str, accepted: bool) -> None:
+    """It goes on where the newer version allows that, and else says what to do."""
+    db, environment = empty()
+    await migrate(db)
+    async with db.write() as tx:
+        await tx.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        row = tables.properties.update().where(tables.properties.c.name == "schema_compat")
+        await tx.execute(row.values(value=compat))
+    if accepted:
+        assert (await status(db)).newer
+        assert await migrate(db) == []
+    else:
+        with pytest.raises(SchemaTooNew, match="start the newer version"):
+            await status(db)
+        assert await asyncio.to_thread(run, environment) == 1
+    assert await count(db, "properties")
+    await db.close()
