@@ -100,7 +100,12 @@ def _postgres(settings: DatabaseSettings) -> Database:
         pool_recycle=1800,
         pool_use_lifo=True,
     )
-    return Database(engine, PostgresDialect(), connect_arguments=arguments)
+    return Database(
+        engine,
+        PostgresDialect(),
+        connect_arguments=arguments,
+        swapped=settings.transaction_pooler,
+    )
 
 
 def _address(settings: DatabaseSettings) -> URL:

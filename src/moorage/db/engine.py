@@ -23,11 +23,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import CursorResult, Executable, exc, text
+from sqlalchemy import CursorResult, Executable, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from moorage.db.dialects import Dialect
-from moorage.db.failures import away, contended, translated
+from moorage.db.failures import away, broken, contended, translated
+from moorage.db.freshness import Freshness
 from moorage.db.prepared import Prepared, Row
 
 P = ParamSpec("P")
@@ -54,6 +55,7 @@ class Tx:
     connection: AsyncConnection
     dialect: Dialect
     touched: set[str] = field(default_factory=set)
+    committed: bool = False
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         """Run one statement; `parameters` as a list runs it once for each."""
@@ -80,7 +82,8 @@ class Database:
     """Owns its engines; made by `moorage.db.connect`, closed by whoever made it.
 
     `writer` and `reader` are one engine on PostgreSQL. SQLite has one writer at a time: a pool of
-    one connection is its queue.
+    one connection is its queue. `swapped` says that a pooler may give each transaction another
+    session, so that a statement is prepared and run in one session only inside of a transaction.
     """
 
     def __init__(
@@ -89,13 +92,19 @@ class Database:
         dialect: Dialect,
         reader: AsyncEngine | None = None,
         connect_arguments: Mapping[str, Any] | None = None,
+        *,
+        swapped: bool = False,
     ) -> None:
         self.engine = writer
+        self.swapped = swapped
         self.connect_arguments = dict(connect_arguments or {})
         self.dialect = dialect
         self.notifier: Notifier | None = None
         # SQLite's driver begins nothing by itself, and SQLAlchemy's switch would ask it each time.
-        self._reader = reader or writer.execution_options(isolation_level="AUTOCOMMIT")
+        self._reader = reader or (
+            writer if swapped else writer.execution_options(isolation_level="AUTOCOMMIT")
+        )
+        self._freshness = Freshness(writer) if dialect.name == "postgresql" else None
 
     async def run(
         self,
@@ -110,11 +119,14 @@ class Database:
         """
         with translated():
             for attempt in range(1, ATTEMPTS + 1):
+                tx = None
                 try:
                     async with self._transaction() as tx:
                         return await step(tx, *args, **kwargs)
                 except Exception as error:
-                    if attempt == ATTEMPTS or not (contended(error) or _broke_early(error)):
+                    safe = tx is None or not tx.committed
+                    lost = contended(error) or _broke_early(error)
+                    if attempt == ATTEMPTS or not (safe and lost):
                         raise
                 await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311
         raise AssertionError("unreachable")
@@ -128,43 +140,60 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Tx]:
+        async with self.engine.connect() as connection:
+            try:
+                await self.dialect.begin_write(connection)
+                tx = Tx(connection, self.dialect)
+                yield tx
+                await self._commit(tx)
+            except BaseException as error:
+                await _whole(self._undo(connection, error))
+                raise
+
+    async def _undo(self, connection: AsyncConnection, error: BaseException) -> None:
+        """Roll back; a connection that cannot even do that leaves the pool."""
+        if broken(error):
+            self._doubt()
+            await connection.invalidate()
+            return
         try:
-            async with self.engine.connect() as connection:
-                try:
-                    await self.dialect.begin_write(connection)
-                    tx = Tx(connection, self.dialect)
-                    yield tx
-                    await self._commit(tx)
-                except BaseException:
-                    await _whole(_undo(connection))
-                    raise
-        except Exception as error:
-            if away(error) and not isinstance(error, exc.TimeoutError):
-                # Its neighbours in the pool are as dead, and the driver does not tell the pool.
-                await self.engine.dispose()
-            raise
+            await connection.rollback()
+        except Exception:
+            await connection.invalidate()
+
+    def _doubt(self) -> None:
+        if self._freshness is not None:
+            self._freshness.doubt()
 
     async def _commit(self, tx: Tx) -> None:
         if not tx.touched or self.notifier is None:
-            await _finish(tx.connection)
+            await _finish(tx)
             return
         settled = True
         try:
             await self.notifier.before_commit(tx.touched)
             try:
-                await _finish(tx.connection)
+                await _finish(tx)
             except BaseException:
                 settled = False
                 raise
         finally:
-            await self.notifier.after_commit(tx.touched, settled=settled)
+            await _whole(self.notifier.after_commit(tx.touched, settled=settled))
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Tx]:
-        """Statements outside of any transaction: each sees the newest commit."""
+        """Statements that are no transaction: each sees the newest commit."""
         with translated():
             async with self._reader.connect() as connection:
-                yield Tx(connection, self.dialect)
+                try:
+                    if self.swapped:
+                        await self.dialect.begin_write(connection)
+                    yield Tx(connection, self.dialect)
+                except Exception as error:
+                    if broken(error):
+                        self._doubt()
+                        await connection.invalidate()
+                    raise
 
     async def ping(self) -> None:
         """Raise DatabaseUnavailable unless the database answers."""
@@ -177,32 +206,31 @@ class Database:
         await self.engine.dispose()
 
 
-async def _undo(connection: AsyncConnection) -> None:
-    """Roll back; a connection that cannot even do that leaves the pool."""
-    try:
-        await connection.rollback()
-    except Exception:
-        await connection.invalidate()
-
-
 async def _whole(work: Coroutine[Any, Any, None]) -> None:
-    """Let `work` end, also while the request is being cancelled; it is then told afterwards."""
+    """Let `work` end, however often the request is being cancelled; it is then told afterwards."""
     task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()  # seen; the cancellation goes before it
+        raise cancelled
+    task.result()
 
 
-async def _finish(connection: AsyncConnection) -> None:
+async def _finish(tx: Tx) -> None:
     """Commit, and know the outcome."""
     try:
-        await _whole(connection.commit())
+        await _whole(tx.connection.commit())
     except Exception as error:
         if away(error):
             raise CommitUnknown from error
         raise  # the server refused: rolled back for certain
+    tx.committed = True
 
 
 class CommitUnknown(OSError):

@@ -20,7 +20,7 @@ _AWAY = {
     *("53300", "53400", "57014", "25006"),  # too many connections, out of time, read-only
     *("28000", "28P01", "3D000"),  # it does not know us or the database (yet)
 }
-
+_CONNECTED = {"53300", "53400", "57014"}  # the connection itself is well
 
 _TEXTS = ("unable to open database", "disk is full", "disk I/O error", "connection is closed")
 
@@ -58,6 +58,16 @@ def away(error: BaseException) -> bool:
         and (
             state.startswith("08") or state in _AWAY or any(text in str(source) for text in _TEXTS)
         )
+    )
+
+
+def broken(error: BaseException) -> bool:
+    """Whether the connection is dead or leads to the wrong server, and its neighbours with it."""
+    return (
+        isinstance(error, Exception)
+        and away(error)
+        and _state(error) not in _CONNECTED
+        and not type(_source(error)).__module__.startswith("sqlite3")
     )
 
 

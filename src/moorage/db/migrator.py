@@ -1,6 +1,6 @@
 """Brings a database to this version's schema, one migrator at a time.
 
-    lock (its own connection) ─► for each missing revision: BEGIN, change, note, COMMIT ─► unlock
+    lock (by a transaction) ─► for each missing revision: BEGIN, change, note, COMMIT ─► unlock
 
 A process that is killed at any of these points leaves a database at a whole revision; whoever
 comes next goes on there. Replicas that start meanwhile wait, unready, and do not exit.
@@ -23,7 +23,6 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, select, text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -32,6 +31,7 @@ from moorage.db.engine import Database, Tx
 from moorage.db.failures import contended
 from moorage.db.tables import properties
 from moorage.db.types import now
+from moorage.errors import DatabaseUnavailable
 
 LEVEL = 1
 """Code level of this version: raised with each schema that older code cannot read."""
@@ -88,10 +88,10 @@ async def migrate(db: Database) -> list[str]:
     applied: list[str] = []
     if (await status(db)).ready:
         return applied
-    async with _locked(db):
+    async with _unhurried(db) as own, _locked(own):
         await failpoints.reach("migrate.locked")
-        for revision in (await status(db)).pending:
-            await _apply_patiently(db, revision)
+        for revision in (await status(own)).pending:
+            await _apply_patiently(own, revision)
             await failpoints.reach("migrate.committed")
             applied.append(revision)
     return applied
@@ -115,8 +115,9 @@ async def _apply_patiently(db: Database, revision: str) -> None:
                 await tx.connection.run_sync(_apply, revision)
                 await _note_compat(tx)
                 await failpoints.reach("migrate.stepped")
-        except DBAPIError as error:
-            if attempt == _ATTEMPTS or not contended(error):
+        except DatabaseUnavailable as error:
+            cause = error.__cause__
+            if attempt == _ATTEMPTS or cause is None or not contended(cause):
                 raise
             await asyncio.sleep(1)
         else:
@@ -162,6 +163,21 @@ async def _note_compat(tx: Tx) -> None:
 
 
 @contextlib.asynccontextmanager
+async def _unhurried(db: Database) -> AsyncIterator[Database]:
+    """The same database without a time limit of the client: an index may take an hour."""
+    if db.dialect.name != "postgresql":
+        yield db
+        return
+    arguments = {**db.connect_arguments, "command_timeout": None}
+    engine = create_async_engine(db.engine.url, poolclass=NullPool, connect_args=arguments)
+    own = Database(engine, db.dialect, connect_arguments=arguments, swapped=db.swapped)
+    try:
+        yield own
+    finally:
+        await own.close()
+
+
+@contextlib.asynccontextmanager
 async def _locked(db: Database) -> AsyncIterator[None]:
     if db.dialect.name == "postgresql":
         async with _advisory_lock(db):
@@ -173,20 +189,18 @@ async def _locked(db: Database) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def _advisory_lock(db: Database) -> AsyncIterator[None]:
-    """Held by a session of its own, so that it is free as soon as its owner is dead."""
-    engine = create_async_engine(
-        db.engine.url, poolclass=NullPool, connect_args=db.connect_arguments
-    ).execution_options(isolation_level="AUTOCOMMIT")
-    try:
-        async with engine.connect() as connection:
-            ask = text("SELECT pg_try_advisory_lock(:key)")
-            while True:
-                if (await connection.execute(ask, {"key": _LOCK})).scalar_one():
-                    break
-                await asyncio.sleep(0.5)
-            yield
-    finally:
-        await engine.dispose()
+    """Held by a transaction that does nothing else: free as soon as its owner is dead.
+
+    A lock of the session would stay with the server's side of a pooler in transaction mode.
+    """
+    async with db.write() as tx:
+        await tx.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        ask = text("SELECT pg_try_advisory_xact_lock(:key)")
+        while True:
+            if (await tx.execute(ask, {"key": _LOCK})).scalar_one():
+                break
+            await asyncio.sleep(0.5)
+        yield
 
 
 @contextlib.asynccontextmanager

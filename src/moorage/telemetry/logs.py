@@ -63,6 +63,8 @@ def configure(level: str, form: str) -> None:
     root.setLevel(level.upper())
     for chatty in ("uvicorn.error", "alembic", "asyncio"):
         logging.getLogger(chatty).setLevel("WARNING")
+    for telling in ("aiosqlite", "sqlalchemy"):  # at DEBUG they print the values of statements
+        logging.getLogger(telling).setLevel(max(logging.INFO, root.level))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
