@@ -107,6 +107,17 @@ def test_only_what_is_wanted_is_written(written: Written) -> None:
     assert event["timestamp"].endswith("Z")
 
 
+@pytest.mark.parametrize("library", ["sqlalchemy.engine.Engine", "aiosqlite", "asyncpg"])
+def test_statements_are_not_written(written: Written, library: str) -> None:
+    """Drivers that are asked for everything print values, and hashes of passwords among them."""
+    logs.configure("debug", "json")
+    logging.getLogger(library).info("INSERT INTO users VALUES ('$argon2id$')")
+    logging.getLogger(library).debug("INSERT INTO users VALUES ('$argon2id$')")
+    logging.getLogger("moorage").debug("heard")
+    (line,) = written().splitlines()
+    assert json.loads(line)["event"] == "heard"
+
+
 def test_fields_with_telling_names_are_hidden() -> None:
     """Also inside of what an event carries."""
     event = {"password": "x", "headers": {"Cookie": "sid=1", "Accept": "a\nb"}, "n": 1}

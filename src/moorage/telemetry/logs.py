@@ -61,10 +61,9 @@ def configure(level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty in ("uvicorn.error", "alembic", "asyncio"):
+    # Whatever the level: sqlalchemy at INFO and aiosqlite at DEBUG print the values of statements.
+    for chatty in ("uvicorn.error", "alembic", "asyncio", "sqlalchemy", "aiosqlite", "asyncpg"):
         logging.getLogger(chatty).setLevel("WARNING")
-    for telling in ("aiosqlite", "sqlalchemy"):  # at DEBUG they print the values of statements
-        logging.getLogger(telling).setLevel(max(logging.INFO, root.level))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -1,0 +1,242 @@
+"""The operator's verbs, in process, on a folder of their own."""
+
+import asyncio
+import json
+import logging
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from moorage import __version__
+from moorage.access.principals import Principal
+from moorage.cli.app import app
+from moorage.cli.serve import announce
+from moorage.clock import SystemClock
+from moorage.db import open_sqlite
+from moorage.projects.projects import Projects
+from moorage.roles.server import CannotStart, locked
+
+PASSWORD = "A-long-Pa55word"
+
+
+class Cli:
+    """Runs verbs on one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment: dict[str, str] = {}
+
+    def __call__(self, *arguments: str, typed: str = "") -> Result:
+        """The result of one verb; a traceback is none."""
+        data = {} if arguments[0] in ("version", "openapi", "--version") else {"--data": "x"}
+        more = ("--data", str(self.folder)) if data else ()
+        result = CliRunner().invoke(
+            app, [*arguments, *more], input=typed, env=self.environment, prog_name="moorage"
+        )
+        assert result.exception is None or isinstance(result.exception, SystemExit), (
+            result.exception
+        )
+        return result
+
+    def json(self, *arguments: str, typed: str = "") -> Any:
+        """What a verb prints for programs."""
+        result = self(*arguments, "--json", typed=typed)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
+    """An empty folder, outside of any settings."""
+    monkeypatch.chdir(tmp_path)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield Cli(tmp_path / "data")
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def made(cli: Cli) -> Cli:
+    """With a schema."""
+    assert cli("migrate").exit_code == 0
+    return cli
+
+
+def test_versions(cli: Cli) -> None:
+    """As a verb and as an option."""
+    assert cli("version").stdout == cli("--version").stdout == f"{__version__}\n"
+
+
+def test_the_document_of_the_api(cli: Cli) -> None:
+    """It is printed without any database."""
+    document = json.loads(cli("openapi").stdout)
+    assert "/api/v2.0/projects" in document["paths"]
+    assert not cli.folder.exists()
+
+
+def test_migrating(cli: Cli) -> None:
+    """Looking changes nothing; afterwards nothing is left to do."""
+    assert cli("migrate", "--check").exit_code == 3
+    before = cli.json("migrate", "--plan")
+    assert (before["current"], before["applied"]) == ("(empty)", "(none)")
+    assert "0001" in before["pending"]
+    done = cli.json("migrate")
+    assert done["pending"] == "(none)"
+    assert "0001" in done["applied"]
+    assert cli("migrate", "--check").exit_code == 0
+    assert cli.json("migrate", "--status") == {**done, "applied": "(none)"}
+
+
+def test_people(made: Cli) -> None:
+    """Made, listed, and helped when they forgot their password."""
+    typed = f"{PASSWORD}\n"
+    made_ = made.json("user", "create", "anna", "--email", "a@b.example", "--admin", typed=typed)
+    assert made_ == {"id": 1, "username": "anna"}
+    (listed,) = made.json("user", "list")
+    assert listed == {"id": 1, "username": "anna", "email": "a@b.example", "admin": True}
+    assert made("user", "list").stdout == "1\tanna\ta@b.example\tTrue\n"
+    before = _hash(made)
+    assert made("user", "password", "anna", typed="Another-Pa55word\n").exit_code == 0
+    assert _hash(made) != before
+
+
+def _hash(cli: Cli) -> object:
+    with sqlite3.connect(cli.folder / "moorage.db") as database:
+        row = database.execute("SELECT password_hash FROM users").fetchone()
+    database.close()
+    return row
+
+
+@pytest.mark.parametrize(
+    ("arguments", "typed", "said"),
+    [
+        (("user", "create", "anna"), "", "give the password on standard input"),
+        (("user", "create", "anna"), "short\n", "password"),
+        (("user", "password", "nobody"), f"{PASSWORD}\n", "user not found"),
+        (("robot", "create", "ci", "--project", "none"), "", "no administrator yet"),
+        (("robot", "create", "ci", "--project", "x", "--may", "all"), "", "pull, push, delete"),
+    ],
+)
+def test_what_cannot_be_done(made: Cli, arguments: tuple[str, ...], typed: str, said: str) -> None:
+    """The exit status and one sentence say so."""
+    result = made(*arguments, typed=typed)
+    assert result.exit_code != 0
+    assert said in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_robots(made: Cli) -> None:
+    """Their secret is printed at their making and at each renewal, and nowhere else."""
+    made.json("user", "create", "anna", "--admin", typed=f"{PASSWORD}\n")
+    asyncio.run(_project(made.folder, "team"))
+    robot = made.json("robot", "create", "ci", "--project", "team", "--may", "push", "--days", "-1")
+    assert robot["name"] == "robot$team+ci"
+    (listed,) = made.json("robot", "list")
+    assert (listed["name"], listed["expires"]) == ("robot$team+ci", "never")
+    assert robot["secret"] not in made("robot", "list").output
+    renewed = made.json("robot", "refresh", str(robot["id"]))
+    assert renewed["secret"] != robot["secret"]
+
+
+async def _project(folder: Path, name: str) -> None:
+    db = open_sqlite(folder / "moorage.db", SystemClock())
+    await Projects(db).create(Principal("user", 1, "anna", sysadmin=True), name)
+    await db.close()
+
+
+def test_collecting(made: Cli) -> None:
+    """On an empty installation there is nothing, and it says so."""
+    assert made.json("gc", "--dry-run") == {"reviewed": 0, "blobs": 0, "size": 0}
+    done = made.json("gc")
+    assert done["deleted_objects"] == done["freed_bytes"] == 0
+
+
+def test_a_folder_in_use(made: Cli) -> None:
+    """While a server has it, its API is the way in."""
+    with locked(made.folder):
+        for verb in (("gc",), ("user", "list")):
+            result = made(*verb)
+            assert result.exit_code == 1
+            assert "another process (pid " in result.stderr
+        with pytest.raises(CannotStart), locked(made.folder):
+            raise AssertionError("two have it")
+
+
+def test_a_folder_without_a_schema(cli: Cli) -> None:
+    """The message says what to run."""
+    result = cli("user", "list")
+    assert result.exit_code == 1
+    assert "moorage migrate" in result.stderr
+
+
+def test_the_doctor(made: Cli) -> None:
+    """All is well, or each thing that is not is named and the exit status says so."""
+    found = {row["check"]: row for row in made.json("doctor")}
+    assert {row["state"] for row in found.values()} <= {"fine", "not set"}
+    assert "revision 0001" in found["database"]["what"]
+    assert found["redis"]["state"] == "not set"
+    blobs = made.folder / "blobs"
+    assert not [path for path in blobs.rglob("*") if path.is_file()], "the probe was left behind"
+
+
+@pytest.mark.parametrize(
+    ("environment", "check", "said"),
+    [
+        (
+            {"MOORAGE_DATABASE__HOST": "127.0.0.1", "MOORAGE_DATABASE__PORT": "1"},
+            "database",
+            "Connect call failed",
+        ),
+        ({"MOORAGE_HTTP__EXTERNAL_URL": "http://127.0.0.1:1"}, "external url", "is the server up?"),
+        ({"MOORAGE_HTTP__EXTERNAL_URL": "https://127.0.0.1:1"}, "tls", "refused"),
+    ],
+)
+def test_the_doctor_finds(made: Cli, environment: dict[str, str], check: str, said: str) -> None:
+    """What does not answer, by its name and with the reason; the rest is looked at all the same."""
+    made.environment = environment
+    result = made("doctor", "--json")
+    assert result.exit_code == 1
+    found = {row["check"]: row for row in json.loads(result.stdout)}
+    assert found[check]["state"] == "wrong"
+    assert said in found[check]["what"]
+    assert found["storage"]["state"] == "fine"
+
+
+def test_a_database_that_is_away(cli: Cli) -> None:
+    """One sentence with the reason and where to look, and no traceback."""
+    cli.environment = {"MOORAGE_DATABASE__HOST": "127.0.0.1", "MOORAGE_DATABASE__PORT": "1"}
+    result = cli("migrate")
+    assert result.exit_code == 1
+    assert "127.0.0.1" in result.stderr
+    assert "database.*" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("role", ["registry", "core", "jobservice"])
+def test_a_role_of_its_own_needs_postgresql(cli: Cli, role: str) -> None:
+    """SQLite belongs to one process."""
+    result = cli("serve", "--role", role)
+    assert result.exit_code == 1
+    assert "needs PostgreSQL" in result.stderr
+
+
+def test_a_role_that_is_not_built(cli: Cli) -> None:
+    """It is not offered."""
+    result = cli("serve", "--role", "portal")
+    assert result.exit_code == 2
+    assert "all, registry, core, jobservice" in result.stderr
+
+
+def test_the_first_password_stands_in_a_frame(capsys: pytest.CaptureFixture[str]) -> None:
+    """All lines of the box are of one width, and the next step is in it."""
+    announce("https://registry.example.com", ("admin", "secret-of-the-first-start"))
+    lines = capsys.readouterr().out.splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert any("docker login -u admin registry.example.com" in line for line in lines)
+    announce("https://registry.example.com", None)
+    assert capsys.readouterr().out == "Moorage is ready at https://registry.example.com\n"
