@@ -7,18 +7,13 @@ jobservice                                 x             x
 all          x         x          x        x             x
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
-from urllib.parse import urlsplit
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from moorage import __version__
-from moorage.api.app import create_api
-from moorage.api.services import Services, System
 from moorage.config.settings import Settings
-from moorage.distribution import Distribution, Options
 from moorage.ops import Operations
 from moorage.ops.endpoints import PATHS as OPERATIONS
 from moorage.roles.resources import Resources
@@ -54,25 +49,6 @@ class Role(StrEnum):
         return self in (Role.ALL, Role.JOBSERVICE)
 
 
-class Health:
-    """The parts under Harbor's names."""
-
-    def __init__(self, operations: Operations, role: Role) -> None:
-        self._operations = operations
-        self._role = role
-
-    async def check(self) -> Mapping[str, str]:
-        """Component to what is wrong with it; what is not built or not configured is left out."""
-        found = await self._operations.check()
-        storage, database = found.get("storage", ""), found.get("database", "")
-        parts = {"core": "", "database": database}
-        if self._role is Role.ALL:
-            parts |= {"registry": storage, "registryctl": storage, "jobservice": database}
-        if "redis" in found:
-            parts["redis"] = found["redis"]
-        return parts
-
-
 class Faces:
     """Sends a request to the face of its path; 503 until the process has started."""
 
@@ -86,18 +62,13 @@ class Faces:
     def open(self, resources: Resources, role: Role) -> None:
         """Make the faces of a role."""
         if role.registry:
-            self._distribution = Distribution(
-                pulls=resources.pulls,
-                uploads=resources.uploads,
-                manifests=resources.manifests,
-                listing=resources.listing,
-                callers=resources.callers,
-                grants=resources.grants,
-                options=_options(resources),
-            )
+            from moorage.roles.registry import registry_face
+
+            self._distribution = registry_face(resources)
         if role.core:
-            health = Health(self._operations, role)
-            self._api = create_api(_services(resources, health))
+            from moorage.roles.core import core_face
+
+            self._api = core_face(resources, self._operations, alone=role is Role.ALL)
         if role.registry or role.core:
             service = resources.settings.auth.token_service
             self._token = TokenService(resources.callers, resources.tokens, service=service)
@@ -147,41 +118,3 @@ def layered(faces: ASGIApp, settings: Settings, metrics: Metrics) -> ASGIApp:
     for layer in reversed(MIDDLEWARE):
         app = layer(app, settings, metrics)
     return app
-
-
-def _options(resources: Resources) -> Options:
-    http = resources.settings.http
-    return Options(
-        external_url=http.external_url,
-        relative_locations=http.relative_locations,
-        accel_redirect=http.accel_redirect,
-        redirect=not resources.settings.storage.redirect.disable,
-        token_service=resources.settings.auth.token_service,
-        notice=http.notice,
-    )
-
-
-def _services(resources: Resources, health: Health) -> Services:
-    settings = resources.settings
-    url = settings.http.external_url
-    return Services(
-        callers=resources.callers,
-        grants=resources.grants,
-        users=resources.users,
-        robots=resources.robots,
-        projects=resources.projects,
-        members=resources.members,
-        metadata=resources.metadata,
-        quotas=resources.quotas,
-        catalogue=resources.catalogue,
-        manifests=resources.manifests,
-        trash=resources.trash,
-        health=health,
-        system=System(
-            version=__version__,
-            external_url=url,
-            registry_url=urlsplit(url).netloc,
-            storage=settings.storage.driver,
-        ),
-        clock=resources.ground.clock,
-    )

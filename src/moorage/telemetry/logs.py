@@ -62,7 +62,8 @@ def configure(level: str, form: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # Whatever the level: sqlalchemy at INFO and aiosqlite at DEBUG print the values of statements.
-    for chatty in ("uvicorn.error", "alembic", "asyncio", "sqlalchemy", "aiosqlite", "asyncpg"):
+    logging.getLogger("uvicorn.error").setLevel("ERROR")  # its warnings are any client's to cause
+    for chatty in ("alembic", "asyncio", "sqlalchemy", "aiosqlite", "asyncpg"):
         logging.getLogger(chatty).setLevel("WARNING")
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

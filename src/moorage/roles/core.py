@@ -1,0 +1,66 @@
+"""What the role core answers: `/api`.
+
+A module of its own, imported when a process has that role: a registry is the smaller by a web
+framework and the models of two hundred operations.
+"""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp
+
+from moorage import __version__
+from moorage.api.app import create_api
+from moorage.api.services import Services, System
+from moorage.ops import Operations
+from moorage.roles.resources import Resources
+
+
+def core_face(resources: Resources, operations: Operations, *, alone: bool) -> ASGIApp:
+    """The REST API; `alone` says that this process has every role."""
+    return create_api(_services(resources, Health(operations, alone=alone)))
+
+
+class Health:
+    """The parts under Harbor's names."""
+
+    def __init__(self, operations: Operations, *, alone: bool) -> None:
+        self._operations = operations
+        self._alone = alone
+
+    async def check(self) -> Mapping[str, str]:
+        """Component to what is wrong with it; what is not built or not configured is left out."""
+        found = await self._operations.check()
+        storage, database = found.get("storage", ""), found.get("database", "")
+        parts = {"core": "", "database": database}
+        if self._alone:
+            parts |= {"registry": storage, "registryctl": storage, "jobservice": database}
+        if "redis" in found:
+            parts["redis"] = found["redis"]
+        return parts
+
+
+def _services(resources: Resources, health: Health) -> Services:
+    settings = resources.settings
+    url = settings.http.external_url
+    return Services(
+        callers=resources.callers,
+        grants=resources.grants,
+        users=resources.users,
+        robots=resources.robots,
+        projects=resources.projects,
+        members=resources.members,
+        metadata=resources.metadata,
+        quotas=resources.quotas,
+        catalogue=resources.catalogue,
+        manifests=resources.manifests,
+        trash=resources.trash,
+        health=health,
+        system=System(
+            version=__version__,
+            external_url=url,
+            registry_url=urlsplit(url).netloc,
+            storage=settings.storage.driver,
+        ),
+        clock=resources.ground.clock,
+    )
