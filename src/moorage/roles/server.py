@@ -256,19 +256,26 @@ def _folder(settings: Settings) -> Iterator[None]:
     folder = settings.data_dir
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if settings.database.postgres:
-            yield
-            return
-        with locked(folder):
-            yield
-    except PermissionError as error:
-        raise CannotStart(f"cannot use data_dir {folder}: {error.strerror}") from None
+    except OSError as error:
+        raise _unusable(folder, error) from None
+    if settings.database.postgres:
+        yield
+        return
+    with locked(folder):
+        yield
+
+
+def _unusable(folder: Path, error: OSError) -> CannotStart:
+    return CannotStart(f"cannot use data_dir {folder}: {error.strerror}")
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; raises CannotStart while another process does."""
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unusable(folder, error) from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
