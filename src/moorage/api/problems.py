@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from moorage import errors
 from moorage.errors import MoorageError
+from moorage.web.failures import report
 
 STATUS: Mapping[type[MoorageError], tuple[int, str]] = {
     errors.Invalid: (400, "BAD_REQUEST"),
@@ -91,6 +92,7 @@ def install(app: FastAPI) -> None:
 
 async def _on_domain(request: Request, error: Exception) -> Response:
     assert isinstance(error, MoorageError)
+    report(error, request.method, request.url.path)
     return render(error)
 
 

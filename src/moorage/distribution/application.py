@@ -33,6 +33,7 @@ from moorage.distribution.uploads import Sessions
 from moorage.errors import ClientGone, MoorageError, Unauthenticated
 from moorage.projects.grants import Grants
 from moorage.web.callers import Callers
+from moorage.web.failures import report
 
 Endpoint = Callable[[Call], Awaitable[None]]
 
@@ -170,6 +171,7 @@ class Distribution:
                 raise
             if isinstance(error, ClientGone):
                 log.info("client left %s %r", exchange.method, exchange.raw_path[:512])
+            report(error, exchange.method, exchange.raw_path.decode("latin-1"))
             await exchange.problem(problem_of(error), error.message, error.detail)
         except Truncated:
             if exchange.started:

@@ -26,6 +26,7 @@ from moorage.access.scopes import parse_scopes
 from moorage.access.tokens import Right, Tokens
 from moorage.errors import Invalid, MoorageError, TooLarge, TooManyRequests, Unauthenticated
 from moorage.web.callers import Caller, Callers
+from moorage.web.failures import report
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ class TokenService:
                 return await self._post(request)
             return problem(405, "UNSUPPORTED", "method not allowed", {"Allow": "GET, POST"})
         except MoorageError as error:
+            report(error, request.method, PATH)
             return render(error)
         except ClientDisconnect:
             return problem(400, "BAD_REQUEST", "the client is gone")
