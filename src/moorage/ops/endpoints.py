@@ -6,6 +6,7 @@ at once.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.requests import Request
@@ -14,6 +15,8 @@ from starlette.types import Receive, Scope, Send
 
 from moorage.errors import MoorageError
 from moorage.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 Probe = Callable[[], Awaitable[str]]
 """Says what is wrong with a part, or nothing."""
@@ -67,11 +70,11 @@ class Operations:
     async def check(self) -> dict[str, str]:
         """Part to what is wrong with it, empty when healthy."""
         names = list(self.probes)
-        results = await asyncio.gather(*(_ask(self.probes[name]) for name in names))
+        results = await asyncio.gather(*(_ask(name, self.probes[name]) for name in names))
         return dict(zip(names, results, strict=True))
 
 
-async def _ask(probe: Probe) -> str:
+async def _ask(name: str, probe: Probe) -> str:
     try:
         async with asyncio.timeout(_PATIENCE):
             return await probe()
@@ -79,3 +82,6 @@ async def _ask(probe: Probe) -> str:
         return f"no answer in {_PATIENCE:g} s"
     except MoorageError as error:
         return error.message
+    except Exception:
+        log.exception("the probe of %s failed", name)
+        return "failed; the log says why"
