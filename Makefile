@@ -20,11 +20,11 @@ run: $(VENV)/.run  ## Serve a registry in this folder: SQLite and files, nothing
 	$(BIN)/moorage serve $(ARGS)
 
 test: $(VENV)/.dev  ## Run the tests that need only Python (under five minutes on two cores)
-	MOORAGE_PYTHON_ONLY=1 $(BIN)/pytest -n $(CORES) --dist worksteal -m "not slow" $(ARGS) $(TESTS)
+	TESTS_PYTHON_ONLY=1 $(BIN)/pytest -n $(CORES) --dist worksteal -m "not slow" $(ARGS) $(TESTS)
 
 check: lint $(VENV)/.check clients node-servers  ## Lint, then run every test with every server and client; none may be skipped
-	MOORAGE_REQUIRE_ALL=1 MOORAGE_EXAMPLES=2000 \
-	    MOORAGE_NODE_BIN=$(abspath $(CACHE)/node/node_modules/.bin) \
+	TESTS_REQUIRE_ALL=1 TESTS_EXAMPLES=2000 \
+	    TESTS_NODE_BIN=$(abspath $(CACHE)/node/node_modules/.bin) \
 	    $(BIN)/pytest -n $(CORES) --dist loadfile --durations=15 $(ARGS) $(TESTS)
 
 bench: $(VENV)/.dev  ## Compare with Debian's docker-registry and write benchmarks/results.md

@@ -1,6 +1,12 @@
 """Fixtures that every test may use."""
 
+import os
+
 import pytest
+
+# A developer's own settings are none of the tests' business, nor of the processes they start.
+for name in [name for name in os.environ if name.startswith("MOORAGE_")]:
+    del os.environ[name]
 
 # Fixtures of real servers that tests of several areas share.
 pytest_plugins = ["tests.support.databases", "tests.support.redis_server", "tests.support.stores"]

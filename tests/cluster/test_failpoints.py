@@ -25,17 +25,12 @@ STEPS = [name for name in NAMES if name not in MIGRATIONS]
 ROOT = Path(__file__).parents[2]
 
 
-def _outside() -> dict[str, str]:
-    """The environment without what the test run itself is told."""
-    return {name: text for name, text in os.environ.items() if not name.startswith("MOORAGE_")}
-
-
 def run(verb: str, log: Path, environment: Mapping[str, str], failpoint: str = "") -> int:
     """Run the worker; its exit status."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.crashing", verb, str(log)],
         cwd=ROOT,
-        env={**_outside(), **environment, "MOORAGE_FAILPOINTS": failpoint},
+        env={**os.environ, **environment, "MOORAGE_FAILPOINTS": failpoint},
         capture_output=True,
         text=True,
         timeout=120,

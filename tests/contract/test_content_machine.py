@@ -38,7 +38,7 @@ LEASE, DRAIN, TRASH, AGE = 100.0, 10.0, 50.0, 80.0
 REPOSITORIES = ("library/a", "library/b")
 TAGS = ("v1", "v2")
 LAYERS = [b"", b"x", b"second layer", bytes(range(256)) * 20]
-EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("TESTS_EXAMPLES", "150"))
 
 datas = st.sampled_from(LAYERS)
 places = st.sampled_from(REPOSITORIES)

@@ -66,10 +66,7 @@ def test_examples_of_moorage_toml_are_valid(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_named_environment_variables_exist(page: Path) -> None:
-    """A variable that a page names is a setting, or one of the tests' own."""
+    """A variable that a page names is a setting."""
     settings = {*map(loading.variable, loading.paths()), *loading.SHORT, *loading.NOT_SETTINGS}
-    tests_own = {"MOORAGE_REQUIRE_ALL", "MOORAGE_PYTHON_ONLY", "MOORAGE_EXAMPLES"}
     for name in re.findall(r"\bMOORAGE_[A-Z][A-Z0-9_]+\b", page.read_text()):
-        if name in tests_own:
-            continue
         assert name in settings or name.removesuffix("_FILE") in settings, f"no {name}"

@@ -5,6 +5,7 @@ own. The schema is made once and copied.
 """
 
 import asyncio
+import atexit
 import contextlib
 import functools
 import os
@@ -13,9 +14,9 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,18 +35,22 @@ from moorage.db.migrator import migrate
 @functools.cache
 def sqlite_template() -> Path:
     """A migrated SQLite file to copy."""
-    path = Path(tempfile.mkdtemp(prefix="moorage-template-")) / "moorage.db"
+    folder = Path(tempfile.mkdtemp(prefix="moorage-template-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _migrated(_open_sqlite(folder / "moorage.db", SystemClock()))
+    return folder / "moorage.db"
+
+
+def _migrated(db: Database) -> None:
+    """Make the schema, and close."""
 
     async def make() -> None:
-        db = _open_sqlite(path, SystemClock())
         await migrate(db)
         await db.close()
 
     # A thread of its own: the caller's may be running a loop already.
-    thread = threading.Thread(target=lambda: asyncio.run(make()))
-    thread.start()
-    thread.join()
-    return path
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, make()).result()
 
 
 async def open_sqlite(path: Path, clock: Clock) -> Database:
@@ -152,17 +157,8 @@ def postgres_server() -> Iterator[PostgresServer]:
     """The PostgreSQL server of this run, with a migrated template."""
     with running_postgres() as server:
         server.sql("CREATE DATABASE template_moorage")
-
-        async def make() -> None:
-            db = connect(
-                server.settings("template_moorage"), data_dir=server.folder, clock=SystemClock()
-            )
-            await migrate(db)
-            await db.close()
-
-        thread = threading.Thread(target=lambda: asyncio.run(make()))
-        thread.start()
-        thread.join()
+        settings = server.settings("template_moorage")
+        _migrated(connect(settings, data_dir=server.folder, clock=SystemClock()))
         yield server
 
 

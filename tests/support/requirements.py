@@ -1,7 +1,7 @@
 """What a test needs from the machine: a binary, or a skip that names it.
 
-MOORAGE_REQUIRE_ALL=1     an absent binary fails the test (CI, `make check`)
-MOORAGE_PYTHON_ONLY=1     every such test is skipped, present or not (`make test`)
+TESTS_REQUIRE_ALL=1     an absent binary fails the test (CI, `make check`)
+TESTS_PYTHON_ONLY=1     every such test is skipped, present or not (`make test`)
 """
 
 import os
@@ -38,13 +38,13 @@ def require(*binaries: str) -> None:
     A name with a space in it is a reason and not a binary: it counts as absent. Without any name
     it only keeps the test from `make test`.
     """
-    if os.environ.get("MOORAGE_PYTHON_ONLY") == "1":
+    if os.environ.get("TESTS_PYTHON_ONLY") == "1":
         pytest.skip(f"needs {' '.join(binaries) or 'a real client'}: `make check` runs it")
     lacking = [name for name in binaries if " " in name or find(name) is None]
     if not lacking:
         return
     reason = f"not on this machine: {', '.join(lacking)}"
-    if os.environ.get("MOORAGE_REQUIRE_ALL") == "1":
+    if os.environ.get("TESTS_REQUIRE_ALL") == "1":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
 

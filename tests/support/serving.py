@@ -74,7 +74,7 @@ class Registry:
 
     def environment(self) -> dict[str, str]:
         """The process's environment: nothing of this one's settings, its own instead."""
-        inherited = {name: text for name, text in os.environ.items() if "MOORAGE" not in name}
+        inherited = dict(os.environ)
         own = {
             "MOORAGE_" + path.upper().replace(".", "__"): _text(setting)
             for path, setting in self._settings.items()

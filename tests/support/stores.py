@@ -259,8 +259,8 @@ AZURE_KEY = (  # the emulator's own well-known account
 
 def azurite() -> str:
     """The program of Azurite, which npm may have put into a folder of its own."""
-    program = Path(os.environ.get("MOORAGE_NODE_BIN", ""), "azurite-blob")
-    if os.environ.get("MOORAGE_NODE_BIN") and program.exists():
+    program = Path(os.environ.get("TESTS_NODE_BIN", ""), "azurite-blob")
+    if os.environ.get("TESTS_NODE_BIN") and program.exists():
         require("node")
         return str(program)
     return path_of("azurite-blob")

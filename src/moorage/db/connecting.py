@@ -19,6 +19,12 @@ from moorage.db.types import SQLITE_FORM
 FILE = "moorage.db"
 READERS = 4
 _BUSY_SECONDS = 30.0
+_POSTGRES = {
+    "application_name": "moorage",
+    "jit": "off",
+    "lock_timeout": "5s",  # then the step begins again: a wait for a row is not for ever
+    "idle_in_transaction_session_timeout": "30s",  # ends the locks of a process that is frozen
+}
 
 
 def connect(settings: DatabaseSettings, *, data_dir: Path, clock: Clock) -> Database:
@@ -89,7 +95,7 @@ def _postgres(settings: DatabaseSettings) -> Database:
     else:
         arguments |= {
             "prepared_statement_cache_size": 500,
-            "server_settings": {"application_name": "moorage", "jit": "off"},
+            "server_settings": _POSTGRES,
         }
     engine: AsyncEngine = create_async_engine(
         _address(settings),

@@ -23,7 +23,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import CursorResult, Executable, text
+from sqlalchemy import CursorResult, Executable, exc, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from moorage.db.dialects import Dialect
@@ -115,7 +115,8 @@ class Database:
         """Run `step` in a write transaction; raises DatabaseUnavailable.
 
         Runs it again when it lost against another transaction, or when its connection turned out
-        to be dead before the commit. A commit whose outcome is unknown is never repeated.
+        to be dead before the commit. A commit whose outcome is unknown is never repeated, nor is
+        a wait that was as long as the settings allow.
         """
         with translated():
             for attempt in range(1, ATTEMPTS + 1):
@@ -229,7 +230,10 @@ async def _finish(tx: Tx) -> None:
     except Exception as error:
         if away(error):
             raise CommitUnknown from error
-        raise  # the server refused: rolled back for certain
+        # The server refused. SQLAlchemy takes the transaction for ended and would not roll it
+        # back, but SQLite leaves it open: with its connection it ends for certain.
+        await tx.connection.invalidate()
+        raise
     tx.committed = True
 
 
@@ -238,4 +242,5 @@ class CommitUnknown(OSError):
 
 
 def _broke_early(error: BaseException) -> bool:
-    return away(error) and not isinstance(error, CommitUnknown)
+    waited = isinstance(error, exc.TimeoutError | TimeoutError)
+    return away(error) and not waited and not isinstance(error, CommitUnknown)

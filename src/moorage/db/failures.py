@@ -17,6 +17,7 @@ from moorage.errors import DatabaseUnavailable
 _CONTENDED = {"40001", "40P01", "55P03"}
 _AWAY = {
     *("57P01", "57P02", "57P03"),  # it is shutting down, crashed, or is starting
+    "25P03",  # it ended a transaction in which nothing happened for too long
     *("53300", "53400", "57014", "25006"),  # too many connections, out of time, read-only
     *("28000", "28P01", "3D000"),  # it does not know us or the database (yet)
 }

@@ -1,8 +1,10 @@
 """Time in SQL, the same on both databases: the database's clock decides.
 
 `Timestamp` columns give aware datetimes in UTC. `now()` and `from_now(seconds)` are expressions.
-PostgreSQL reads its own clock; SQLite calls `moorage_now`, which each connection registers, so
-that a test can turn the clock of a SQLite database.
+PostgreSQL reads its own clock once a statement, so that an index can be asked for what is due
+(`clock_timestamp()` would be read again for each row, and every row be visited). SQLite calls
+`moorage_now`, which each connection registers, so that a test can turn the clock of a SQLite
+database.
 """
 
 from datetime import UTC, datetime
@@ -62,7 +64,7 @@ def from_now(seconds: float | ColumnElement[Any]) -> FunctionElement[datetime]:
 
 @compiles(now, "postgresql")
 def _now_postgresql(element: now, compiler: Any, **kw: Any) -> str:
-    return "clock_timestamp()"
+    return "statement_timestamp()"
 
 
 @compiles(now, "sqlite")
@@ -72,7 +74,8 @@ def _now_sqlite(element: now, compiler: Any, **kw: Any) -> str:
 
 @compiles(_FromNow, "postgresql")
 def _from_now_postgresql(element: _FromNow, compiler: Any, **kw: Any) -> str:
-    return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kw)}))"
+    seconds = compiler.process(element.clauses, **kw)
+    return f"(statement_timestamp() + make_interval(secs => {seconds}))"
 
 
 @compiles(_FromNow, "sqlite")
