@@ -16,6 +16,7 @@ from moorage.db import tables
 from moorage.db.engine import Database
 from moorage.errors import (
     BlobUnknown,
+    Conflict,
     DigestInvalid,
     ManifestBlobUnknown,
     ManifestInvalid,
@@ -248,6 +249,29 @@ async def test_a_deleted_tag_leaves_its_manifest(content: Content) -> None:
     assert (await content.pulls.manifest("library/a", "v2")).payload == manifest
     with pytest.raises(TagUnknown):
         await content.manifests.delete_tag(ALICE, "library/a", "v1")
+
+
+async def test_a_tag_is_made_once(content: Content) -> None:
+    """Of many that make it at the same moment one does, and the others change nothing."""
+    images = [await content.push_image("library/a", f"v{i}", config=b"%d" % i) for i in range(6)]
+    answers = await asyncio.gather(
+        *(
+            content.manifests.add_tag(ALICE, "library/a", sha256(manifest), "stable")
+            for manifest in images
+        ),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(answer, Conflict) for answer in answers) == len(images) - 1
+    (made,) = (image for image, answer in zip(images, answers, strict=True) if answer is None)
+    assert (await content.pulls.manifest("library/a", "stable")).payload == made
+
+
+async def test_a_tag_needs_a_manifest(content: Content) -> None:
+    """One of this repository."""
+    await content.push_image("library/a", "v1")
+    other = await content.push_image("library/b", "v1", config=b"other")
+    with pytest.raises(ManifestUnknown):
+        await content.manifests.add_tag(ALICE, "library/a", sha256(other), "v2")
 
 
 async def test_a_deleted_image_comes_back_with_its_free_tags(content: Content) -> None:

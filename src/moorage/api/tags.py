@@ -11,7 +11,6 @@ from moorage.api.lists import Listed, created, listing, lists
 from moorage.api.repositories import PATH as REPOSITORY
 from moorage.api.wire import Text, Wire
 from moorage.artifacts import entries
-from moorage.errors import Conflict, ManifestUnknown
 from moorage.oci.names import check_tag
 from moorage.projects.records import ProjectRef
 
@@ -60,15 +59,11 @@ async def create_tag(
     body: TagReq,
     ref: Annotated[ProjectRef, inside_named("tag", "create")],
 ) -> Response:
-    """Point a new tag at an artifact."""
+    """Point a new tag at an artifact; one that exists is a conflict, wherever it points."""
     tag = check_tag(body.name)
     artifact = await api.catalogue.artifact(name, reference)
-    try:
-        await api.catalogue.artifact(name, tag)
-    except ManifestUnknown:
-        await api.manifests.add_tag(who, name, artifact.digest, tag)
-        return created(request, tag)
-    raise Conflict(f"tag {tag} already exists in {name}")
+    await api.manifests.add_tag(who, name, artifact.digest, tag)
+    return created(request, tag)
 
 
 @router.get(PATH, **lists(TagResp))

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from moorage import failpoints
 from moorage.access.principals import Principal
-from moorage.artifacts import removal, storing, trash
+from moorage.artifacts import removal, storing, tagging, trash
 from moorage.artifacts.records import Pushed, Referrer
 from moorage.artifacts.rules import Rules
 from moorage.artifacts.storing import Push
@@ -79,9 +79,9 @@ class Manifests:
         await failpoints.reach("delete.committed")
 
     async def add_tag(self, principal: Principal, repository: str, digest: str, tag: str) -> None:
-        """Point a tag at a stored manifest; raises ManifestUnknown, TagInvalid."""
+        """Give a stored manifest a new tag; raises ManifestUnknown, TagInvalid, Conflict."""
         names.check_tag(tag)
-        await self._db.run(storing.tag, repository, digest, tag, principal.name)
+        await self._db.run(tagging.add, repository, digest, tag, principal.name)
 
     async def delete_repository(self, principal: Principal, repository: str) -> None:
         """Delete everything in a repository; raises RepositoryUnknown."""
