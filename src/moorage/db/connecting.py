@@ -1,14 +1,17 @@
 """From settings to a `Database`."""
 
+import asyncio
 import os
 import ssl
 import uuid
 from datetime import timedelta
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from sqlalchemy import URL, Engine, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util import await_
 
 from moorage.clock import Clock
 from moorage.config.database import DatabaseSettings
@@ -43,7 +46,7 @@ def connect(settings: DatabaseSettings, *, data_dir: Path, clock: Clock) -> Data
 def open_sqlite(path: Path, clock: Clock, *, wait_seconds: float = 30.0) -> Database:
     """A SQLite file, made with mode 0600 if it is missing."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    # One connection writes: whoever wants to is queued by the pool instead of polling the file.
+    # One connection writes: whoever wants to waits for a turn instead of polling the file.
     engines = [
         create_async_engine(
             URL.create("sqlite+aiosqlite", database=str(path)),
@@ -57,7 +60,7 @@ def open_sqlite(path: Path, clock: Clock, *, wait_seconds: float = 30.0) -> Data
     ]
     for engine in engines:
         _prepare_sqlite(engine.sync_engine, clock)
-    return Database(engines[0], SqliteDialect(), engines[1])
+    return Database(engines[0], SqliteDialect(), engines[1], wait_seconds=wait_seconds)
 
 
 def _prepare_sqlite(engine: Engine, clock: Clock) -> None:
@@ -69,8 +72,8 @@ def _prepare_sqlite(engine: Engine, clock: Clock) -> None:
         connection.isolation_level = None  # transactions begin where we say BEGIN
         connection.create_function("moorage_now", 1, moorage_now)
         cursor = connection.cursor()
+        _use_wal(cursor)
         for pragma in (
-            "journal_mode = WAL",
             "synchronous = FULL",  # NORMAL may lose an acknowledged commit when the power fails
             "foreign_keys = ON",
             "temp_store = MEMORY",
@@ -78,6 +81,20 @@ def _prepare_sqlite(engine: Engine, clock: Clock) -> None:
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+
+
+def _use_wal(cursor: Any) -> None:
+    """Switch the file to a write-ahead log: the one lock that SQLite does not wait for itself."""
+    until = monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except Exception as error:
+            if "database is locked" not in str(error) or monotonic() > until:
+                raise
+            await_(asyncio.sleep(0.02))
+        else:
+            return
 
 
 def _postgres(settings: DatabaseSettings) -> Database:

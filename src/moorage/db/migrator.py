@@ -27,9 +27,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from moorage import failpoints
-from moorage.db.engine import Database, Tx
+from moorage.db.engine import Database
 from moorage.db.failures import contended
 from moorage.db.tables import properties
+from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import DatabaseUnavailable
 

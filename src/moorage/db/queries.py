@@ -24,7 +24,7 @@ from sqlalchemy import (
     select,
 )
 
-from moorage.db.engine import Tx
+from moorage.db.transactions import Tx
 from moorage.db.types import Timestamp
 
 T = TypeVar("T")
