@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from moorage.db import tables
-from moorage.db.engine import Tx
+from moorage.db.transactions import Tx
 from moorage.distribution.listing import MAX_REPOSITORIES, MAX_TAGS
 from moorage.distribution.referrers import MAX_BYTES, PAGE
 from tests.protocol.client import IMAGE, Client, image

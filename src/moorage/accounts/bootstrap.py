@@ -9,8 +9,9 @@ from sqlalchemy import func, select
 
 from moorage.accounts.passwords import Passwords, check_password, new_secret
 from moorage.accounts.users import insert
-from moorage.db.engine import Database, Tx
+from moorage.db.engine import Database
 from moorage.db.tables import properties, users
+from moorage.db.transactions import Tx
 
 FIRST_ADMIN = "first_admin"
 """The row of `properties` that only one replica can insert."""

@@ -19,8 +19,9 @@ from sqlalchemy import delete, func, select, update
 from moorage.access.tokens import ALGORITHM, LEEWAY, KeyRing, SigningKey
 from moorage.accounts.secretbox import CannotOpen, SecretBox
 from moorage.clock import Clock, SystemClock
-from moorage.db.engine import Database, Tx
+from moorage.db.engine import Database
 from moorage.db.tables import properties, signing_keys
+from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
 
 log = logging.getLogger(__name__)

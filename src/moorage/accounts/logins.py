@@ -30,8 +30,9 @@ from moorage.accounts.passwords import Passwords, digest_secret, new_secret
 from moorage.accounts.records import Login
 from moorage.accounts.standing import Standings
 from moorage.clock import Clock, SystemClock
-from moorage.db.engine import Database, Tx
+from moorage.db.engine import Database
 from moorage.db.tables import login_attempts, robots, users
+from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
 from moorage.errors import TooManyRequests
 

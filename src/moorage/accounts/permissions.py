@@ -20,8 +20,8 @@ from moorage.access.principals import Principal
 from moorage.access.roles import Pairs
 from moorage.accounts.records import Permission
 from moorage.accounts.users import is_sysadmin
-from moorage.db.engine import Tx
 from moorage.db.tables import project_members, projects, robot_permissions, robots
+from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import Denied, Invalid, ProjectUnknown
 

@@ -21,9 +21,10 @@ from moorage.accounts.passwords import Passwords, check_password, digest_secret,
 from moorage.accounts.permissions import Held, Level, Scoped
 from moorage.accounts.records import Made, Permission, Robot
 from moorage.accounts.standing import touch_robot
-from moorage.db.engine import Database, Tx
+from moorage.db.engine import Database
 from moorage.db.queries import Page, Query, count, narrow, ordered, paged
 from moorage.db.tables import projects, robot_permissions, robots
+from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
 from moorage.errors import Conflict, Denied, Invalid, NotFound
 

@@ -16,8 +16,9 @@ from sqlalchemy import select
 from moorage.access.principals import Principal
 from moorage.cache.base import Cache, Kind
 from moorage.clock import Clock, SystemClock
-from moorage.db.engine import Database, Tx
+from moorage.db.engine import Database
 from moorage.db.tables import robots, users
+from moorage.db.transactions import Tx
 
 
 @dataclass(frozen=True, slots=True)

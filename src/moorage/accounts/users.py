@@ -16,9 +16,10 @@ from moorage.access.principals import Principal
 from moorage.accounts.passwords import Passwords, check_password
 from moorage.accounts.records import User
 from moorage.accounts.standing import touch_user
-from moorage.db.engine import Database, Tx
+from moorage.db.engine import Database
 from moorage.db.queries import Page, Query, count, narrow, ordered, paged
 from moorage.db.tables import projects, users
+from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import Conflict, Denied, Invalid, NotFound, PreconditionFailed
 

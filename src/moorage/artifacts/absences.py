@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from sqlalchemy import delete, select, update
 
 from moorage.artifacts.repositories import Place
-from moorage.db.engine import Tx
 from moorage.db.tables import (
     manifest_absences,
     manifest_blobs,
@@ -18,6 +17,7 @@ from moorage.db.tables import (
     manifests,
     repository_blobs,
 )
+from moorage.db.transactions import Tx
 from moorage.oci.manifest import Descriptor
 
 

@@ -18,7 +18,6 @@ from moorage.artifacts import absences, kinds, ledger
 from moorage.artifacts.records import Blob
 from moorage.artifacts.repositories import Place, ensure
 from moorage.artifacts.rules import Rules
-from moorage.db.engine import Tx
 from moorage.db.prepared import Prepared
 from moorage.db.tables import (
     blob_trash,
@@ -31,6 +30,7 @@ from moorage.db.tables import (
     upload_segments,
     uploads,
 )
+from moorage.db.transactions import Tx
 from moorage.db.types import from_now
 from moorage.errors import BlobUnknown, PreconditionFailed, UploadUnknown
 

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Select, and_, exists, false, func, or_, se
 from moorage.access.principals import Principal
 from moorage.artifacts import types
 from moorage.artifacts.entries import Accessory, Artifact, Reference, Repository, Tag
-from moorage.db.engine import Database, Tx
+from moorage.db.engine import Database
 from moorage.db.queries import (
     AllOf,
     Columns,
@@ -31,6 +31,7 @@ from moorage.db.queries import (
     paged,
 )
 from moorage.db.tables import manifest_children, manifests, projects, repositories, tags
+from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import ManifestUnknown, RepositoryUnknown, TagUnknown
 from moorage.oci.digest import is_digest

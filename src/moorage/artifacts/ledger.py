@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Select, bindparam, exists, select
 
-from moorage.db.engine import Tx
 from moorage.db.prepared import Prepared
 from moorage.db.tables import (
     manifest_blobs,
@@ -23,6 +22,7 @@ from moorage.db.tables import (
     repositories,
     repository_blobs,
 )
+from moorage.db.transactions import Tx
 from moorage.projects import quota
 
 _BATCH = 500

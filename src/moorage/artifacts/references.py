@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from moorage.db.engine import Tx
 from moorage.db.tables import blobs, manifests, repository_blobs
+from moorage.db.transactions import Tx
 from moorage.errors import ManifestBlobUnknown, ManifestInvalid, SizeInvalid
 from moorage.oci.manifest import MAX_INDEX_DEPTH, Descriptor, ParsedManifest
 

@@ -9,7 +9,6 @@ from moorage import failpoints
 from moorage.artifacts import blobs, kinds, ledger, repositories
 from moorage.artifacts.repositories import Place
 from moorage.artifacts.rules import Rules
-from moorage.db.engine import Tx
 from moorage.db.tables import (
     artifact_trash,
     manifest_blobs,
@@ -18,6 +17,7 @@ from moorage.db.tables import (
     tags,
 )
 from moorage.db.tables import repositories as repository_table
+from moorage.db.transactions import Tx
 from moorage.db.types import from_now
 from moorage.errors import ManifestUnknown, PreconditionFailed, TagUnknown
 from moorage.events import ArtifactDeleted, RepositoryDeleted, TagDeleted, emit

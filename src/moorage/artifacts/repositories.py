@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import bindparam, select
 
-from moorage.db.engine import Tx
 from moorage.db.prepared import Prepared
 from moorage.db.tables import projects, repositories
+from moorage.db.transactions import Tx
 from moorage.errors import NameInvalid, ProjectUnknown, RepositoryUnknown
 from moorage.oci import names
 

@@ -17,9 +17,9 @@ from moorage.access.principals import Principal
 from moorage.artifacts import blobs
 from moorage.artifacts.repositories import Place, ensure
 from moorage.artifacts.rules import Rules
-from moorage.db.engine import Tx
 from moorage.db.prepared import Prepared
 from moorage.db.tables import quotas, repositories, upload_segments, uploads
+from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
 from moorage.errors import Conflict, RangeInvalid, UploadUnknown
 

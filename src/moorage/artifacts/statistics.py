@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from sqlalchemy import bindparam, select, update
 
 from moorage.artifacts.records import Resolved
-from moorage.db.engine import Database, Tx
+from moorage.db.engine import Database
 from moorage.db.tables import manifests, repositories, tags
+from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.events import ArtifactPulled, emit
 from moorage.oci import digest as digests

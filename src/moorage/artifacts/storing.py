@@ -9,9 +9,9 @@ from moorage.artifacts import absences, kinds, ledger, references, repositories
 from moorage.artifacts.references import References
 from moorage.artifacts.repositories import Place
 from moorage.artifacts.rules import Rules
-from moorage.db.engine import Tx
 from moorage.db.tables import manifest_blobs, manifest_children, manifests, repository_blobs, tags
 from moorage.db.tables import repositories as repository_table
+from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import ManifestUnknown
 from moorage.events import ArtifactPushed, QuotaRefused, emit

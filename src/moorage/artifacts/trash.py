@@ -12,9 +12,9 @@ from moorage.artifacts.records import Pushed
 from moorage.artifacts.repositories import Place
 from moorage.artifacts.rules import Rules
 from moorage.artifacts.storing import Push
-from moorage.db.engine import Tx
 from moorage.db.tables import artifact_trash, blob_trash, manifests, tags
 from moorage.db.tables import blobs as blob_table
+from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import ManifestBlobUnknown, ManifestUnknown
 from moorage.oci.manifest import Descriptor, ParsedManifest, parse

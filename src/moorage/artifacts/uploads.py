@@ -21,7 +21,8 @@ from moorage.artifacts.records import Blob, Upload
 from moorage.artifacts.rules import Rules
 from moorage.artifacts.sessions import Claim, Segment
 from moorage.blobstore.base import BlobStore, Writer
-from moorage.db.engine import Database, Tx
+from moorage.db.engine import Database
+from moorage.db.transactions import Tx
 from moorage.errors import (
     ClientGone,
     Conflict,

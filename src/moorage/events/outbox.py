@@ -13,8 +13,9 @@ from dataclasses import asdict
 from sqlalchemy import delete, select
 
 from moorage import failpoints
-from moorage.db.engine import Database, Tx
+from moorage.db.engine import Database
 from moorage.db.tables import outbox
+from moorage.db.transactions import Tx
 from moorage.events import facts
 from moorage.events.facts import Fact
 

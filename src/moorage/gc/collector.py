@@ -16,7 +16,7 @@ from sqlalchemy import delete, exists, func, select
 from moorage import failpoints
 from moorage.artifacts import blobs, kinds, ledger
 from moorage.artifacts.rules import Rules
-from moorage.db.engine import Database, Tx
+from moorage.db.engine import Database
 from moorage.db.tables import blobs as blob_table
 from moorage.db.tables import (
     gc_candidates,
@@ -25,6 +25,7 @@ from moorage.db.tables import (
     repositories,
     repository_blobs,
 )
+from moorage.db.transactions import Tx
 from moorage.db.types import now
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import delete, exists, select
 from moorage import failpoints
 from moorage.artifacts import blobs, sessions
 from moorage.artifacts.rules import Rules
-from moorage.db.engine import Database, Tx
+from moorage.db.engine import Database
 from moorage.db.tables import (
     artifact_trash,
     manifests,
@@ -16,6 +16,7 @@ from moorage.db.tables import (
     tags,
     uploads,
 )
+from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
 
 

@@ -12,8 +12,9 @@ from sqlalchemy import delete, exists, select, update
 
 from moorage import failpoints
 from moorage.blobstore.base import BlobStore
-from moorage.db.engine import Database, Tx
+from moorage.db.engine import Database
 from moorage.db.tables import artifact_trash, blob_trash, blobs
+from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
 from moorage.errors import StorageUnavailable
 

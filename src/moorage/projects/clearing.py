@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from sqlalchemy import Select, delete, func, select
 
 from moorage.accounts.standing import touch_robot
-from moorage.db.engine import Tx
 from moorage.db.tables import (
     artifact_trash,
     blob_trash,
@@ -24,6 +23,7 @@ from moorage.db.tables import (
     upload_segments,
     uploads,
 )
+from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
 from moorage.errors import PreconditionFailed, ProjectUnknown
 from moorage.projects.kinds import PROJECT, ROLE

@@ -5,9 +5,10 @@ from typing import Any
 from sqlalchemy import Select, delete, select, update
 
 from moorage.access.roles import PROJECT_ADMIN, ROLE_NAMES
-from moorage.db.engine import Database, Tx
+from moorage.db.engine import Database
 from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
 from moorage.db.tables import project_members, users
+from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import Conflict, Invalid, NotFound
 from moorage.projects.kinds import ROLE

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 
 from sqlalchemy import delete, select, update
 
-from moorage.db.engine import Database, Tx
+from moorage.db.engine import Database
 from moorage.db.tables import project_metadata, projects
+from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import Conflict, Invalid, NotFound, ProjectUnknown
 from moorage.projects.kinds import PROJECT

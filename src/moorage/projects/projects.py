@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, literal, select
 
 from moorage.access.principals import Principal
 from moorage.access.roles import PROJECT_ADMIN
-from moorage.db.engine import Database, Tx
+from moorage.db.engine import Database
 from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
 from moorage.db.tables import (
     project_members,
@@ -17,6 +17,7 @@ from moorage.db.tables import (
     repositories,
     users,
 )
+from moorage.db.transactions import Tx
 from moorage.errors import Conflict, Denied, ProjectUnknown
 from moorage.oci.names import check_project
 from moorage.projects import clearing, members, metadata, quota

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy import ColumnElement, bindparam, delete, func, select, update
 
-from moorage.db.engine import Database, Tx
+from moorage.db.engine import Database
 from moorage.db.prepared import Prepared
 from moorage.db.queries import LARGEST, Columns, Page, Query, count, narrow, ordered, paged
 from moorage.db.tables import project_content, projects, quotas, users
+from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import Invalid, NotFound, QuotaExceeded
 from moorage.projects.records import Quota

@@ -8,8 +8,9 @@ import orjson
 from sqlalchemy import select
 
 from moorage.cache.fence import FenceState
-from moorage.db.engine import Database, Tx
+from moorage.db.engine import Database
 from moorage.db.tables import properties
+from moorage.db.transactions import Tx
 from moorage.db.types import now
 
 _NAME = "cache_fence"
