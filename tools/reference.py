@@ -1,4 +1,4 @@
-"""Write docs/reference from the code: settings, commands, errors, routes, rights, failpoints.
+"""Write docs/reference from the code: settings, commands, errors, metrics and so on.
 
     python -m tools.reference            write the pages
     python -m tools.reference --check    say which pages differ; exit 1 when any does
@@ -18,15 +18,22 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 import typer
+from prometheus_client.core import Metric
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from moorage import failpoints
 from moorage.access import roles
+from moorage.blobstore import measured as store
 from moorage.cli.app import app
 from moorage.config.settings import Settings
-from moorage.distribution.problems import INTERNAL, PROBLEMS
+from moorage.distribution.problems import INTERNAL, NO_ENDPOINT, NO_METHOD, problem_of
 from moorage.distribution.routes import ROUTES
+from moorage.errors import MoorageError
+from moorage.roles import background
+from moorage.telemetry.metrics import COMPONENTS, Metrics
+from moorage.web import measured as requests
+from tools.limits import LIMITS
 
 __all__ = ["FOLDER", "PAGES", "Settings", "page", "walk"]
 
@@ -139,25 +146,46 @@ def settings() -> list[str]:
 
 def errors() -> list[str]:
     """What `/v2` answers for each failure."""
+    found = [
+        (problem_of(cls()), inspect.cleandoc(cls.__doc__ or "").splitlines()[0])
+        for cls in _tree(MoorageError)
+    ]
+    found += [
+        (NO_ENDPOINT, "No such path under `/v2`."),
+        (NO_METHOD, "The path does not take this method; `Allow` names those that it does."),
+        (INTERNAL, "Anything else; the log says what."),
+    ]
     rows = [
         [
             str(problem.status),
             f"`{problem.code}`",
-            inspect.cleandoc(cls.__doc__ or "").splitlines()[0],
+            meaning,
             f"after {problem.retry_after} s" if problem.retry_after else "",
         ]
-        for cls, problem in PROBLEMS.items()
+        for problem, meaning in found
     ]
-    rows.append([str(INTERNAL.status), f"`{INTERNAL.code}`", "Anything else; see the log.", ""])
     paragraph = (
         'The body is `{"errors": [{"code": …, "message": …, "detail": …}]}` '
-        "(OCI distribution-spec, error codes)."
+        "(OCI distribution-spec, error codes); the message says more than this table. "
+        "An answer to `HEAD` has no body."
+    )
+    rights = (
+        "A caller who lacks a right gets 401 too: `WWW-Authenticate` says which token would do, "
+        "and the client asks for that."
     )
     columns = ["status", "code", "meaning", "retry"]
     return [
-        *head("Errors of /v2", paragraph),
+        *head("Errors of /v2", paragraph, rights),
         *table(columns, sorted(rows, key=lambda row: row[0])),
     ]
+
+
+def _tree(parent: type[MoorageError]) -> Iterator[type[MoorageError]]:
+    """The classes of errors below one, each before its own."""
+    for cls in parent.__subclasses__():
+        if cls.__module__ == parent.__module__:  # others are made by a face, for itself
+            yield cls
+            yield from _tree(cls)
 
 
 def routes() -> list[str]:
@@ -197,6 +225,70 @@ def failure_points() -> list[str]:
     return [*head("Failpoints", actions), *table(["name", "the step that it follows"], rows)]
 
 
+def limits() -> list[str]:
+    """What nobody has to set."""
+    paragraph = "None of these is a setting. [Settings](settings.md) has those that are."
+    columns = ["what", "limit", "why it is fixed"]
+    return [*head("Limits", paragraph), *table(columns, [list(row) for row in LIMITS])]
+
+
+def metrics() -> list[str]:
+    """Every metric of a process, with its labels."""
+    rows = [
+        [f"`{name}`", family.type, labels, family.documentation, f"`{_component(name)}`"]
+        for family in measured()
+        for name in [family.name + ("_total" if family.type == "counter" else "")]
+        for labels in [", ".join(f"`{label}`" for label in _labels(family))]
+    ]
+    values = {
+        "handler": [name for _, name in requests.HANDLERS] + ["base"],
+        "operation": [*sorted(requests.RESOURCES), "token", "other"],
+        "driver": ["the setting `storage.driver`"],
+        "action": re.findall(r'measure\("(\w+)"\)', inspect.getsource(store)),
+        "work": re.findall(r'Work\("([a-z ]+)"', inspect.getsource(background)),
+        "outcome": ["success", "failure"],
+    }
+    return [
+        *head(
+            "Metrics",
+            "Each process answers `/metrics` for itself, in the text format of Prometheus; "
+            "`?comp=core`, `registry`, `jobservice` or `exporter` asks for a part.",
+            "On Linux the usual `process_*` figures are there as well, with the exporter's.",
+        ),
+        *table(["metric", "kind", "labels", "meaning", "part"], rows),
+        "## Values of labels",
+        "",
+        *table(
+            ["label", "values"],
+            [[f"`{name}`", ", ".join(dict.fromkeys(found))] for name, found in values.items()],
+        ),
+        "`method` and `code` are those of HTTP. "
+        "No label holds the name of a repository or an account.",
+    ]
+
+
+def measured() -> list[Metric]:
+    """The metrics of a process in which everything happened once."""
+    figures = Metrics("")
+    figures.registry_requests.add("base", "GET", 200, 0.0)
+    figures.core_requests.add("token", "GET", 200, 0.0)
+    figures.observe_storage("filesystem", "Stat", 0.0)
+    figures.background.labels("collector", "success").inc()
+    found = figures.registry.collect()
+    return [family for family in found if not family.name.startswith("process_")]
+
+
+def _labels(family: Metric) -> list[str]:
+    if not family.samples:
+        raise ValueError(f"{family.name} has no sample: let `measured` make one")
+    return [label for label in family.samples[0].labels if label != "le"]
+
+
+def _component(name: str) -> str:
+    parts = (part for part, prefixes in COMPONENTS.items() if name.startswith(prefixes))
+    return next(parts, "exporter")
+
+
 def commands() -> list[str]:
     """Every verb of the command line with its options."""
     lines = head("Command line", "`moorage VERB --help` says the same.")
@@ -234,6 +326,8 @@ PAGES: dict[str, Callable[[], list[str]]] = {
     "routes.md": routes,
     "permissions.md": permissions,
     "failpoints.md": failure_points,
+    "metrics.md": metrics,
+    "limits.md": limits,
 }
 
 

@@ -2,15 +2,14 @@
 
 MoorageError
 ├── Invalid             the request itself is wrong
-│   ├── NameInvalid, TagInvalid, DigestInvalid, ManifestInvalid, SizeInvalid, UploadInvalid
+│   ├── NameInvalid, TagInvalid, DigestInvalid, ManifestInvalid, SizeInvalid
 │   ├── RangeInvalid    a chunk or byte range that does not fit
 │   ├── Unsupported     well formed, but this registry does not do it
 │   ├── PaginationInvalid
 │   └── TooLarge        over a documented limit
 ├── Unauthenticated     nobody we know
 ├── Denied              known, not allowed
-│   ├── QuotaExceeded
-│   └── ReadOnly
+│   └── QuotaExceeded
 ├── NotFound
 │   ├── ProjectUnknown, RepositoryUnknown, ManifestUnknown, TagUnknown
 │   ├── BlobUnknown, UploadUnknown
@@ -62,10 +61,6 @@ class SizeInvalid(Invalid):
     """The length does not match the content."""
 
 
-class UploadInvalid(Invalid):
-    """The upload cannot go on."""
-
-
 class RangeInvalid(Invalid):
     """The range does not fit the content."""
 
@@ -92,10 +87,6 @@ class Denied(MoorageError):
 
 class QuotaExceeded(Denied):
     """The project's storage quota is exceeded."""
-
-
-class ReadOnly(Denied):
-    """The system is in read-only mode."""
 
 
 class NotFound(MoorageError):

@@ -78,6 +78,15 @@ class UploadSettings(_Section):
     max_blob_bytes: int | None = Field(
         None, gt=0, description="Largest blob, in bytes; unset, no limit."
     )
+    stall_seconds: float = Field(
+        60.0, ge=1, description="How long a push may bring next to nothing before it is broken off."
+    )
+    chunk_min_bytes: int = Field(
+        0,
+        ge=0,
+        description="Least bytes of a chunk, told to clients as `OCI-Chunk-Min-Length`; "
+        "smaller ones are accepted all the same.",
+    )
     sparse_manifests: bool = Field(
         False, description="Accept manifests that name content which was not pushed."
     )

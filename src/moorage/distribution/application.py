@@ -26,7 +26,14 @@ from moorage.distribution.listing import Lists
 from moorage.distribution.locations import Locations
 from moorage.distribution.manifests import ManifestFace, headers_of
 from moorage.distribution.options import Options
-from moorage.distribution.problems import INTERNAL, PROBLEMS, Problem, problem_of
+from moorage.distribution.problems import (
+    INTERNAL,
+    NO_ENDPOINT,
+    NO_METHOD,
+    PROBLEMS,
+    Problem,
+    problem_of,
+)
 from moorage.distribution.referrers import Referrers
 from moorage.distribution.routes import BY_ENDPOINT, Target, parse
 from moorage.distribution.uploads import Sessions
@@ -43,8 +50,6 @@ _MANIFESTS = "/manifests/"
 _REMEMBERED = 4096
 """Manifests whose headers are kept ready."""
 
-_NO_ENDPOINT = Problem(404, "UNSUPPORTED")
-_NO_METHOD = Problem(405, "UNSUPPORTED")
 _BASE_BODY = b"{}"
 
 
@@ -187,13 +192,13 @@ class Distribution:
     async def _route(self, exchange: Exchange) -> None:
         target = parse(exchange.raw_path)
         if target is None:
-            await exchange.problem(_NO_ENDPOINT, "no such endpoint")
+            await exchange.problem(NO_ENDPOINT, "no such endpoint")
             return
         methods = BY_ENDPOINT[target.endpoint]
         route = methods.get(exchange.method)
         if route is None:
             allow = (b"allow", ", ".join(methods).encode())
-            await exchange.problem(_NO_METHOD, "the method is not supported here", headers=[allow])
+            await exchange.problem(NO_METHOD, "the method is not supported here", headers=[allow])
             return
         admitted = await self._gate.admit(
             exchange, target.repository, route.right, _mounted(exchange, target)

@@ -21,10 +21,12 @@ class Options:
     """Told to clients as OCI-Chunk-Min-Length; 0: any chunk will do."""
     notice: str = ""
     """A text for every user, sent as `Warning` (OCI distribution-spec, "Warnings")."""
+    patience: float = 60
+    """How long a body may stand still, or crawl below `min_rate`, before it is given up."""
+
+    # No settings: what depends on the network is `patience`, and these only have to be small.
+    min_rate: int = 256
+    """Bytes a second that a body must bring over `patience`."""
     drain_bytes: int = 16 << 20
     """How much of a refused body is read and thrown away, so that a proxy passes our answer on."""
     drain_seconds: float = 10
-    patience: float = 60
-    """How long a body may stand still, or crawl below `min_rate`, before it is given up."""
-    min_rate: int = 256
-    """Bytes a second that a body must bring over `patience`."""

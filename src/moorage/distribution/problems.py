@@ -29,7 +29,6 @@ PROBLEMS: dict[type[errors.MoorageError], Problem] = {
     errors.DigestInvalid: Problem(400, "DIGEST_INVALID"),
     errors.ManifestInvalid: Problem(400, "MANIFEST_INVALID"),
     errors.SizeInvalid: Problem(400, "SIZE_INVALID"),
-    errors.UploadInvalid: Problem(400, "BLOB_UPLOAD_INVALID"),
     errors.RangeInvalid: Problem(416, "BLOB_UPLOAD_INVALID"),
     errors.Unsupported: Problem(400, "UNSUPPORTED"),
     errors.PaginationInvalid: Problem(400, "PAGINATION_NUMBER_INVALID"),
@@ -53,6 +52,8 @@ PROBLEMS: dict[type[errors.MoorageError], Problem] = {
     errors.StorageFull: Problem(507, "UNAVAILABLE"),
 }
 
+NO_ENDPOINT = Problem(404, "UNSUPPORTED")
+NO_METHOD = Problem(405, "UNSUPPORTED")
 INTERNAL = Problem(500, "UNKNOWN")
 """Anything else: the log knows what it was, the client does not."""
 

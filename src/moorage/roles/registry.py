@@ -2,6 +2,7 @@
 
 from starlette.types import ASGIApp
 
+from moorage.config.settings import Settings
 from moorage.distribution import Distribution, Options
 from moorage.roles.resources import Resources
 
@@ -15,17 +16,20 @@ def registry_face(resources: Resources) -> ASGIApp:
         listing=resources.listing,
         callers=resources.callers,
         grants=resources.grants,
-        options=_options(resources),
+        options=options(resources.settings),
     )
 
 
-def _options(resources: Resources) -> Options:
-    http = resources.settings.http
+def options(settings: Settings) -> Options:
+    """What the operator set; the rest of the options are limits that nobody has to set."""
+    http = settings.http
     return Options(
         external_url=http.external_url,
         relative_locations=http.relative_locations,
         accel_redirect=http.accel_redirect,
-        redirect=not resources.settings.storage.redirect.disable,
-        token_service=resources.settings.auth.token_service,
+        redirect=not settings.storage.redirect.disable,
+        token_service=settings.auth.token_service,
         notice=http.notice,
+        chunk_min_length=settings.uploads.chunk_min_bytes,
+        patience=settings.uploads.stall_seconds,
     )

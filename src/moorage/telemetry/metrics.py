@@ -118,7 +118,7 @@ class Metrics:
         )
         self.background = Counter(
             "moorage_background_runs",
-            "Runs of background work by name and outcome",
+            "Batches of background work that ended",
             ["work", "outcome"],
             registry=self.registry,
         )
@@ -126,7 +126,9 @@ class Metrics:
             "moorage_gc_collected_blobs", "Blobs put into the trash", registry=self.registry
         )
         self.collected_bytes = Counter(
-            "moorage_gc_collected_bytes", "Their bytes", registry=self.registry
+            "moorage_gc_collected_bytes",
+            "Bytes of the blobs put into the trash",
+            registry=self.registry,
         )
         self.swept_objects = Counter(
             "moorage_gc_swept_objects", "Objects deleted from the trash", registry=self.registry

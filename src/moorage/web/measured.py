@@ -7,14 +7,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from moorage.telemetry.metrics import Metrics
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_RESOURCES = frozenset(
+RESOURCES = frozenset(
     {
         *("health", "ping", "search", "statistics", "systeminfo", "version", "openapi.json"),
         *("users", "projects", "repositories", "robots", "quotas", "permissions", "trash"),
     }
 )
 _UNCOUNTED = frozenset({"/healthz", "/readyz", "/metrics"})
-_HANDLERS = (
+HANDLERS = (
     ("/manifests/", "manifest"),
     ("/blobs/uploads", "blob_upload"),
     ("/blobs/", "blob"),
@@ -64,11 +64,11 @@ class Measured:
 def operation(path: str) -> str:
     """A bounded name for a path."""
     if path.startswith("/v2"):
-        return next((name for part, name in _HANDLERS if part in path), "base")
+        return next((name for part, name in HANDLERS if part in path), "base")
     if path.startswith("/service/"):
         return "token"
     if path.startswith("/api/"):
         parts = path.split("/", 4)
         resource = parts[3] if len(parts) > 3 else parts[2]
-        return resource if resource in _RESOURCES else "other"
+        return resource if resource in RESOURCES else "other"
     return "other"

@@ -1,0 +1,67 @@
+"""The limits that are no settings, for docs/reference: what, how much, why it is fixed."""
+
+from moorage.access import scopes, tokens
+from moorage.accounts import logins
+from moorage.api import paths
+from moorage.distribution import listing, referrers
+from moorage.distribution.options import Options
+from moorage.oci import manifest, names
+from moorage.roles.connections import BoundedConnection
+from moorage.signin import token
+from moorage.web import bounds, paging
+
+
+def size(count: int) -> str:
+    """Bytes as people say them."""
+    return f"{count >> 20} MiB" if count >= 1 << 20 else f"{count >> 10} KiB"
+
+
+CLIENTS = "Clients are written for it."
+MEMORY = "Bounds the memory of one request."
+SLOW = "No network that works is slower; what is, would keep a connection for nothing."
+GUESSING = "Slows down guessing, and locks nobody out for good."
+
+LIMITS = (
+    ("Manifest", size(manifest.MAX_BYTES), CLIENTS),
+    ("Layers of an image", str(manifest.MAX_LAYERS), MEMORY),
+    ("Manifests in an index", str(manifest.MAX_CHILDREN), MEMORY),
+    ("Indexes within indexes", str(manifest.MAX_INDEX_DEPTH), MEMORY),
+    ("Name of a repository", f"{names.MAX_REPOSITORY} characters", CLIENTS),
+    ("Tags in one answer", str(listing.MAX_TAGS), MEMORY),
+    (
+        "Repositories in one answer",
+        f"{listing.DEFAULT_REPOSITORIES}, or up to {listing.MAX_REPOSITORIES} with `n`",
+        MEMORY,
+    ),
+    ("Referrers in one answer", size(referrers.MAX_BYTES), MEMORY),
+    ("Page of the REST API", f"{paging.MAX_PAGE_SIZE} entries", CLIENTS),
+    ("Body of a REST request", size(paths.MAX_BODY), MEMORY),
+    ("Form of a token request", size(token.MAX_FORM), MEMORY),
+    ("Scopes of one token", str(scopes.MAX_SCOPES), MEMORY),
+    ("Token", size(tokens.MAX_LENGTH), "Proxies cut off longer headers."),
+    (
+        "Head of a request",
+        f"{size(BoundedConnection.HEAD_BYTES)}, {BoundedConnection.HEADERS} headers, "
+        f"{BoundedConnection.HEAD_SECONDS:g} s",
+        MEMORY,
+    ),
+    ("Time for the body of a request that is no push", f"{bounds.BODY_SECONDS:g} s", SLOW),
+    (
+        "Least speed of a push",
+        f"{Options().min_rate} bytes a second over `uploads.stall_seconds`",
+        SLOW,
+    ),
+    (
+        "Answer that nobody reads",
+        f"{BoundedConnection.STALL_SECONDS:g} s",
+        "Longer than any client pauses.",
+    ),
+    (
+        "Body of a refused push that is still read",
+        f"{size(Options().drain_bytes)}, {Options().drain_seconds:g} s",
+        "Lets a proxy pass the refusal on, and costs little.",
+    ),
+    ("Wrong passwords without a wait", str(logins.FREE), GUESSING),
+    ("Longest wait after wrong passwords", f"{logins.LONGEST_WAIT:g} s", GUESSING),
+    ("Wrong passwords are forgotten", f"after {logins.FORGET:g} s", GUESSING),
+)
