@@ -182,14 +182,14 @@ async def touch(tx: Tx, upload_id: str) -> None:
     await tx.execute(update(uploads).where(uploads.c.id == upload_id).values(updated_at=now()))
 
 
-async def segments(tx: Tx, upload_id: str) -> list[Segment]:
-    """The segments that count, in order."""
-    query = (
-        select(upload_segments.c.storage_key, upload_segments.c.size, upload_segments.c.digest)
-        .where(upload_segments.c.upload_id == upload_id, upload_segments.c.size.is_not(None))
-        .order_by(upload_segments.c.start)
-    )
-    return [Segment(row.storage_key, row.size, row.digest) for row in await tx.execute(query)]
+async def segments(tx: Tx, held: Claim) -> list[Segment]:
+    """The segments that count, in order; raises UploadUnknown when the session ended meanwhile."""
+    if held.offset == 0:
+        return []
+    found = [Segment(*row) for row in await tx.fetch(_SEGMENTS, upload=held.upload_id)]
+    if sum(segment.size for segment in found) != held.offset:
+        raise UploadUnknown(detail={"upload": held.upload_id})
+    return found
 
 
 async def expired(tx: Tx, rules: Rules, most: int) -> list[str]:
@@ -269,6 +269,15 @@ _PLACE = Prepared(
         select(repositories.c.project_id, quotas.c.hard)
         .join_from(repositories, quotas, quotas.c.project_id == repositories.c.project_id)
         .where(repositories.c.id == bindparam("repository"))
+    )
+)
+_SEGMENTS = Prepared(
+    lambda dialect: (
+        select(upload_segments.c.storage_key, upload_segments.c.size, upload_segments.c.digest)
+        .where(
+            upload_segments.c.upload_id == bindparam("upload"), upload_segments.c.size.is_not(None)
+        )
+        .order_by(upload_segments.c.start)
     )
 )
 _ADVANCE = Prepared(

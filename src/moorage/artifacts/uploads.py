@@ -9,6 +9,7 @@ against what was counted here, then one transaction makes the blob. Between two 
 may die: what is on disk is then named by a row, and the next request or the janitor finds it.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from time import monotonic
@@ -113,7 +114,8 @@ class Uploads:
         if body is None or length == 0:
             async with self._db.read() as tx:  # nothing to write: the epoch fences the commit
                 seen = await sessions.look(tx, principal, repository, upload_id, start)
-            return await self._close(seen, digest, None)
+                parts = await sessions.segments(tx, seen)
+            return await self._close(seen, digest, parts)
         held = await self._db.run(sessions.claim, principal, repository, upload_id, start)
         await failpoints.reach("segment.recorded")
         last, failure = await self._receive(held, body, length, algorithm)
@@ -121,7 +123,8 @@ class Uploads:
             if last is not None:
                 await self._advance(held, last)
             raise failure
-        return await self._close(held, digest, last)
+        parts = [] if held.offset == 0 else await self._segments(held)
+        return await self._close(held, digest, [*parts, last] if last else parts)
 
     async def push(
         self,
@@ -140,7 +143,7 @@ class Uploads:
         if failure is not None:
             await self._abandon(held)
             raise failure
-        return await self._close(held, digest, last)
+        return await self._close(held, digest, [last] if last else [])
 
     async def cancel(self, principal: Principal, repository: str, upload_id: str) -> None:
         """Give a session up; raises UploadUnknown."""
@@ -275,9 +278,8 @@ class Uploads:
 
     # --- the end of a session
 
-    async def _close(self, held: Claim, digest: str, last: Segment | None) -> Blob:
+    async def _close(self, held: Claim, digest: str, parts: list[Segment]) -> Blob:
         """Verify what was written and make it a blob."""
-        parts = await self._parts(held, last)
         size = sum(part.size for part in parts)
         key, found = await self._one_object(held, parts, digests.parse(digest)[0])
         if found != digest:
@@ -292,14 +294,9 @@ class Uploads:
         await failpoints.reach("blob.committed")
         return blob
 
-    async def _parts(self, held: Claim, last: Segment | None) -> list[Segment]:
-        if held.offset == 0:
-            return [last] if last else []
+    async def _segments(self, held: Claim) -> list[Segment]:
         async with self._db.read() as tx:
-            parts = await sessions.segments(tx, held.upload_id)
-        if sum(part.size for part in parts) != held.offset:
-            raise UploadUnknown()  # cancelled or expired since the claim
-        return [*parts, last] if last else parts
+            return await sessions.segments(tx, held)
 
     async def _one_object(
         self, held: Claim, parts: list[Segment], algorithm: str
@@ -311,7 +308,7 @@ class Uploads:
         if len(parts) == 1:
             key = parts[0].storage_key
             async for data in self._store.read(key):
-                hasher.update(data)
+                await asyncio.to_thread(hasher.update, data)
         else:
             key = await self._db.run(sessions.intend_joined, held)
             await self._store.join([part.storage_key for part in parts], key, hasher)

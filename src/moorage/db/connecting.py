@@ -15,13 +15,12 @@ from sqlalchemy.util import await_
 
 from moorage.clock import Clock
 from moorage.config.database import DatabaseSettings
-from moorage.db.dialects import PostgresDialect, SqliteDialect
+from moorage.db.dialects import BUSY_SECONDS, PostgresDialect, SqliteDialect
 from moorage.db.engine import Database
-from moorage.db.types import SQLITE_FORM
+from moorage.db.types import sqlite_text
 
 FILE = "moorage.db"
 READERS = 4
-_BUSY_SECONDS = 30.0
 _POSTGRES = {
     "application_name": "moorage",
     "jit": "off",
@@ -53,7 +52,7 @@ def open_sqlite(path: Path, clock: Clock, *, wait_seconds: float = 30.0) -> Data
             pool_size=size,
             max_overflow=0,
             pool_timeout=wait_seconds,
-            connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
+            connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
             pool_reset_on_return=None,  # `Database` rolls back what fails
         )
         for size in (1, READERS)
@@ -65,7 +64,7 @@ def open_sqlite(path: Path, clock: Clock, *, wait_seconds: float = 30.0) -> Data
 
 def _prepare_sqlite(engine: Engine, clock: Clock) -> None:
     def moorage_now(seconds: float) -> str:
-        return (clock.now() + timedelta(seconds=seconds)).strftime(SQLITE_FORM)
+        return sqlite_text(clock.now() + timedelta(seconds=seconds))
 
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, _: object) -> None:
@@ -85,7 +84,7 @@ def _prepare_sqlite(engine: Engine, clock: Clock) -> None:
 
 def _use_wal(cursor: Any) -> None:
     """Switch the file to a write-ahead log: the one lock that SQLite does not wait for itself."""
-    until = monotonic() + _BUSY_SECONDS
+    until = monotonic() + BUSY_SECONDS
     while True:
         try:
             cursor.execute("PRAGMA journal_mode = WAL")

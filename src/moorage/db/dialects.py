@@ -1,11 +1,15 @@
 """All that differs between SQLite and PostgreSQL."""
 
+import sqlite3
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import Insert, Select, Table, text
+from sqlalchemy import Insert, Select, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+BUSY_SECONDS = 30
+"""How long SQLite waits for another process that writes."""
 
 
 class Dialect(Protocol):
@@ -38,7 +42,16 @@ class SqliteDialect:
     name = "sqlite"
 
     async def begin_write(self, connection: AsyncConnection) -> None:
-        await connection.execute(text("BEGIN IMMEDIATE"))
+        await connection.begin()
+        raw = await connection.get_raw_connection()
+        driver: Any = raw.driver_connection
+        # At once, in the event loop; when another process writes, in the thread that may wait.
+        driver._conn.execute("PRAGMA busy_timeout = 0")
+        try:
+            driver._conn.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            driver._conn.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+            await driver.execute("BEGIN IMMEDIATE")
 
     async def fetch(self, driver: Any, text: str, arguments: Sequence[Any]) -> Sequence[Any]:
         # In the event loop: such a statement takes ten microseconds and writes to memory only,

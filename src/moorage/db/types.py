@@ -16,8 +16,10 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
-SQLITE_FORM = "%Y-%m-%d %H:%M:%S.%f"
-"""How SQLite stores a time: fixed width, so that text order is time order."""
+
+def sqlite_text(moment: datetime) -> str:
+    """How SQLite stores a time: in UTC and of fixed width, so that text order is time order."""
+    return moment.astimezone(UTC).isoformat(" ", "microseconds")[:26]
 
 
 class Timestamp(TypeDecorator[datetime]):
@@ -34,7 +36,7 @@ class Timestamp(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         if value is None or dialect.name != "sqlite":
             return value
-        return value.astimezone(UTC).strftime(SQLITE_FORM)
+        return sqlite_text(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:
