@@ -15,7 +15,7 @@ lock() {
         --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
         pyproject.toml requirements/build.in "$@" --output-file "$output"
 }
-lock requirements/check.lock --all-extras --group dev --group check
+lock requirements/check.lock --group dev --group check
 # What a trial and the quick tests run is a part of it: the same versions.
-lock requirements/dev.lock --all-extras --group dev --constraint requirements/check.lock
+lock requirements/dev.lock --group dev --constraint requirements/check.lock
 lock requirements/run.lock --constraint requirements/check.lock

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.redis_server import RedisServer
 from typer.testing import CliRunner, Result
 
 from moorage import __version__
@@ -194,6 +195,12 @@ def test_the_doctor(made: Cli) -> None:
         ),
         ({"MOORAGE_HTTP__EXTERNAL_URL": "http://127.0.0.1:1"}, "external url", "is the server up?"),
         ({"MOORAGE_HTTP__EXTERNAL_URL": "https://127.0.0.1:1"}, "tls", "refused"),
+        ({"MOORAGE_REDIS__URL": "redis://127.0.0.1:1"}, "redis", "Connect call failed"),
+        (
+            {"MOORAGE_REDIS__URL": "redis+sentinel://127.0.0.1:1/set"},
+            "redis",
+            "Sentinel 127.0.0.1:1",
+        ),
     ],
 )
 def test_the_doctor_finds(made: Cli, environment: dict[str, str], check: str, said: str) -> None:
@@ -205,6 +212,27 @@ def test_the_doctor_finds(made: Cli, environment: dict[str, str], check: str, sa
     assert found[check]["state"] == "wrong"
     assert said in found[check]["what"]
     assert found["storage"]["state"] == "fine"
+
+
+def test_the_doctor_looks_at_redis(made: Cli, own_redis: RedisServer) -> None:
+    """As the server would; one that drops keys when it is full is not what replicas need."""
+    made.environment = {"MOORAGE_REDIS__URL": own_redis.url}
+    found = {row["check"]: row for row in made.json("doctor")}
+    assert found["redis"]["state"] == "fine"
+    own_redis.command("CONFIG", "SET", "maxmemory", "100mb")
+    own_redis.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    result = made("doctor")
+    assert result.exit_code == 1
+    assert "set maxmemory-policy noeviction (is allkeys-lru)" in result.stdout
+
+
+def test_the_doctor_looks_at_every_disk(made: Cli, tmp_path: Path) -> None:
+    """Blobs may lie on another one than the database."""
+    folder = tmp_path / "blobs-elsewhere"
+    made.environment = {"MOORAGE_STORAGE__FILESYSTEM__ROOTDIRECTORY": str(folder)}
+    (disk,) = (row for row in made.json("doctor") if row["check"] == "disk")
+    assert str(made.folder) in disk["what"]
+    assert str(folder) in disk["what"]
 
 
 def test_a_database_that_is_away(cli: Cli) -> None:

@@ -21,8 +21,7 @@ async def open_cache(
     replicas with Redis   Redis, guarded by `fence`; opens also while Redis is away
     replicas without      nothing is kept that may change
 
-    Raises ValueError when replicas share a Redis without a fence, ImportError when the `redis`
-    extra is missing.
+    Raises ValueError when replicas share a Redis without a fence.
     """
     if not settings.enabled:
         return NoCache("switched off")
@@ -37,7 +36,7 @@ async def open_cache(
         return NoCache("replicas without Redis")
     if fence is None:
         raise ValueError("replicas that share a Redis need a fence in the database")
-    from moorage.cache.redis import RedisCache  # needs the `redis` extra, which a trial has not
+    from moorage.cache.redis import RedisCache  # only now: a single process needs no client
 
     cache = RedisCache(settings, redis, fence, clock)
     cache.start()

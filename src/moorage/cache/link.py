@@ -36,7 +36,7 @@ class Link:
         self._configured = settings.address()
         self._moved: tuple[str, int] | None = None
         self._budget = settings.timeout_ms / 1000
-        self._patience = CONNECT * (1 + len(self._configured.hosts) / 2)
+        self.patience = CONNECT * (1 + len(self._configured.hosts) / 2)
         self._changed = changed
         self._broke = asyncio.Event()
         self.wire: Wire | None = None
@@ -56,8 +56,8 @@ class Link:
                 await asyncio.sleep(pause)
                 self._broke.clear()
                 try:
-                    async with asyncio.timeout(self._patience):
-                        wire, server = await self._open()
+                    async with asyncio.timeout(self.patience):
+                        wire, server = await self.open()
                 except (OSError, TimeoutError, ErrorReply, NotUsable, ValueError) as error:
                     self.error = str(error) or "no answer in time"
                     pause = min(max(pause * 2, SHORTEST), LONGEST)
@@ -103,7 +103,8 @@ class Link:
 
     # --- one attempt
 
-    async def _open(self) -> tuple[Wire, str]:
+    async def open(self) -> tuple[Wire, str]:
+        """A wire to the server that may be written to, and who that server is."""
         address = self._configured
         if address.service:
             address = await self._ask_sentinels(address)
@@ -183,6 +184,22 @@ class Link:
         raise NotUsable(why)
 
 
+async def examine(settings: RedisSettings) -> dict[str, str]:
+    """What the Redis that would be used now says of its memory, by the names of `INFO`.
+
+    Raises what one attempt to connect raises: OSError, TimeoutError, ErrorReply, NotUsable.
+    """
+    link = Link(settings, lambda: None)
+    async with asyncio.timeout(link.patience):
+        wire, _ = await link.open()
+        try:
+            text = (await wire.call("INFO", "memory")).decode(errors="replace")
+        finally:
+            wire.fail("asked")
+    lines = (line.partition(":") for line in text.splitlines())
+    return {name: value for name, _, value in lines if value}
+
+
 async def _authenticate(wire: Wire, username: str | None, password: str | None) -> None:
     if password is not None:
         names = (username,) if username else ()
@@ -204,4 +221,4 @@ async def identify(call: Callable[..., Awaitable[bytes]]) -> str:
     return f"{run[:16]}.{history[:16]}"
 
 
-__all__ = ["Link", "NotUsable", "WireBroken", "identify"]
+__all__ = ["Link", "NotUsable", "WireBroken", "examine", "identify"]

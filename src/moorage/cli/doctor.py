@@ -124,10 +124,17 @@ async def _storage(found: "Settings") -> str:
 
 async def _disk(found: "Settings") -> str:
     found.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    usage = shutil.disk_usage(found.data_dir)
-    free = usage.free / usage.total
-    text = f"{usage.free / 2**30:.1f} GiB free ({free:.0%}) at {found.data_dir}"
-    if free < _LOW_DISK:
+    folders = [found.data_dir]
+    if found.storage.driver == "filesystem" and found.storage.filesystem.rootdirectory:
+        folders.append(found.storage.filesystem.rootdirectory)
+    said, low = [], False
+    for folder in folders:
+        usage = shutil.disk_usage(folder)
+        free = usage.free / usage.total
+        said.append(f"{usage.free / 2**30:.1f} GiB free ({free:.0%}) at {folder}")
+        low = low or free < _LOW_DISK
+    text = ", ".join(said)
+    if low:
         raise RuntimeError(f"{text}: grow it before pushes fail")
     return text
 
@@ -135,27 +142,20 @@ async def _disk(found: "Settings") -> str:
 async def _redis(found: "Settings") -> str:
     if found.redis is None:
         raise _NotSet("a single process needs none")
-    from redis.asyncio import Redis
+    from moorage.cache.link import examine
 
-    address = found.redis.address()
-    if address.service:
-        raise _NotSet("Sentinels are asked by the server itself")
-    client = Redis(
-        host=address.hosts[0][0] if address.hosts else "localhost",
-        port=address.hosts[0][1] if address.hosts else 6379,
-        unix_socket_path=address.path,
-        username=address.username,
-        password=address.password,
-        db=address.db,
-        ssl=address.tls,
-        socket_timeout=5,
-    )
+    began = time.perf_counter()
     try:
-        began = time.perf_counter()
-        await client.ping()
-        return f"answers in {(time.perf_counter() - began) * 1000:.1f} ms"
-    finally:
-        await client.aclose()
+        facts = await examine(found.redis)
+    except TimeoutError:
+        raise RuntimeError("no answer in time") from None
+    text = f"answers in {(time.perf_counter() - began) * 1000:.1f} ms"
+    policy = facts.get("maxmemory_policy", "noeviction")
+    if facts.get("maxmemory", "0") != "0" and policy != "noeviction":
+        raise RuntimeError(
+            f"{text}, and drops keys when it is full: set maxmemory-policy noeviction (is {policy})"
+        )
+    return text
 
 
 async def _external(found: "Settings") -> str:

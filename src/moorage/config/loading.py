@@ -62,7 +62,9 @@ def _from_file(environment: Mapping[str, str], file: Path | None) -> dict[str, A
     try:
         with path.open("rb") as stream:
             return tomllib.load(stream)
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise BadSettings(f"cannot read {path}: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"{path}: {error}") from None
 
 
@@ -81,7 +83,7 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str
             try:
                 text = Path(text).read_text().rstrip("\r\n")
             except OSError as error:
-                raise BadSettings(f"{name}: {error}") from None
+                raise BadSettings(f"{name}: cannot read that file: {error.strerror}") from None
         yield path, text
 
 
