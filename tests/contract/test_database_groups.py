@@ -163,3 +163,23 @@ async def test_closing_waits_for_the_commit(tmp_path: Path) -> None:
         async with again.read() as tx:
             assert (await tx.execute(text("SELECT count(*) FROM t"))).scalar_one() in (0, 1)
         await again.close()
+
+
+async def test_nobody_waits_for_a_commit_that_was_cancelled(tmp_path: Path) -> None:
+    """As when the process ends: everything is cancelled at once, the commit too."""
+    for turns in range(40):
+        db = open_sqlite(tmp_path / f"{turns}.db", SystemClock())
+        async with db.write() as tx:
+            await tx.execute(text("CREATE TABLE t (a INTEGER)"))
+        before = asyncio.all_tasks()
+        callers = [
+            asyncio.create_task(db.run(lambda tx: tx.execute(text("INSERT INTO t VALUES (1)"))))
+            for _ in range(3)
+        ]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - before:
+            task.cancel()
+        async with asyncio.timeout(5):
+            await asyncio.gather(*callers, return_exceptions=True)
+        await db.close()

@@ -17,7 +17,15 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from moorage.db.dialects import Dialect
-from moorage.db.transactions import Notifier, Tx, announced, commit, roll_back, whole
+from moorage.db.transactions import (
+    CommitUnknown,
+    Notifier,
+    Tx,
+    announced,
+    commit,
+    roll_back,
+    whole,
+)
 
 
 class _Group:
@@ -77,9 +85,8 @@ class Grouped:
         return group
 
     async def _open(self) -> _Group:
-        connection = self._engine.connect()
+        connection = await self._engine.connect()
         try:
-            await connection.start()
             await self._dialect.begin_write(connection)
             raw = await connection.get_raw_connection()
         except BaseException:
@@ -99,9 +106,13 @@ class Grouped:
         self._turn.release()
 
     async def _close(self, group: _Group) -> None:
-        async with self._turn:
-            if self._group is group:
-                await self._end(group, commit(group.connection) if group.steps else None)
+        try:
+            async with self._turn:
+                if self._group is group:
+                    await self._end(group, commit(group.connection) if group.steps else None)
+        finally:
+            if not group.outcome.done():  # the process ends, and this task with it
+                _fail(group, CommitUnknown())
 
     async def _undo(self, group: _Group) -> None:
         """Undo one step, or end the group when SQLite itself gave everything up."""
@@ -120,9 +131,13 @@ class Grouped:
                 await work
             group.outcome.set_result(None)
         except Exception as error:
-            group.outcome.set_exception(error)
-            group.outcome.exception()  # seen, if nobody waits for it
+            _fail(group, error)
         await _give_back(group.connection)
+
+
+def _fail(group: _Group, error: Exception) -> None:
+    group.outcome.set_exception(error)
+    group.outcome.exception()  # seen, if nobody waits for it
 
 
 async def _lost(cause: Exception) -> None:
