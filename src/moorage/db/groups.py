@@ -38,6 +38,12 @@ class _Group:
         self.asked = False  # for the commit
         self.outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    def fail(self, error: Exception) -> None:
+        """Tell everybody, unless they know better."""
+        if not self.outcome.done():
+            self.outcome.set_exception(error)
+            self.outcome.exception()  # seen, if nobody waits for it
+
 
 class Grouped:
     """Steps take turns on one connection."""
@@ -103,16 +109,14 @@ class Grouped:
             task = asyncio.create_task(self._close(group))
             self._commits.add(task)
             task.add_done_callback(self._commits.discard)
+            # The process may end, and the task with it.
+            task.add_done_callback(lambda _: group.fail(CommitUnknown()))
         self._turn.release()
 
     async def _close(self, group: _Group) -> None:
-        try:
-            async with self._turn:
-                if self._group is group:
-                    await self._end(group, commit(group.connection) if group.steps else None)
-        finally:
-            if not group.outcome.done():  # the process ends, and this task with it
-                _fail(group, CommitUnknown())
+        async with self._turn:
+            if self._group is group:
+                await self._end(group, commit(group.connection) if group.steps else None)
 
     async def _undo(self, group: _Group) -> None:
         """Undo one step, or end the group when SQLite itself gave everything up."""
@@ -121,7 +125,8 @@ class Grouped:
             group.driver.execute("RELEASE step")
         except sqlite3.Error as error:
             await self._end(group, _lost(error))
-        self._pass_on(group)
+        finally:
+            self._pass_on(group)
 
     async def _end(self, group: _Group, work: Awaitable[None] | None) -> None:
         """Tell every caller of the group what came of `work`."""
@@ -131,13 +136,9 @@ class Grouped:
                 await work
             group.outcome.set_result(None)
         except Exception as error:
-            _fail(group, error)
-        await _give_back(group.connection)
-
-
-def _fail(group: _Group, error: Exception) -> None:
-    group.outcome.set_exception(error)
-    group.outcome.exception()  # seen, if nobody waits for it
+            group.fail(error)
+        finally:
+            await _give_back(group.connection)
 
 
 async def _lost(cause: Exception) -> None:
