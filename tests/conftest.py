@@ -9,7 +9,12 @@ for name in [name for name in os.environ if name.startswith("MOORAGE_")]:
     del os.environ[name]
 
 # Fixtures of real servers that tests of several areas share.
-pytest_plugins = ["tests.support.databases", "tests.support.redis_server", "tests.support.stores"]
+pytest_plugins = [
+    "tests.support.databases",
+    "tests.support.races",
+    "tests.support.redis_server",
+    "tests.support.stores",
+]
 
 
 @pytest.fixture(scope="session")

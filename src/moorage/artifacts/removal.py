@@ -63,17 +63,22 @@ async def _referrers(tx: Tx, place: Place, digest: str) -> list[Found]:
     found: dict[int, Found] = {}
     level = [digest]
     while level:
+        below = select(manifests.c.id).where(
+            manifests.c.repository_id == place.id, manifests.c.subject_digest.in_(level)
+        )
+        locked = tx.dialect.for_update(below.order_by(manifests.c.id))
+        ids = (await tx.execute(locked)).scalars().all()
+        # A statement of its own: a push that the lock waited for may have tagged one of them.
         query = (
             select(*_COLUMNS)
             .where(
-                manifests.c.repository_id == place.id,
-                manifests.c.subject_digest.in_(level),
+                manifests.c.id.in_(ids),
                 ~exists().where(tags.c.manifest_id == manifests.c.id),
                 ~exists().where(manifest_children.c.child_id == manifests.c.id),
             )
             .order_by(manifests.c.id)
         )
-        rows = (await tx.execute(tx.dialect.for_update(query))).all()
+        rows = (await tx.execute(query)).all()
         level = [row.digest for row in rows if row.id not in found]
         found |= {row.id: row for row in rows}
     return [row for row in found.values() if row.digest != digest]
@@ -170,9 +175,10 @@ async def delete_tag(tx: Tx, repository: str, tag: str, operator: str) -> None:
 
 async def delete_repository(tx: Tx, repository: str, operator: str, rules: Rules) -> None:
     """Delete all manifests of a repository and hide it; raises RepositoryUnknown."""
-    place = await repositories.demand(tx, repository)
+    # Alone: an index that is pushed meanwhile would hold its children, or be hidden with its tag.
+    place = await repositories.demand_alone(tx, repository)
     query = select(*_COLUMNS).where(manifests.c.repository_id == place.id)
-    rows = (await tx.execute(tx.dialect.for_update(query.order_by(manifests.c.id)))).all()
+    rows = (await tx.execute(query.order_by(manifests.c.id))).all()
     await _remove(tx, place, rows, operator, rules)
     await tx.execute(
         update(repository_table)

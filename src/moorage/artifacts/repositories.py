@@ -31,8 +31,18 @@ async def find(tx: Tx, name: str) -> Place | None:
 
 
 async def demand(tx: Tx, name: str) -> Place:
-    """The repository of that full name; raises RepositoryUnknown."""
-    place = await find(tx, name)
+    """The repository of that full name, held until the commit; raises RepositoryUnknown."""
+    return _known(await _hold(tx, name), name)
+
+
+async def demand_alone(tx: Tx, name: str) -> Place:
+    """As `demand`, when all who hold it have committed, and nobody else does before us."""
+    query = select(repositories.c.id).where(repositories.c.name == name)
+    await tx.execute(tx.dialect.for_update(query))
+    return _known(await find(tx, name), name)
+
+
+def _known(place: Place | None, name: str) -> Place:
     if place is None:
         raise RepositoryUnknown(f"repository {name} not found", detail={"name": name})
     return place

@@ -74,7 +74,12 @@ async def _revive(tx: Tx, place: Place, blob: Descriptor, rules: Rules) -> None:
                 return
             raise ManifestBlobUnknown(f"{blob.digest} was collected; push the image again")
         row = {"digest": blob.digest, "size": blob.size, "storage_key": key}
-        await tx.execute(tx.dialect.insert(blob_table).values(row).on_conflict_do_nothing())
+        insert = tx.dialect.insert(blob_table).values(row).on_conflict_do_nothing()
+        back = await tx.execute(insert.returning(blob_table.c.digest))
+        if back.scalar_one_or_none() is None:
+            # Somebody pushed it at this moment: theirs is used, the old bytes stay in the trash.
+            await _revive(tx, place, blob, rules)
+            return
         await tx.execute(delete(blob_trash).where(blob_trash.c.storage_key == key))
     await blobs.lease(tx, place.id, blob.digest, rules)
 

@@ -84,6 +84,9 @@ class Collector:
             return Collected()  # a push holds it: next time
         await tx.execute(delete(gc_candidates).where(gc_candidates.c.digest == digest))
         if blob is None:
+            if (await tx.execute(query)).one_or_none() is not None:
+                # Pushed between the two statements: the candidate that went was the push's own.
+                await blobs.nominate(tx, [digest], 0, "pushed again")
             return Collected(reviewed=1)
         await failpoints.reach("gc.locked")
         await self._unlink(tx, digest)
