@@ -124,6 +124,16 @@ async def test_odd_requests(world: World, method: str, path: str, status: int) -
         assert answer.json()["errors"][0]["code"]
 
 
+async def test_a_body_without_its_type_is_refused(world: World) -> None:
+    """What curl sends by itself; the message says what to add."""
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = await world.call(
+        "sysadmin", "POST", "/projects", content=b'{"project_name": "x"}', headers=kind
+    )
+    assert answer.status_code == 422
+    assert "Content-Type: application/json" in answer.json()["errors"][0]["message"]
+
+
 async def test_a_large_body_is_refused(world: World) -> None:
     """No request of this API is large."""
     body = {"project_name": "x" * (2 << 20)}

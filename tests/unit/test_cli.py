@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,6 +141,9 @@ def test_robots(made: Cli) -> None:
     (listed,) = made.json("robot", "list")
     assert (listed["name"], listed["expires"]) == ("robot$team+ci", "never")
     assert robot["secret"] not in made("robot", "list").output
+    made("robot", "create", "soon", "--project", "team")
+    (soon,) = (row for row in made.json("robot", "list") if row["name"] == "robot$team+soon")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", soon["expires"])
     renewed = made.json("robot", "refresh", str(robot["id"]))
     assert renewed["secret"] != robot["secret"]
 

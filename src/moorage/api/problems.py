@@ -101,6 +101,8 @@ async def _on_validation(request: Request, error: Exception) -> Response:
     first = found[0]
     where = ".".join(str(part) for part in first["loc"])
     message = f"{where}: {first['msg']}".encode(errors="replace").decode()
+    if where == "body" and "json" not in request.headers.get("content-type", ""):
+        message = "the body is JSON and needs the header Content-Type: application/json"
     in_body = first["loc"] and first["loc"][0] == "body"
     if in_body and first["type"].endswith(_UNPARSED) and len(found[0]["loc"]) > 1:
         return problem(400, "BAD_REQUEST", message)

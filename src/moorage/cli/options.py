@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
@@ -104,10 +105,15 @@ def on_resources(found: "Settings", work: Callable[[Any], Awaitable[T]]) -> T:
     raise AssertionError("unreachable")
 
 
+def _plain(value: object) -> str:
+    """What JSON has no form for; times as RFC 3339 has them."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
 def show(values: dict[str, Any], *, as_json: bool) -> None:
     """Print a result: JSON, or a line a value."""
     if as_json:
-        typer.echo(json.dumps(values, default=str))
+        typer.echo(json.dumps(values, default=_plain))
         return
     width = max(map(len, values), default=0)
     for name, value in values.items():
@@ -117,7 +123,7 @@ def show(values: dict[str, Any], *, as_json: bool) -> None:
 def table(rows: list[dict[str, Any]], *, as_json: bool) -> None:
     """Print a list: JSON, a table on a terminal, tab-separated lines in a pipe."""
     if as_json:
-        typer.echo(json.dumps(rows, default=str))
+        typer.echo(json.dumps(rows, default=_plain))
         return
     if not rows:
         return

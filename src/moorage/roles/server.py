@@ -130,6 +130,8 @@ class _Process:
         _give_back_memory()
         while not self._server.started:  # noqa: ASYNC110 - uvicorn has no event for this
             await asyncio.sleep(0.01)
+        host, port = self._server.servers[0].sockets[0].getsockname()[:2]
+        log.info("version %s, role %s, listening on %s:%d", __version__, self._role, host, port)
         name = self._settings.auth.admin_name
         self._announce(self._url(), (name, password) if password is not None else None)
         async with _running(self._works(resources), self._metrics):
