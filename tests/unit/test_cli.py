@@ -156,7 +156,8 @@ async def _project(folder: Path, name: str) -> None:
 
 def test_collecting(made: Cli) -> None:
     """On an empty installation there is nothing, and it says so."""
-    assert made.json("gc", "--dry-run") == {"reviewed": 0, "blobs": 0, "size": 0}
+    held = {"held_blobs": 0, "held_size": 0, "held_until": None}
+    assert made.json("gc", "--dry-run") == {"reviewed": 0, "blobs": 0, "size": 0, **held}
     done = made.json("gc")
     assert done["deleted_objects"] == done["freed_bytes"] == 0
 

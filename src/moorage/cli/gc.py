@@ -23,7 +23,11 @@ def gc(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Collect what nothing refers to, without waiting for its turn. Leases hold."""
+    """Collect what nothing refers to, without waiting for its turn.
+
+    What was pushed within gc.lease_seconds is held, for a push that may still be running: the
+    result says how much that is, and until when.
+    """
     found = settings(config, data)
     collect = partial(_collect, empty_trash=empty_trash)
     show(on_resources(found, _preview if dry_run else collect), as_json=json)
@@ -32,7 +36,15 @@ def gc(
 async def _preview(resources: Any) -> dict[str, Any]:
     from moorage.gc import Collector
 
-    return asdict(await Collector(resources.db, resources.rules).preview())
+    collected = await Collector(resources.db, resources.rules).preview()
+    return {**asdict(collected), **await _held(resources)}
+
+
+async def _held(resources: Any) -> dict[str, Any]:
+    from moorage.gc import held
+
+    found = await held(resources.db)
+    return {f"held_{name}": value for name, value in asdict(found).items()}
 
 
 async def _collect(resources: Any, *, empty_trash: bool) -> dict[str, Any]:
@@ -56,4 +68,5 @@ async def _collect(resources: Any, *, empty_trash: bool) -> dict[str, Any]:
         while (swept := await sweeper.run_once()).objects:
             objects, freed = objects + swept.objects, freed + swept.size
             progress.update(line, description=f"{objects} objects deleted")
-    return {**asdict(total), "deleted_objects": objects, "freed_bytes": freed}
+    freed_now = {"deleted_objects": objects, "freed_bytes": freed}
+    return {**asdict(total), **freed_now, **await _held(resources)}

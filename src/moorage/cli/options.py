@@ -117,7 +117,7 @@ def show(values: dict[str, Any], *, as_json: bool) -> None:
         return
     width = max(map(len, values), default=0)
     for name, value in values.items():
-        typer.echo(f"{name:<{width}}  {value}")
+        typer.echo(f"{name:<{width}}  {'-' if value is None else value}")
 
 
 def table(rows: list[dict[str, Any]], *, as_json: bool) -> None:

@@ -10,6 +10,7 @@ the step and changes nothing.
 
 from moorage.gc.collector import Collector
 from moorage.gc.janitor import Janitor
+from moorage.gc.leases import Held, held
 from moorage.gc.sweeper import Sweeper
 
-__all__ = ["Collector", "Janitor", "Sweeper"]
+__all__ = ["Collector", "Held", "Janitor", "Sweeper", "held"]
