@@ -25,8 +25,8 @@ def gc(
 ) -> None:
     """Collect what nothing refers to, without waiting for its turn.
 
-    What was pushed within gc.lease_seconds is held, for a push that may still be running: the
-    result says how much that is, and until when.
+    What was pushed within gc.lease_seconds is held, for a push that may
+    still be running: the result says how much that is, and until when.
     """
     found = settings(config, data)
     collect = partial(_collect, empty_trash=empty_trash)
