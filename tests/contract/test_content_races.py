@@ -5,12 +5,13 @@ nothing that was acknowledged is lost, counted wrongly or kept for ever.
 """
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import insert, select
-from tests.support.content import ALICE, Content, image, sha256
+from tests.support.content import ALICE, Content, body, image, sha256
 from tests.support.invariants import violations
 from tests.support.races import (
     EMPTY,
@@ -28,9 +29,11 @@ from tests.support.races import (
     tagged,
 )
 
+from moorage.blobstore.base import Writer
 from moorage.db import tables
 from moorage.db.types import now
 from moorage.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown, QuotaExceeded
+from moorage.oci.digest import Hasher
 
 pytestmark = pytest.mark.anyio
 
@@ -235,6 +238,48 @@ async def test_the_first_of_two_pushes_fails(content: Content, hold: Hold) -> No
     assert await second == sha256(b"layer")
     assert await content.read_blob("library/b", sha256(b"layer")) == b"layer"
     await collected(content)
+
+
+@pytest.mark.parametrize("way", ["push", "append", "finish"])
+async def test_the_answer_waits_for_the_disk(
+    content: Content, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Nothing is acknowledged, and nobody reads a row, before the bytes behind it are durable."""
+    disk, writing = asyncio.Event(), asyncio.Event()
+    create = content.store.create
+
+    def slow(key: str, hasher: Hasher | None = None) -> Writer:
+        writer = create(key, hasher)
+        commit = writer.commit
+
+        async def wait() -> None:
+            writing.set()
+            await disk.wait()
+            await commit()
+
+        monkeypatch.setattr(writer, "commit", wait)
+        return writer
+
+    digest, uploads = sha256(b"layer"), content.uploads
+    upload = await uploads.start(ALICE, REPOSITORY)
+    monkeypatch.setattr(content.store, "create", slow)
+    work: dict[str, Coroutine[Any, Any, Any]] = {
+        "push": uploads.push(ALICE, REPOSITORY, digest, body(b"layer"), length=5),
+        "append": uploads.append(ALICE, REPOSITORY, upload.id, body(b"layer"), start=0, length=5),
+        "finish": uploads.finish(ALICE, REPOSITORY, upload.id, digest, body(b"layer"), length=5),
+    }
+    task = asyncio.ensure_future(work.pop(way))
+    for other in work.values():
+        other.close()
+    await asyncio.wait_for(writing.wait(), 10)
+    assert not (await asyncio.wait({task}, timeout=0.3))[0]
+    assert (await uploads.status(ALICE, REPOSITORY, upload.id)).offset == 0
+    with pytest.raises(BlobUnknown):
+        await content.read_blob(REPOSITORY, digest)
+    disk.set()
+    await task
+    if way != "append":
+        assert await content.read_blob(REPOSITORY, digest) == b"layer"
 
 
 # --- mounts
@@ -443,3 +488,21 @@ async def test_deletes_of_two_images_that_share_a_layer(content: Content, hold: 
     ) == [None, None]
     assert await content.used(project_id) == 0
     assert (await content.collector.run_once()).blobs == 3
+
+
+@pytest.mark.parametrize("first", ["push", "delete"])
+async def test_a_layer_is_named_again_while_its_only_image_is_deleted(
+    content: Content, hold: Hold, first: str
+) -> None:
+    """It counts, whichever comes first."""
+    project_id = await content.project("mine")
+    old = await content.push_image("mine/a", "v1", b"1", [b"shared"])
+    await content.push_blob("mine/a", b"2")
+    new = image(b"2", [b"shared"])
+    push = put(content, "v2", new, "mine/a")
+    remove = content.manifests.delete(ALICE, "mine/a", sha256(old))
+    if first == "push":
+        await meet(content, hold("manifest.inserting"), push, remove)
+    else:
+        await meet(content, hold("delete.deleting"), remove, push)
+    assert await content.used(project_id) == len(new) + len(b"2") + len(b"shared")

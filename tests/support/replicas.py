@@ -127,8 +127,13 @@ class Replicas:
         redis: str = "",
         empty: bool = False,
         password: bool = True,
+        role: str | None = "registry",
+        more: Mapping[str, object] | None = None,
     ) -> None:
-        """`empty`: the database has no schema yet; not `password`: the first start makes one."""
+        """`empty`: the database has no schema yet; not `password`: the first start makes one.
+
+        `more` settings, by path.
+        """
         self._server = server
         self._database = f"t{uuid.uuid4().hex}" if empty else server.fresh()
         if empty:
@@ -141,10 +146,12 @@ class Replicas:
             # What the tests look at is the replicas' own answer, not the bucket's.
             "storage.redirect.disable": True,
             **({"redis.url": redis} if redis else {}),
+            **(more or {}),
         }
+        self.database_url = server.url(self._database)
         kind = Registry if password else _Unset
         self.registries = [
-            kind(folder / f"replica-{n}", settings=settings, role="registry", password=PASSWORD)
+            kind(folder / f"replica-{n}", settings=settings, role=role, password=PASSWORD)
             for n in range(count)
         ]
         self.calls = [Calls(registry) for registry in self.registries]
