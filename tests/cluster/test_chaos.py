@@ -237,11 +237,12 @@ def test_no_promise_is_broken(
         replicas.start()
         for worker in workers:
             worker.settle()
+        collected += sum(map(collections, replicas.registries))
         complain(notes, nemesis, seed)
     replicas.kill()
     notes.wrong += offline(replicas, seaweed, tmp_path, everything_collected)
     complain(notes, nemesis, seed)
-    assert notes.counts["PUT 201"] > 20 * ROUNDS
+    assert notes.counts["PUT 201"] > 5 * ROUNDS
     assert collected
     print(f"{len(nemesis.told)} troubles, {collected} blobs collected, {notes.counts}")
 

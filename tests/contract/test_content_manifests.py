@@ -212,6 +212,33 @@ async def test_a_deleted_manifest_is_gone_at_once_and_its_bytes_later(content: C
         await content.read_blob("mine/a", sha256(b"12345"))
 
 
+async def test_what_is_deleted_is_gone_for_those_who_have_just_read_it(content: Content) -> None:
+    """By tag and by digest, the manifest and then its blobs: no cache keeps what is gone."""
+    manifest = await content.push_image("library/a", "v1", layers=[b"layer"])
+    digest, layer = sha256(manifest), sha256(b"layer")
+
+    async def read(*references: str) -> None:
+        for reference in references:
+            await content.pulls.manifest("library/a", reference)
+        await content.read_blob("library/a", layer)
+        await content.read_blob("library/a", sha256(b"{}"))
+
+    await read("v1", digest)
+    await content.manifests.delete_tag(ALICE, "library/a", "v1")
+    await read(digest)
+    with pytest.raises(ManifestUnknown):
+        await content.pulls.manifest("library/a", "v1")
+    await content.manifests.delete(ALICE, "library/a", digest)
+    await read()
+    with pytest.raises(ManifestUnknown):
+        await content.pulls.manifest("library/a", digest)
+    await content.uploads.delete_blob(ALICE, "library/a", layer)
+    await content.collector.run_once()
+    for gone in (layer, sha256(b"{}")):
+        with pytest.raises(BlobUnknown):
+            await content.pulls.blob("library/a", gone)
+
+
 async def test_a_layer_that_another_image_needs_stays(content: Content) -> None:
     """Counted once, and kept until the last one goes."""
     project_id = await content.project("mine")

@@ -119,6 +119,27 @@ async def test_two_pushes_of_one_tag(content: Content, hold: Hold) -> None:
     await readable(content, one, b"1")
 
 
+async def test_a_tag_is_pushed_while_its_old_image_is_restored(
+    content: Content, hold: Hold
+) -> None:
+    """Only tags that nobody uses come back: the new one stays where it was put."""
+    old = await content.push_image(REPOSITORY, "v1", EMPTY, [b"old"])
+    await content.manifests.delete(ALICE, REPOSITORY, sha256(old))
+    for data in (b"config", b"new"):
+        await content.push_blob(REPOSITORY, data)
+    new = image(b"config", [b"new"])
+    pushed, restored = await meet(
+        content,
+        hold("manifest.inserting"),
+        put(content, "v1", new),
+        content.manifests.restore(ALICE, REPOSITORY, sha256(old)),
+    )
+    assert pushed == sha256(new)
+    assert restored.tags == ()
+    assert await tagged(content, "v1") == sha256(new)
+    await readable(content, old, b"old")
+
+
 # --- what refers to a manifest, and the manifest's delete
 
 

@@ -161,6 +161,61 @@ async def test_the_newest_writer_wins(content: Content) -> None:
     assert await content.keys() == await content.live_keys()
 
 
+async def test_an_older_writer_is_refused_also_when_it_ends_first(content: Content) -> None:
+    """Its turn is over from the moment at which somebody else began."""
+    gates = [asyncio.Event(), asyncio.Event()]
+    begun: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def slow(data: bytes, gate: asyncio.Event) -> AsyncIterator[bytes]:
+        yield data
+        begun.put_nowait(data)
+        await gate.wait()
+
+    upload = await content.uploads.start(ALICE, "library/a")
+    writers = []
+    for data, gate in zip((b"old", b"new"), gates, strict=True):
+        work = content.uploads.append(
+            ALICE, "library/a", upload.id, slow(data, gate), start=0, length=3
+        )
+        writers.append(asyncio.create_task(work))
+        assert await begun.get() == data
+    gates[0].set()
+    with pytest.raises(RangeInvalid):
+        await writers[0]
+    gates[1].set()
+    assert (await writers[1]).offset == 3
+    await content.uploads.finish(ALICE, "library/a", upload.id, sha256(b"new"), None)
+    assert await content.read_blob("library/a", sha256(b"new")) == b"new"
+
+
+@pytest.mark.parametrize("data", [b"old", b"bad"])
+async def test_an_older_closing_request_does_not_end_the_session(
+    content: Content, data: bytes
+) -> None:
+    """Neither when its digest is right nor when it is wrong: somebody newer is writing."""
+    waiting, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield data
+        waiting.set()
+        await go_on.wait()
+
+    upload = await content.uploads.start(ALICE, "library/a")
+    closing = asyncio.create_task(
+        content.uploads.finish(
+            ALICE, "library/a", upload.id, sha256(b"old"), slow(), start=0, length=None
+        )
+    )
+    await waiting.wait()
+    await content.uploads.append(ALICE, "library/a", upload.id, body(b"new"), start=0, length=3)
+    go_on.set()
+    with pytest.raises((UploadUnknown, DigestInvalid)):
+        await closing
+    assert (await content.uploads.status(ALICE, "library/a", upload.id)).offset == 3
+    await content.uploads.finish(ALICE, "library/a", upload.id, sha256(b"new"), None)
+    assert await content.read_blob("library/a", sha256(b"new")) == b"new"
+
+
 async def test_a_session_belongs_to_who_began_it(content: Content) -> None:
     """Others, and other repositories, learn nothing of it."""
     upload = await content.uploads.start(ALICE, "library/a")
@@ -203,6 +258,21 @@ async def test_a_push_heals_a_blob_whose_object_is_gone(content: Content) -> Non
         await content.pulls.blob("library/a", digest)
     await content.push_blob("library/b", b"precious")
     assert await content.read_blob("library/a", digest) == b"precious"
+
+
+@pytest.mark.parametrize("lost", ["all", "some"])
+async def test_a_push_heals_what_nobody_has_noticed(content: Content, lost: str) -> None:
+    """A push without a HEAD looks for itself before it relies on the bytes of others."""
+    digest = await content.push_blob("library/a", b"precious")
+    key = (await content.pulls.blob("library/a", digest)).storage_key
+    await content.store.delete([key])
+    if lost == "some":
+        writer = content.store.create(key)
+        await writer.write(b"prec")
+        await writer.commit()
+    await content.push_blob("library/b", b"precious")
+    for repository in ("library/a", "library/b"):
+        assert await content.read_blob(repository, digest) == b"precious"
 
 
 async def test_a_mount_needs_the_right_to_pull_from_the_source(content: Content) -> None:

@@ -25,7 +25,8 @@ async def restore(tx: Tx, repository: str, digest: str, operator: str, rules: Ru
 
     Raises RepositoryUnknown, ManifestUnknown, ManifestBlobUnknown, QuotaExceeded.
     """
-    place = await repositories.demand(tx, repository)
+    # Alone: a tag that is free must still be so when it is given back.
+    place = await repositories.demand_alone(tx, repository)
     return await _restore(tx, place, digest, operator, rules)
 
 
