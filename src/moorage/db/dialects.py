@@ -14,6 +14,8 @@ BUSY_SECONDS = 30
 
 class Dialect(Protocol):
     name: str
+    interruptible: bool
+    """Whether the driver ends a statement whose caller is cancelled."""
 
     async def begin_write(self, connection: AsyncConnection) -> None:
         """Begin at the server, so that statements of the driver are inside too."""
@@ -40,6 +42,7 @@ class SqliteDialect:
     """One writer at a time: `BEGIN IMMEDIATE` is every lock there is."""
 
     name = "sqlite"
+    interruptible = False  # it would run on in its thread, and keep its locks
 
     async def begin_write(self, connection: AsyncConnection) -> None:
         await connection.begin()
@@ -79,6 +82,7 @@ class PostgresDialect:
     """Row locks."""
 
     name = "postgresql"
+    interruptible = True
 
     async def begin_write(self, connection: AsyncConnection) -> None:
         await connection.begin()

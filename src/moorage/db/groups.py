@@ -119,12 +119,14 @@ class Grouped:
                 await self._end(group, commit(group.connection) if group.steps else None)
 
     async def _undo(self, group: _Group) -> None:
-        """Undo one step, or end the group when SQLite itself gave everything up."""
+        """Undo one step, or end the group when its transaction is gone already."""
         try:
+            if group.connection.invalidated:  # its thread may still be at work: run nothing beside
+                raise sqlite3.InterfaceError
             group.driver.execute("ROLLBACK TO step")
             group.driver.execute("RELEASE step")
-        except sqlite3.Error as error:
-            await self._end(group, _lost(error))
+        except sqlite3.Error:
+            await self._end(group, _lost())
         finally:
             self._pass_on(group)
 
@@ -141,8 +143,8 @@ class Grouped:
             await _give_back(group.connection)
 
 
-async def _lost(cause: Exception) -> None:
-    raise sqlite3.OperationalError("disk I/O error: the transaction was given up") from cause
+async def _lost() -> None:
+    raise ConnectionAbortedError("another step ended the transaction; nothing of it was written")
 
 
 async def _give_back(connection: AsyncConnection) -> None:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import CursorResult, Executable
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -17,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from moorage.db.dialects import Dialect
 from moorage.db.failures import away, broken
 from moorage.db.prepared import Prepared, Row
+
+T = TypeVar("T")
 
 
 class Notifier(Protocol):
@@ -40,7 +42,8 @@ class Tx:
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         """Run one statement; `parameters` as a list runs it once for each."""
-        return await self.connection.execute(statement, parameters)
+        running = self.connection.execute(statement, parameters)
+        return await (running if self.dialect.interruptible else whole(running))
 
     async def fetch(self, prepared: Prepared, **values: Any) -> Sequence[Row]:
         """Run a statement of a hot path; its rows, as plain sequences."""
@@ -141,7 +144,7 @@ async def roll_back(connection: AsyncConnection) -> None:
         await connection.invalidate()
 
 
-async def whole(work: Awaitable[None]) -> None:
+async def whole(work: Awaitable[T]) -> T:
     """Let `work` end, however often the request is being cancelled; it is then told afterwards."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
@@ -154,7 +157,7 @@ async def whole(work: Awaitable[None]) -> None:
         if not task.cancelled():
             task.exception()  # seen; the cancellation goes before it
         raise cancelled
-    task.result()
+    return task.result()
 
 
 class CommitUnknown(OSError):
