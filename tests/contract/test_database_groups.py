@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from moorage.clock import SystemClock
 from moorage.db import Database, Tx, open_sqlite, tables
 from moorage.db.migrator import migrate
-from moorage.errors import DatabaseUnavailable
+from moorage.errors import DatabaseUnavailable, StorageFull
 
 pytestmark = pytest.mark.anyio
 
@@ -115,6 +115,22 @@ async def test_a_group_that_sqlite_gave_up_runs_again(db: Database) -> None:
     assert isinstance(outcomes[1], DatabaseUnavailable)
     assert await names(db) == {"before", "after"}
     assert runs.count("before") > 1
+
+
+async def test_a_full_disk_is_named(db: Database) -> None:
+    """Nothing of the group that met it is written; what fits later is."""
+
+    async def large(tx: Tx) -> None:
+        await tx.execute(text("PRAGMA max_page_count = 1"))
+        row = insert(tables.properties).values(name="large", value="y" * 1_000_000)
+        await tx.execute(row)
+
+    with pytest.raises(StorageFull):
+        await db.run(large)
+    async with db.write() as tx:
+        await tx.execute(text("PRAGMA max_page_count = 1000000"))
+        await put(tx, "small")
+    assert await names(db) == {"small"}
 
 
 async def test_a_cancelled_statement_takes_nobody_along(db: Database) -> None:

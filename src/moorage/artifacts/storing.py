@@ -160,24 +160,6 @@ async def _point(tx: Tx, place: Place, tag: str, manifest_id: int) -> None:
     tx.touch(kinds.TAG.key(place.name, tag))
 
 
-async def tag(tx: Tx, repository: str, digest: str, name: str, operator: str) -> None:
-    """Point a tag at a stored manifest; raises RepositoryUnknown, ManifestUnknown."""
-    place = await repositories.demand(tx, repository)
-    await _point(tx, place, name, await _lock_manifest(tx, place, digest))
-    media = select(manifests.c.media_type).where(
-        manifests.c.repository_id == place.id, manifests.c.digest == digest
-    )
-    fact = ArtifactPushed(
-        project_id=place.project_id,
-        repository=repository,
-        operator=operator,
-        digest=digest,
-        media_type=(await tx.execute(media)).scalar_one(),
-        tags=[name],
-    )
-    await emit(tx, fact)
-
-
 async def tell_refused(tx: Tx, push: Push, message: str) -> None:
     """Tell that a push did not fit; a transaction of its own, after the push's was rolled back."""
     place = await repositories.find(tx, push.repository)

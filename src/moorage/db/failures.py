@@ -3,6 +3,7 @@
 40001 40P01 55P03, "database is locked"     somebody else was in the way: again
 the connection broke before the commit      again, on a fresh one
 08*, 57P0*, 53300, refused, pool empty      DatabaseUnavailable
+53100, "database or disk is full"           StorageFull
 anything else                               as it is: a bug or a broken constraint
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import exc
 
-from moorage.errors import DatabaseUnavailable
+from moorage.errors import DatabaseUnavailable, StorageFull
 
 _CONTENDED = {"40001", "40P01", "55P03"}
 _AWAY = {
@@ -23,7 +24,7 @@ _AWAY = {
 }
 _CONNECTED = {"53300", "53400", "57014"}  # the connection itself is well
 
-_TEXTS = ("unable to open database", "disk is full", "disk I/O error", "connection is closed")
+_TEXTS = ("unable to open database", "disk I/O error", "connection is closed")
 
 
 def _source(error: BaseException) -> BaseException:
@@ -62,6 +63,13 @@ def away(error: BaseException) -> bool:
     )
 
 
+def full(error: BaseException) -> bool:
+    """Whether there is no room for what was to be written; nothing of it was."""
+    return _of_driver(error) and (
+        _state(error) == "53100" or "database or disk is full" in str(_source(error))
+    )
+
+
 def broken(error: BaseException) -> bool:
     """Whether the connection is dead or leads to the wrong server, and its neighbours with it."""
     return (
@@ -74,10 +82,12 @@ def broken(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Turn what `away` or `contended` names into DatabaseUnavailable."""
+    """Raise DatabaseUnavailable for `away` and `contended`, StorageFull for `full`."""
     try:
         yield
     except Exception as error:
+        if full(error):
+            raise StorageFull from error
         if away(error) or contended(error):
             raise DatabaseUnavailable() from error
         raise
