@@ -1,9 +1,10 @@
 """A stream of four gibibytes, in and out, does not fill the memory."""
 
 import hashlib
-import http.client
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -40,23 +41,18 @@ def test_a_push_and_a_pull_of_four_gibibytes(tmp_path: Path) -> None:
     auth = {"Authorization": f"Basic {pair}"}
 
     def push(body: Iterator[bytes] | bytes, name: str) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", registry.port, timeout=600)
         path = f"/v2/library/large/blobs/uploads/?digest={name}"
-        connection.request("POST", path, body, auth, encode_chunked=not isinstance(body, bytes))
-        answer = connection.getresponse()
-        assert answer.status == 201, answer.read()
-        connection.close()
+        with closing(HTTPConnection("127.0.0.1", registry.port, timeout=600)) as wire:
+            wire.request("POST", path, body, auth, encode_chunked=not isinstance(body, bytes))
+            answer = wire.getresponse()
+            assert answer.status == 201, answer.read()
 
     def pull(name: str) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", registry.port, timeout=600)
-        connection.request("GET", f"/v2/library/large/blobs/{name}", headers=auth)
-        answer = connection.getresponse()
-        assert answer.status == 200
-        read = 0
-        while data := answer.read(MIB):
-            read += len(data)
-        connection.close()
-        return read
+        with closing(HTTPConnection("127.0.0.1", registry.port, timeout=600)) as wire:
+            wire.request("GET", f"/v2/library/large/blobs/{name}", headers=auth)
+            answer = wire.getresponse()
+            assert answer.status == 200
+            return sum(len(data) for data in iter(lambda: answer.read(MIB), b""))
 
     with registry.running():
         small = "sha256:" + hashlib.sha256(PIECE).hexdigest()

@@ -1,13 +1,14 @@
 """Two replicas on PostgreSQL and S3, of which one may die at any moment."""
 
 import hashlib
-import http.client
 import json
 import os
 import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -44,18 +45,14 @@ class Client:
         **headers: str,
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers in lower case, and body."""
-        connection = http.client.HTTPConnection(
-            "127.0.0.1", self.replicas[replica].port, timeout=30
-        )
-        try:
-            sent = {"Authorization": auth or self._auth}
-            sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, body, sent)
-            answer = connection.getresponse()
+        sent = {"Authorization": auth or self._auth}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        port = self.replicas[replica].port
+        with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as wire:
+            wire.request(method, path, body, sent)
+            answer = wire.getresponse()
             found = {name.lower(): value for name, value in answer.getheaders()}
             return answer.status, found, answer.read()
-        finally:
-            connection.close()
 
     def begin(self, replica: int) -> str:
         """Start an upload; its location."""
@@ -185,16 +182,15 @@ def test_a_replica_may_die_during_a_chunk(replicas: list[Registry]) -> None:
     data = os.urandom(8 << 20)
     location = client.begin(0)
     location = client.chunk(0, location, 0, data[:100_000])
-    connection = http.client.HTTPConnection("127.0.0.1", replicas[0].port)
-    connection.putrequest("PATCH", location)
-    connection.putheader("Authorization", client._auth)
-    connection.putheader("Content-Range", f"100000-{len(data) - 1}")
-    connection.putheader("Content-Length", str(len(data) - 100_000))
-    connection.endheaders()
-    connection.send(data[100_000 : 3 << 20])
-    time.sleep(0.2)
-    replicas[0].kill()
-    connection.close()
+    with closing(HTTPConnection("127.0.0.1", replicas[0].port)) as wire:
+        wire.putrequest("PATCH", location)
+        wire.putheader("Authorization", client._auth)
+        wire.putheader("Content-Range", f"100000-{len(data) - 1}")
+        wire.putheader("Content-Length", str(len(data) - 100_000))
+        wire.endheaders()
+        wire.send(data[100_000 : 3 << 20])
+        time.sleep(0.2)
+        replicas[0].kill()
     status, headers, _ = client.ask(1, "GET", location)
     assert status == 204
     safe = int(headers["range"].partition("-")[2]) + 1

@@ -32,7 +32,14 @@ from tests.support.races import (
 from moorage.blobstore.base import Writer
 from moorage.db import tables
 from moorage.db.types import now
-from moorage.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown, QuotaExceeded
+from moorage.errors import (
+    BlobUnknown,
+    ManifestBlobUnknown,
+    ManifestUnknown,
+    QuotaExceeded,
+    StorageUnavailable,
+)
+from moorage.gc import Sweeper
 from moorage.oci.digest import Hasher
 
 pytestmark = pytest.mark.anyio
@@ -188,6 +195,15 @@ async def test_a_blob_is_asked_for_while_it_is_collected(
         content.uploads.renew(REPOSITORY, sha256(EMPTY)),
     )
     assert promised is None
+
+
+async def test_what_was_needed_is_looked_at_again_when_it_no_longer_is(content: Content) -> None:
+    """The collector forgets what a manifest names; the manifest's delete tells it."""
+    payload = await content.push_image(REPOSITORY, "v1", EMPTY, [b"layer"])
+    assert (await content.collector.run_once()).blobs == 0
+    assert (await content.collector.run_once()).reviewed == 0
+    await content.manifests.delete(ALICE, REPOSITORY, sha256(payload))
+    assert (await content.collector.run_once()).blobs == 2
 
 
 async def test_two_collectors_and_a_push_between(content: Content, hold: Hold) -> None:
@@ -373,6 +389,42 @@ async def test_an_image_is_restored_while_the_sweeper_has_it(
     with pytest.raises(ManifestUnknown):
         await content.pulls.manifest(REPOSITORY, sha256(payload))
     await collected(content)
+
+
+async def test_a_key_in_use_is_never_swept(content: Content) -> None:
+    """Whatever a row in the trash says."""
+    await content.push_blob(REPOSITORY, b"layer")
+    (key,) = await content.live_keys()
+    async with content.db.write() as tx:
+        row = insert(tables.blob_trash).values(storage_key=key, not_before=now())
+        await tx.execute(row)
+    assert (await content.sweeper.run_once()).objects == 0
+    assert await content.read_blob(REPOSITORY, sha256(b"layer")) == b"layer"
+    async with content.db.write() as tx:
+        await tx.execute(tables.blob_trash.delete())
+
+
+async def test_what_could_not_be_deleted_is_tried_again(
+    content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row goes after the bytes, so that a store that is away leaves nothing behind."""
+    await content.push_blob(REPOSITORY, b"layer")
+    await content.collector.run_once(ignore_review=True)
+    await content.sweeper.empty()
+
+    async def away(_: object) -> None:
+        raise StorageUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(content.store, "delete", away)
+        with pytest.raises(StorageUnavailable):
+            await content.sweeper.run_once()
+    assert len(await content.keys()) == 1
+    assert (await Sweeper(content.db, content.store).run_once()).objects == 0  # not at once
+    async with content.db.write() as tx:
+        await tx.execute(tables.blob_trash.update().values(not_before=now()))
+    assert (await content.sweeper.run_once()).objects == 1
+    assert await content.keys() == set()
 
 
 async def test_a_blob_is_pushed_while_its_image_is_restored(content: Content, hold: Hold) -> None:

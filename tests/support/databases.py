@@ -65,6 +65,7 @@ class PostgresServer:
     folder: Path
     binaries: Path
     port: int
+    durable: bool = False  # whether commits wait for the disk
 
     def url(self, database: str) -> str:
         """The address of one of its databases."""
@@ -80,7 +81,9 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start, and wait until it answers."""
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1"
+        if not self.durable:
+            options += " -c fsync=off"
         self.control(
             "-o", f"{options} -c max_connections=100", "-l", f"{self.folder}/log", "-w", "start"
         )
@@ -88,6 +91,11 @@ class PostgresServer:
     def stop(self, mode: str = "immediate") -> None:
         """Stop; `immediate` is as a crash."""
         self.control("-m", mode, "-w", "stop")
+
+    @property
+    def pid(self) -> int:
+        """The first of its processes."""
+        return int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
 
     def sql(self, statement: str, database: str = "postgres") -> None:
         """Run a statement outside of any transaction."""
@@ -134,13 +142,13 @@ def _binaries() -> Path:
 
 
 @contextlib.contextmanager
-def running_postgres(*options: str) -> Iterator[PostgresServer]:
+def running_postgres(*options: str, durable: bool = False) -> Iterator[PostgresServer]:
     """A server of one's own."""
     binaries = _binaries()
     folder = Path(tempfile.mkdtemp(prefix="moorage-pg-"))
     if os.geteuid() == 0:
         os.chown(folder, pwd.getpwnam("postgres").pw_uid, -1)
-    server = PostgresServer(folder, binaries, free_port())
+    server = PostgresServer(folder, binaries, free_port(), durable)
     init = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
     _as_postgres([str(binaries / "initdb"), "-D", str(folder / "data"), *init, *options])
     server.start()

@@ -10,12 +10,13 @@ Length(n)       the answer to HEAD names another length
 Reply(bytes)    the store does it, and the body of the answer is another one
 """
 
-import http.client
 import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -108,20 +109,19 @@ class StoreProxy:
                     time.sleep(fault.seconds)
                     inner.drop()
                     return
-                there = http.client.HTTPConnection(upstream_host, upstream_port, timeout=60)
-                there.putrequest(
-                    inner.command, inner.path, skip_host=True, skip_accept_encoding=True
-                )
-                for name, value in inner.headers.items():
-                    if name.lower() == "connection" or (
-                        anonymous and name.lower() == "authorization"
-                    ):
-                        continue
-                    there.putheader(name, value)
-                there.endheaders(body)
-                answer = there.getresponse()
-                content = answer.read()
-                there.close()
+                with closing(HTTPConnection(upstream_host, upstream_port, timeout=60)) as there:
+                    there.putrequest(
+                        inner.command, inner.path, skip_host=True, skip_accept_encoding=True
+                    )
+                    for name, value in inner.headers.items():
+                        if name.lower() == "connection" or (
+                            anonymous and name.lower() == "authorization"
+                        ):
+                            continue
+                        there.putheader(name, value)
+                    there.endheaders(body)
+                    answer = there.getresponse()
+                    content = answer.read()
                 if isinstance(fault, Swallow):
                     inner.drop()
                     return
