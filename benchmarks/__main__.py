@@ -8,6 +8,7 @@ from collections import defaultdict
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests.support.databases import running_postgres
 from tests.support.nginx import BLOBS, Nginx
 from tests.support.peers import DockerRegistry
 from tests.support.requirements import find
@@ -17,7 +18,7 @@ from benchmarks import report
 from benchmarks.cases import CASES, MIB, Case, Work
 from benchmarks.servers import Contents, Server
 
-NEEDED = ("docker-registry", "nginx", "skopeo", "wrk")
+NEEDED = ("docker-registry", "initdb", "nginx", "skopeo", "wrk")
 
 
 def arguments() -> argparse.Namespace:
@@ -32,8 +33,8 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def start(folder: Path, stack: ExitStack) -> tuple[list[Server], list[Server]]:
-    """Start everything: the two registries, and the two behind nginx."""
+def start(folder: Path, stack: ExitStack) -> tuple[list[Server], list[Server], list[Server]]:
+    """Start everything: the two registries, the two behind nginx, and ours on PostgreSQL."""
     peer = DockerRegistry(folder / "peer")
     stack.callback(peer.stop)
     peer.start()
@@ -59,7 +60,16 @@ def start(folder: Path, stack: ExitStack) -> tuple[list[Server], list[Server]]:
         Server("moorage", fast_front.host, folder / "d", lambda: [fast.pid, fast_front.pid],
                fast.username, fast.password),
     ]  # fmt: skip
-    return direct, proxied
+    database = stack.enter_context(running_postgres(durable=True))
+    database.sql("CREATE DATABASE moorage")
+    kept = Registry(folder / "recorded", settings={"database.url": database.url("moorage")})
+    stack.enter_context(kept.running())
+    recorded = [
+        direct[0],
+        Server("moorage", kept.host, folder / "e", lambda: [kept.pid, database.pid],
+               kept.username, kept.password),
+    ]  # fmt: skip
+    return direct, proxied, recorded
 
 
 def measure(
@@ -92,14 +102,17 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="moorage-bench-", dir=options.folder))
     try:
         with ExitStack() as stack:
-            direct, proxied = start(folder, stack)
+            direct, proxied, recorded = start(folder, stack)
             contents = Contents(folder / "contents", (MIB, 256 * MIB))
-            for server in (*direct, *proxied):
+            for server in (*direct, *proxied, recorded[1]):
                 server.folder.mkdir(exist_ok=True)
                 contents.store(server)
             results = measure(cases, direct, contents, rounds, seconds)
             fronted = measure(
                 [case for case in cases if case.proxied], proxied, contents, rounds, seconds
+            )
+            rows = measure(
+                [case for case in cases if case.recorded], recorded, contents, rounds, seconds
             )
             memory = {server.name: server.peak() for server in direct}
     finally:
@@ -108,6 +121,7 @@ def main() -> int:
     tables = [
         ("Direct", report.table(cases, results, *names)),
         ("Behind nginx", report.table(cases, fronted, *names)),
+        ("With PostgreSQL for Moorage", report.table(cases, rows, *names)),
     ]
     page = report.page(tables, memory, rounds)
     print(page)

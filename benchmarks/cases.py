@@ -47,6 +47,7 @@ class Case:
     unit: Literal["requests", "bytes"]
     run: Callable[[Server, Contents, float], Work]  # the float: seconds it should take, about
     proxied: bool = False  # measured behind nginx too
+    recorded: bool = False  # measured on PostgreSQL too
 
 
 @contextmanager
@@ -194,8 +195,13 @@ CASES = (
     Case("manifest HEAD by digest", "requests", manifest_head("digest")),
     Case("blob GET 1 MiB", "bytes", blob_get(MIB, 4), proxied=True),
     Case("blob GET 256 MiB", "bytes", blob_get(256 * MIB, 1), proxied=True),
-    Case("blob push 10 KiB (POST, PUT)", "requests", push_small(("POST", "PUT"))),
-    Case("blob push 10 KiB (POST, PATCH, PUT)", "requests", push_small(("POST", "PATCH", "PUT"))),
+    Case("blob push 10 KiB (POST, PUT)", "requests", push_small(("POST", "PUT")), recorded=True),
+    Case(
+        "blob push 10 KiB (POST, PATCH, PUT)",
+        "requests",
+        push_small(("POST", "PATCH", "PUT")),
+        recorded=True,
+    ),
     Case("blob push 256 MiB, one stream", "bytes", push_large(256 * MIB, 1), proxied=True),
     Case("blob push 256 MiB, three streams", "bytes", push_large(256 * MIB, 3)),
     Case("skopeo push, ten layers of 4 MiB", "requests", skopeo("push")),
