@@ -2,7 +2,10 @@
 
 import asyncio
 import hashlib
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -249,3 +252,29 @@ async def test_what_was_acknowledged_survives_the_store(tmp_path: Path) -> None:
         assert await get(store, "blobs/again") == LARGE
     finally:
         server.kill()
+
+
+LAST_WORDS = """
+import asyncio, json, sys
+from pathlib import Path
+import moorage.blobstore
+from moorage.config.storage import StorageSettings
+
+async def main():
+    settings = StorageSettings.model_validate(json.loads(sys.argv[1]))
+    store = moorage.blobstore.open(settings, data_dir=Path("/nonexistent"))
+    names = [f"blobs/{n:02x}/{n:032x}" for n in range(100)]
+    assert set(await asyncio.gather(*map(store.size, names))) == {None}
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+def test_a_process_ends_well_behind_its_last_request(seaweed: Bucket) -> None:
+    """The client's threads never meet an interpreter that is going, which would abort."""
+    section = json.dumps({"driver": "s3", "s3": seaweed.section()})
+    arguments = [sys.executable, "-c", LAST_WORDS, section]
+    statuses = [subprocess.run(arguments, check=False).returncode for _ in range(25)]
+    assert set(statuses) == {0}
