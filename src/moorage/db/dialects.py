@@ -12,13 +12,18 @@ BUSY_SECONDS = 30
 """How long SQLite waits for another process that writes."""
 
 
+async def driver_of(connection: AsyncConnection) -> Any:
+    """The driver's own connection."""
+    return (await connection.get_raw_connection()).driver_connection
+
+
 class Dialect(Protocol):
     name: str
     interruptible: bool
     """Whether the driver ends a statement whose caller is cancelled."""
 
-    async def begin_write(self, connection: AsyncConnection) -> None:
-        """Begin at the server, so that statements of the driver are inside too."""
+    async def begin_write(self, connection: AsyncConnection) -> Any:
+        """Begin at the server, so that statements of the driver are inside too; the driver."""
 
     async def fetch(self, driver: Any, text: str, arguments: Sequence[Any]) -> Sequence[Any]:
         """Run a statement on the driver's own connection; its rows."""
@@ -44,10 +49,9 @@ class SqliteDialect:
     name = "sqlite"
     interruptible = False  # it would run on in its thread, and keep its locks
 
-    async def begin_write(self, connection: AsyncConnection) -> None:
+    async def begin_write(self, connection: AsyncConnection) -> Any:
         await connection.begin()
-        raw = await connection.get_raw_connection()
-        driver: Any = raw.driver_connection
+        driver = await driver_of(connection)
         # At once, in the event loop; when another process writes, in the thread that may wait.
         driver._conn.execute("PRAGMA busy_timeout = 0")
         try:
@@ -55,6 +59,7 @@ class SqliteDialect:
         except sqlite3.OperationalError:
             driver._conn.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
             await driver.execute("BEGIN IMMEDIATE")
+        return driver
 
     async def fetch(self, driver: Any, text: str, arguments: Sequence[Any]) -> Sequence[Any]:
         # In the event loop: such a statement takes ten microseconds and writes to memory only,
@@ -84,11 +89,12 @@ class PostgresDialect:
     name = "postgresql"
     interruptible = True
 
-    async def begin_write(self, connection: AsyncConnection) -> None:
+    async def begin_write(self, connection: AsyncConnection) -> Any:
         await connection.begin()
         raw = await connection.get_raw_connection()
         # SQLAlchemy begins with its first statement; ours may be the driver's.
         await raw.dbapi_connection._start_transaction()  # type: ignore[union-attr]
+        return raw.driver_connection
 
     async def fetch(self, driver: Any, text: str, arguments: Sequence[Any]) -> Sequence[Any]:
         rows: Sequence[Any] = await driver.fetch(text, *arguments)

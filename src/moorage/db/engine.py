@@ -17,7 +17,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy import exc, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from moorage.db.dialects import Dialect
+from moorage.db.dialects import Dialect, driver_of
 from moorage.db.failures import away, broken, contended, translated
 from moorage.db.freshness import Freshness
 from moorage.db.groups import Grouped
@@ -110,7 +110,7 @@ class Database:
                 try:
                     if self.swapped:
                         await self.dialect.begin_write(connection)
-                    yield Tx(connection, self.dialect)
+                    yield Tx(connection, self.dialect, await driver_of(connection))
                 except Exception as error:
                     if broken(error):
                         self._doubt()

@@ -33,7 +33,8 @@ class _Group:
 
     def __init__(self, connection: AsyncConnection, driver: Any) -> None:
         self.connection = connection
-        self.driver = driver  # sqlite3's own: what takes microseconds does not hop to a thread
+        self.driver = driver
+        self.sqlite = driver._conn  # what takes microseconds does not hop to a thread
         self.steps = 0
         self.asked = False  # for the commit
         self.outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -53,18 +54,19 @@ class Grouped:
         self._dialect = dialect
         self._wait = wait_seconds
         self._turn = asyncio.Lock()  # first come, first served
+        self._connection: AsyncConnection | None = None  # kept: taking one costs as much as a step
         self._group: _Group | None = None
         self._commits: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def begin(self, notifier: Notifier | None) -> AsyncIterator[Tx]:
         group = await self._take_turn()
-        tx = Tx(group.connection, self._dialect)
+        tx = Tx(group.connection, self._dialect, group.driver)
         stepping = True
         try:
             yield tx
             async with announced(tx, notifier):
-                group.driver.execute("RELEASE step")
+                group.sqlite.execute("RELEASE step")
                 group.steps += 1
                 stepping = False
                 self._pass_on(group)
@@ -78,28 +80,30 @@ class Grouped:
     async def close(self) -> None:
         while self._commits:
             await asyncio.wait(self._commits)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
 
     async def _take_turn(self) -> _Group:
         async with asyncio.timeout(self._wait if self._turn.locked() else None):
             await self._turn.acquire()
         try:
             group = self._group or await self._open()
-            group.driver.execute("SAVEPOINT step")
+            group.sqlite.execute("SAVEPOINT step")
         except BaseException:
             self._turn.release()
             raise
         return group
 
     async def _open(self) -> _Group:
-        connection = await self._engine.connect()
+        connection = self._connection or await self._engine.connect()
+        self._connection = None
         try:
-            await self._dialect.begin_write(connection)
-            raw = await connection.get_raw_connection()
+            driver = await self._dialect.begin_write(connection)
         except BaseException:
-            await whole(_give_back(connection))
+            await whole(self._keep(connection))
             raise
-        assert raw.driver_connection is not None
-        self._group = _Group(connection, raw.driver_connection._conn)
+        self._group = _Group(connection, driver)
         return self._group
 
     def _pass_on(self, group: _Group) -> None:
@@ -123,8 +127,8 @@ class Grouped:
         try:
             if group.connection.invalidated:  # its thread may still be at work: run nothing beside
                 raise sqlite3.InterfaceError
-            group.driver.execute("ROLLBACK TO step")
-            group.driver.execute("RELEASE step")
+            group.sqlite.execute("ROLLBACK TO step")
+            group.sqlite.execute("RELEASE step")
         except sqlite3.Error:
             await self._end(group, _lost())
         finally:
@@ -140,14 +144,17 @@ class Grouped:
         except Exception as error:
             group.fail(error)
         finally:
-            await _give_back(group.connection)
+            await self._keep(group.connection)
+
+    async def _keep(self, connection: AsyncConnection) -> None:
+        """For the next group, unless it broke."""
+        if connection.in_transaction():
+            await roll_back(connection)
+        if connection.closed or connection.invalidated:
+            await connection.close()
+        else:
+            self._connection = connection
 
 
 async def _lost() -> None:
     raise ConnectionAbortedError("another step ended the transaction; nothing of it was written")
-
-
-async def _give_back(connection: AsyncConnection) -> None:
-    if not connection.closed:
-        await roll_back(connection)
-    await connection.close()

@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import Executable
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.dialects.sqlite.aiosqlite import dialect as aiosqlite_dialect
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from moorage.db.dialects import Dialect
 
@@ -39,23 +38,18 @@ class Prepared:
             compiled = self._compiled[dialect.name] = _Compiled(self._build(dialect), dialect.name)
         return compiled
 
-    async def fetch(
-        self, connection: AsyncConnection, dialect: Dialect, values: dict[str, Any]
-    ) -> Sequence[Row]:
-        """Run it inside the connection's transaction."""
+    async def fetch(self, driver: Any, dialect: Dialect, values: dict[str, Any]) -> Sequence[Row]:
+        """Run it on the driver's own connection, inside of what was begun there."""
         compiled = self.on(dialect)
-        raw = await connection.get_raw_connection()
-        arguments = compiled.arguments(values)
-        return await dialect.fetch(raw.driver_connection, compiled.text, arguments)
+        return await dialect.fetch(driver, compiled.text, compiled.arguments(values))
 
     async def fetch_many(
-        self, connection: AsyncConnection, dialect: Dialect, values: Sequence[dict[str, Any]]
+        self, driver: Any, dialect: Dialect, values: Sequence[dict[str, Any]]
     ) -> Sequence[Row]:
         """Run it once for each of `values`; the rows of all."""
         compiled = self.on(dialect)
-        raw = await connection.get_raw_connection()
         arguments = [compiled.arguments(each) for each in values]
-        return await dialect.fetch_many(raw.driver_connection, compiled.text, arguments)
+        return await dialect.fetch_many(driver, compiled.text, arguments)
 
 
 class _Compiled:

@@ -37,6 +37,7 @@ class Tx:
 
     connection: AsyncConnection
     dialect: Dialect
+    driver: Any  # the driver's own connection
     touched: set[str] = field(default_factory=set)
     committed: bool = False
 
@@ -47,7 +48,7 @@ class Tx:
 
     async def fetch(self, prepared: Prepared, **values: Any) -> Sequence[Row]:
         """Run a statement of a hot path; its rows, as plain sequences."""
-        return await prepared.fetch(self.connection, self.dialect, values)
+        return await prepared.fetch(self.driver, self.dialect, values)
 
     async def fetch_many(
         self, prepared: Prepared, values: Sequence[dict[str, Any]]
@@ -55,7 +56,7 @@ class Tx:
         """Run such a statement once for each of `values`; the rows of all."""
         if not values:
             return []
-        return await prepared.fetch_many(self.connection, self.dialect, values)
+        return await prepared.fetch_many(self.driver, self.dialect, values)
 
     def touch(self, *keys: str) -> None:
         """Say that cached values under `keys` end with this transaction."""
@@ -84,8 +85,8 @@ class Separate:
     async def begin(self, notifier: Notifier | None) -> AsyncIterator[Tx]:
         async with self._engine.connect() as connection:
             try:
-                await self._dialect.begin_write(connection)
-                tx = Tx(connection, self._dialect)
+                driver = await self._dialect.begin_write(connection)
+                tx = Tx(connection, self._dialect, driver)
                 yield tx
                 async with announced(tx, notifier):
                     await commit(connection)
