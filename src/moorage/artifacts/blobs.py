@@ -80,7 +80,7 @@ async def commit(tx: Tx, done: Finished, rules: Rules, sound: Mapping[str, bool]
     `sound` says of storage keys whether their object was found whole. Raises MustStat when the
     digest exists under another key, UploadUnknown when the session ended meanwhile, QuotaExceeded.
     """
-    spare = await end_upload(tx, done.upload_id, done.epoch)
+    spare = set(await end_upload(tx, done.upload_id, done.epoch))
     spare.discard(done.storage_key)
     storage_key = done.storage_key
     if not await tx.fetch(_INSERT, digest=done.digest, size=done.size, key=storage_key):
@@ -115,15 +115,15 @@ async def _meet(tx: Tx, done: Finished, sound: Mapping[str, bool]) -> str:
     return done.storage_key
 
 
-async def end_upload(tx: Tx, upload_id: str, epoch: int | None = None) -> set[str]:
-    """Delete a session and return the storage keys it named; raises UploadUnknown."""
+async def end_upload(tx: Tx, upload_id: str, epoch: int | None = None) -> dict[str, bool]:
+    """Delete a session; its storage keys, and whether each was written; raises UploadUnknown."""
     # The lock comes first: a request that records a segment at this moment is waited for, and its
     # row is seen by the next statement.
     if not await tx.fetch(_LOCK_UPLOAD, upload=upload_id, held=epoch):
         raise UploadUnknown()
-    keys = {key for (key,) in await tx.fetch(_END_SEGMENTS, upload=upload_id)}
+    rows = await tx.fetch(_END_SEGMENTS, upload=upload_id)
     await tx.fetch(_END, upload=upload_id)
-    return keys
+    return {key: size is not None for key, size in rows}
 
 
 async def discard_keys(
@@ -267,7 +267,8 @@ _END_SEGMENTS = Prepared(
     lambda dialect: (
         delete(upload_segments)
         .where(upload_segments.c.upload_id == bindparam("upload"))
-        .returning(upload_segments.c.storage_key)
+        # Not `size IS NOT NULL`, which SQLite 3.40 answers wrongly in a RETURNING.
+        .returning(upload_segments.c.storage_key, upload_segments.c.size)
     )
 )
 _LOCK_UPLOAD = Prepared(

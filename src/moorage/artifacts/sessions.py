@@ -48,40 +48,24 @@ class Segment:
 
 def new_key() -> str:
     """A storage key that was never used and never will be again."""
-    return _key(uuid.uuid4().hex)
-
-
-def _key(name: str) -> str:
+    name = uuid.uuid4().hex
     return f"blobs/{name[:2]}/{name}"
 
 
-async def begin(tx: Tx, principal: Principal, repository: str, algorithm: str) -> str:
-    """Record a session together with the key of its first segment; returns its id."""
+async def begin(tx: Tx, principal: Principal, repository: str, algorithm: str) -> Claim:
+    """Record a session and the key of its first segment; whoever began it is its writer."""
     place = await ensure(tx, repository)
-    return await _begin(tx, principal, place, algorithm, epoch=0)
-
-
-async def _begin(tx: Tx, principal: Principal, place: Place, algorithm: str, *, epoch: int) -> str:
-    upload_id = uuid.uuid4()
-    await tx.fetch(
+    upload_id, storage_key = str(uuid.uuid4()), new_key()
+    ((epoch, hard),) = await tx.fetch(
         _BEGIN,
-        upload=str(upload_id),
+        upload=upload_id,
         repository=place.id,
+        project=place.project_id,
         principal=str(principal),
         algorithm=algorithm,
-        epoch=epoch,
     )
-    await _intend(tx, str(upload_id), _key(upload_id.hex), 0)
-    return str(upload_id)
-
-
-async def begin_claimed(tx: Tx, principal: Principal, repository: str, algorithm: str) -> Claim:
-    """`begin` and `claim` at once, for a push in a single request."""
-    place = await ensure(tx, repository)
-    upload_id = await _begin(tx, principal, place, algorithm, epoch=1)
-    key = _key(uuid.UUID(upload_id).hex)
-    ((hard,),) = await tx.fetch(_HARD, project=place.project_id)
-    return Claim(upload_id, 1, place, algorithm, 0, key, hard)
+    await _intend(tx, upload_id, storage_key, 0)
+    return Claim(upload_id, epoch, place, algorithm, 0, storage_key, hard)
 
 
 async def claim(
@@ -101,13 +85,16 @@ async def claim(
     if not rows:
         raise _out_of_order(await offset_of(tx, principal, repository, upload_id))
     repository_id, offset, epoch, algorithm = rows[0]
-    first = epoch == 1 and offset == 0
-    storage_key = _key(uuid.UUID(upload_id).hex) if first else new_key()
-    if not first:
-        await _intend(tx, upload_id, storage_key, offset)
+    storage_key = new_key()
+    await _intend(tx, upload_id, storage_key, offset)
     ((project_id, hard),) = await tx.fetch(_PLACE, repository=repository_id)
     place = Place(repository_id, project_id, repository)
     return Claim(upload_id, epoch, place, algorithm, offset, storage_key, hard)
+
+
+async def holds(tx: Tx, held: Claim) -> bool:
+    """Whether nobody has claimed the session since."""
+    return bool(await tx.fetch(_HOLDS, upload=held.upload_id, held=held.epoch))
 
 
 async def look(
@@ -178,8 +165,10 @@ async def drop_segment(tx: Tx, storage_key: str, rules: Rules) -> None:
 
 
 async def touch(tx: Tx, upload_id: str) -> None:
-    """Say that a session is alive."""
-    await tx.execute(update(uploads).where(uploads.c.id == upload_id).values(updated_at=now()))
+    """Say that a session is alive; raises UploadUnknown when it is not."""
+    mine = update(uploads).where(uploads.c.id == upload_id).values(updated_at=now())
+    if (await tx.execute(mine)).rowcount == 0:
+        raise UploadUnknown(detail={"upload": upload_id})
 
 
 async def segments(tx: Tx, held: Claim) -> list[Segment]:
@@ -205,12 +194,25 @@ async def expired(tx: Tx, rules: Rules, most: int) -> list[str]:
 
 
 _BEGIN = Prepared(
-    lambda dialect: uploads.insert().values(
-        id=bindparam("upload"),
-        repository_id=bindparam("repository"),
-        principal=bindparam("principal"),
-        algorithm=bindparam("algorithm"),
-        epoch=bindparam("epoch"),
+    lambda dialect: (
+        uploads.insert()
+        .values(
+            id=bindparam("upload"),
+            repository_id=bindparam("repository"),
+            principal=bindparam("principal"),
+            algorithm=bindparam("algorithm"),
+        )
+        .returning(
+            uploads.c.epoch,
+            select(quotas.c.hard)
+            .where(quotas.c.project_id == bindparam("project"))
+            .scalar_subquery(),
+        )
+    )
+)
+_HOLDS = Prepared(
+    lambda dialect: select(uploads.c.id).where(
+        uploads.c.id == bindparam("upload"), uploads.c.epoch == bindparam("held")
     )
 )
 _HELD = Prepared(
@@ -224,9 +226,6 @@ _INTEND = Prepared(
     lambda dialect: upload_segments.insert().values(
         storage_key=bindparam("key"), upload_id=bindparam("upload"), start=bindparam("begin")
     )
-)
-_HARD = Prepared(
-    lambda dialect: select(quotas.c.hard).where(quotas.c.project_id == bindparam("project"))
 )
 _CLAIM = Prepared(
     lambda dialect: (

@@ -18,6 +18,7 @@ from moorage import failpoints
 from moorage.access.principals import Principal
 from moorage.artifacts import blobs, sessions
 from moorage.artifacts.blobs import Finished, MustStat
+from moorage.artifacts.claims import FirstClaims
 from moorage.artifacts.records import Blob, Upload
 from moorage.artifacts.rules import Rules
 from moorage.artifacts.sessions import Claim, Segment
@@ -54,6 +55,7 @@ class Uploads:
         self._db = db
         self._store = store
         self._rules = rules
+        self._first = FirstClaims()
         self._seen: dict[str, float] = {}
 
     async def start(
@@ -61,9 +63,10 @@ class Uploads:
     ) -> Upload:
         """Begin a session; raises NameInvalid, ProjectUnknown, DigestInvalid."""
         digests.hasher(algorithm)
-        upload_id = await self._db.run(sessions.begin, principal, repository, algorithm)
+        held = await self._db.run(sessions.begin, principal, repository, algorithm)
+        self._first.keep(principal, held)
         await failpoints.reach("upload.recorded")
-        return Upload(upload_id, 0)
+        return Upload(held.upload_id, 0)
 
     async def status(self, principal: Principal, repository: str, upload_id: str) -> Upload:
         """How far a session is; raises UploadUnknown."""
@@ -85,7 +88,7 @@ class Uploads:
 
         A client that breaks off keeps what arrived. Raises RangeInvalid with the true offset.
         """
-        held = await self._db.run(sessions.claim, principal, repository, upload_id, start)
+        held = await self._claim(principal, repository, upload_id, start)
         await failpoints.reach("segment.recorded")
         segment, failure = await self._receive(held, body, length, held.algorithm)
         offset = held.offset
@@ -116,15 +119,19 @@ class Uploads:
                 seen = await sessions.look(tx, principal, repository, upload_id, start)
                 parts = await sessions.segments(tx, seen)
             return await self._close(seen, digest, parts)
-        held = await self._db.run(sessions.claim, principal, repository, upload_id, start)
+        held = await self._claim(principal, repository, upload_id, start)
         await failpoints.reach("segment.recorded")
         last, failure = await self._receive(held, body, length, algorithm)
         if failure is not None:
             if last is not None:
                 await self._advance(held, last)
             raise failure
-        parts = [] if held.offset == 0 else await self._segments(held)
-        return await self._close(held, digest, [*parts, last] if last else parts)
+        try:
+            parts = await self._segments(held)
+            return await self._close(held, digest, [*parts, last] if last else parts)
+        except UploadUnknown:  # ended by somebody else, who could not know of these bytes
+            await self._db.run(sessions.drop_segment, held.storage_key, self._rules)
+            raise
 
     async def push(
         self,
@@ -137,7 +144,7 @@ class Uploads:
     ) -> Blob:
         """Store a blob in one request; DigestInvalid and SizeInvalid keep nothing."""
         algorithm, _ = digests.parse(digest)
-        held = await self._db.run(sessions.begin_claimed, principal, repository, algorithm)
+        held = await self._db.run(sessions.begin, principal, repository, algorithm)
         await failpoints.reach("segment.recorded")
         last, failure = await self._receive(held, body, length, algorithm)
         if failure is not None:
@@ -147,7 +154,7 @@ class Uploads:
 
     async def cancel(self, principal: Principal, repository: str, upload_id: str) -> None:
         """Give a session up; raises UploadUnknown."""
-        held = await self._db.run(sessions.claim, principal, repository, upload_id, None)
+        held = await self._claim(principal, repository, upload_id, None)
         await self._abandon(held)
 
     # --- without bytes
@@ -205,6 +212,17 @@ class Uploads:
         await self._db.run(blobs.unlink, repository, digest)
 
     # --- bytes
+
+    async def _claim(
+        self, principal: Principal, repository: str, upload_id: str, start: int | None
+    ) -> Claim:
+        """Become the session's writer; raises RangeInvalid, UploadUnknown."""
+        first = self._first.take(principal, repository, upload_id, start)
+        if first is not None:
+            async with self._db.read() as tx:
+                if await sessions.holds(tx, first):
+                    return first
+        return await self._db.run(sessions.claim, principal, repository, upload_id, start)
 
     async def _receive(
         self, held: Claim, body: Body, length: int | None, algorithm: str
@@ -283,7 +301,7 @@ class Uploads:
         size = sum(part.size for part in parts)
         key, found = await self._one_object(held, parts, digests.parse(digest)[0])
         if found != digest:
-            await self._abandon(held)
+            await self._abandon(held, key)
             raise DigestInvalid(
                 f"the {size} bytes of this upload do not have the digest {digest}",
                 detail={"digest": digest},
@@ -295,6 +313,8 @@ class Uploads:
         return blob
 
     async def _segments(self, held: Claim) -> list[Segment]:
+        if held.offset == 0:
+            return []
         async with self._db.read() as tx:
             return await sessions.segments(tx, held)
 
@@ -324,7 +344,7 @@ class Uploads:
             except MustStat as known:
                 sound[known.key] = await self._sound(known.key, done.size)
             except QuotaExceeded:
-                await self._abandon(held)
+                await self._abandon(held, done.storage_key)
                 raise
         raise DatabaseUnavailable(f"{done.digest} keeps changing; try again")
 
@@ -339,12 +359,16 @@ class Uploads:
             self._seen[key] = monotonic() + STAT_TTL
         return whole
 
-    async def _abandon(self, held: Claim) -> None:
-        """End a session and throw its bytes away."""
+    async def _abandon(self, held: Claim, *joined: str) -> None:
+        """End a session and throw its bytes away, those that it `joined` too."""
 
         async def step(tx: Tx) -> None:
             keys = await blobs.end_upload(tx, held.upload_id, held.epoch)
-            await blobs.discard_keys(tx, sorted(keys), 0)
+            mine = held.storage_key, *joined
+            done = [key for key, written in keys.items() if written or key in mine]
+            await blobs.discard_keys(tx, sorted(done), 0)
+            # Somebody who was overtaken may still be writing.
+            await blobs.discard_keys(tx, sorted(keys.keys() - set(done)), self._rules.drain)
 
         with suppress(UploadUnknown):  # somebody newer has it
             await self._db.run(step)

@@ -48,7 +48,7 @@ class Janitor:
         expired = await sessions.expired(tx, self._rules, self._batch)
         keys: set[str] = set()
         for upload_id in expired:
-            keys |= await blobs.end_upload(tx, upload_id)
+            keys |= (await blobs.end_upload(tx, upload_id)).keys()
         # A writer that slept all this time may still be writing: its bytes go after `drain`.
         await blobs.discard_keys(tx, sorted(keys), self._rules.drain)
         await failpoints.reach("janitor.expiring")
