@@ -25,11 +25,15 @@ class Wire:
     """One connection to `host:port` with the same headers on every request."""
 
     def __init__(self, host: str, headers: str = "") -> None:
-        name, _, port = host.partition(":")
-        self.socket = socket.create_connection((name, int(port)), timeout=120)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._host = host
+        self._open()
         self._fixed = f"Host: {host}\r\n{headers}\r\n"
         self._rest = b""
+
+    def _open(self) -> None:
+        name, _, port = self._host.partition(":")
+        self.socket = socket.create_connection((name, int(port)), timeout=120)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def head(self, method: str, path: str, headers: str = "") -> bytes:
         """The bytes of a request's head; `headers` are lines that end in CRLF."""
@@ -78,6 +82,9 @@ class Wire:
             if not count:
                 raise WireError("closed within a body")
             length -= count
+        if fields.get("connection") == "close":  # nginx does after a thousand requests
+            self.close()
+            self._open()
         return status, fields.get("location", "")
 
 
