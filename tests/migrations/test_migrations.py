@@ -63,8 +63,8 @@ async def test_the_migrated_schema_is_the_codes(empty: Empty) -> None:
     """Tables, columns, types, indexes and constraints."""
     db, _ = empty()
     assert await migrate(db)
-    async with db.engine.connect() as connection:
-        assert await connection.run_sync(difference) == []
+    async with db.read() as tx:
+        assert await tx.connection.run_sync(difference) == []
     assert (await status(db)).ready
     assert await migrate(db) == []
     await db.close()
@@ -78,8 +78,8 @@ async def test_a_killed_migrator_leaves_nothing_half_done(empty: Empty, step: st
     assert (await status(db)).ready == (step == "migrate.committed")
     assert await asyncio.to_thread(run, environment) == 0
     assert (await status(db)).ready
-    async with db.engine.connect() as connection:
-        assert await connection.run_sync(difference) == []
+    async with db.read() as tx:
+        assert await tx.connection.run_sync(difference) == []
     await db.close()
 
 

@@ -163,8 +163,8 @@ def postgres_schema(connection: Connection) -> set[str]:
 
 async def schema(db: Database) -> set[str]:
     read: Any = sqlite_schema if db.dialect.name == "sqlite" else postgres_schema
-    async with db.engine.connect() as connection:
-        lines: set[str] = await connection.run_sync(read)
+    async with db.read() as tx:
+        lines: set[str] = await tx.connection.run_sync(read)
     return {line for line in lines if "alembic_version" not in line}
 
 
@@ -172,11 +172,11 @@ async def test_revisions_make_what_the_code_says(empty: Database) -> None:
     """To the letter: checks, defaults, collations and what counts ids too."""
     await migrate(empty)
     migrated = await schema(empty)
-    async with empty.engine.begin() as connection:
+    async with empty.write() as tx:
         if empty.dialect.name == "postgresql":
-            await connection.execute(text("DROP SCHEMA public CASCADE"))
-            await connection.execute(text("CREATE SCHEMA public"))
+            await tx.execute(text("DROP SCHEMA public CASCADE"))
+            await tx.execute(text("CREATE SCHEMA public"))
         else:
-            await connection.run_sync(tables.metadata.drop_all)
-        await connection.run_sync(tables.metadata.create_all)
+            await tx.connection.run_sync(tables.metadata.drop_all)
+        await tx.connection.run_sync(tables.metadata.create_all)
     assert migrated == await schema(empty)

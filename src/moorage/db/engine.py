@@ -34,7 +34,8 @@ class Database:
     """Owns its engines; made by `moorage.db.connect`, closed by whoever made it.
 
     `writer` and `reader` are one engine on PostgreSQL. On SQLite the writer has one connection, on
-    which transactions take turns; `wait_seconds` is how long one waits for its turn. `swapped` says
+    which transactions take turns and which nobody else can have; `wait_seconds` is how long one
+    waits for its turn. `swapped` says
     that a pooler may give each transaction another session, so that a statement is prepared and run
     in one session only inside of a transaction.
     """
