@@ -2,6 +2,7 @@
 
 import json
 import logging
+from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -139,13 +140,16 @@ async def test_nobody(site: Site) -> None:
 
 
 async def test_an_unknown_project_looks_like_a_private_one(site: Site) -> None:
-    """200 and no rights for both, also to somebody who is signed in."""
-    for auth in (None, ALICE):
-        answers = [
-            await site.get(auth, scope=f"repository:{name}/app:pull") for name in ("missing", "x")
-        ]
-        for answer, name in zip(answers, ("missing", "x"), strict=True):
+    """200 and no rights for both, also to somebody who is signed in; the token says no more."""
+    await site.replica.user("bob")
+    for auth in (None, ("bob", PASSWORD)):
+        for name in ("missing", "team"):
+            answer = await site.get(auth, scope=f"repository:{name}/app:pull,push,delete")
             assert site.access(answer) == {f"{name}/app": set()}
+            claims = answer.json()["token"].split(".")[1]
+            assert json.loads(urlsafe_b64decode(claims + "=="))["access"] == [
+                {"type": "repository", "name": f"{name}/app", "actions": []}
+            ]
 
 
 async def test_signing_in_without_a_scope(site: Site) -> None:

@@ -153,7 +153,8 @@ class Callers:
         except ProjectUnknown:
             return Right(frozenset())
         actions = frozenset(action for action in _ACTIONS if ("repository", action) in pairs)
-        return Right(actions, (project.id, project.created_at))
+        # Which project it is would tell those without rights that there is one.
+        return Right(actions, (project.id, project.created_at) if actions else None)
 
     async def current(self, caller: Caller) -> Principal | None:
         """The caller's account as it is now, for rights that no token carries.
