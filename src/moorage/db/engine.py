@@ -35,9 +35,8 @@ class Database:
 
     `writer` and `reader` are one engine on PostgreSQL. On SQLite the writer has one connection, on
     which transactions take turns and which nobody else can have; `wait_seconds` is how long one
-    waits for its turn. `swapped` says
-    that a pooler may give each transaction another session, so that a statement is prepared and run
-    in one session only inside of a transaction.
+    waits for its turn. `swapped` says that a pooler may give each transaction another session, so
+    that a statement is prepared and run in one session only inside of a transaction.
     """
 
     def __init__(
