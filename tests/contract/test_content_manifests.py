@@ -14,6 +14,7 @@ from moorage.cache.local import LocalCache
 from moorage.clock import SystemClock
 from moorage.db import tables
 from moorage.db.engine import Database
+from moorage.db.types import from_now
 from moorage.errors import (
     BlobUnknown,
     Conflict,
@@ -325,6 +326,38 @@ async def test_a_deleted_index_comes_back_with_its_children(content: Content) ->
     await content.manifests.restore(ALICE, "library/a", sha256(parent))
     assert (await content.pulls.manifest("library/a", "multi")).payload == parent
     assert (await content.pulls.manifest("library/a", "v1")).payload == child
+
+
+async def test_a_restore_brings_only_back_what_was_held_here(content: Content) -> None:
+    """A layer that a manifest merely names may be a stranger's: undelete does not share it."""
+    await content.push_image("library/private", "v1", layers=[b"secret"])
+    await content.push_blob("library/a", b"{}")
+    document = json.loads(image(b"{}", [b"secret"]))
+    document["layers"][0]["urls"] = ["https://example.com/layer"]
+    manifest = json.dumps(document).encode()
+    await put(content, "v1", manifest)
+    await content.manifests.delete(ALICE, "library/a", sha256(manifest))
+    await content.manifests.restore(ALICE, "library/a", sha256(manifest))
+    assert (await content.pulls.manifest("library/a", "v1")).payload == manifest
+    with pytest.raises(BlobUnknown):
+        await content.read_blob("library/a", sha256(b"secret"))
+    assert await content.read_blob("library/private", sha256(b"secret")) == b"secret"
+
+
+async def test_a_foreign_layer_that_was_held_comes_back(content: Content) -> None:
+    """Somebody pushed it here all the same, so it is this repository's."""
+    for blob in (b"{}", b"here"):
+        await content.push_blob("library/a", blob)
+    document = json.loads(image(b"{}", [b"here"]))
+    document["layers"][0]["urls"] = ["https://example.com/layer"]
+    manifest = json.dumps(document).encode()
+    await put(content, "v1", manifest)
+    await content.manifests.delete(ALICE, "library/a", sha256(manifest))
+    async with content.db.write() as tx:
+        await tx.execute(tables.repository_blobs.update().values(lease_until=from_now(-1)))
+    assert (await content.collector.run_once(ignore_review=True)).blobs == 2
+    await content.manifests.restore(ALICE, "library/a", sha256(manifest))
+    assert await content.read_blob("library/a", sha256(b"here")) == b"here"
 
 
 async def test_what_was_swept_cannot_come_back(content: Content) -> None:

@@ -89,7 +89,7 @@ async def _remove(
 ) -> None:
     """Delete manifests that nothing outside of `doomed` refers to."""
     ids = [found.id for found in doomed]
-    freed: set[str] = set()
+    held: dict[int, list[str]] = {}
     names: dict[int, list[str]] = {}
     for start in range(0, len(ids), _BATCH):
         batch = ids[start : start + _BATCH]
@@ -100,14 +100,17 @@ async def _remove(
         parents = sql_delete(manifest_children).where(manifest_children.c.parent_id.in_(batch))
         await tx.execute(parents)
         links = sql_delete(manifest_blobs).where(manifest_blobs.c.manifest_id.in_(batch))
-        freed |= set((await tx.execute(links.returning(manifest_blobs.c.digest))).scalars())
+        returned = links.returning(manifest_blobs.c.manifest_id, manifest_blobs.c.digest)
+        for link in await tx.execute(returned):
+            held.setdefault(link.manifest_id, []).append(link.digest)
     for start in range(0, len(ids), _BATCH):
         await tx.execute(
             sql_delete(manifests).where(manifests.c.id.in_(ids[start : start + _BATCH]))
         )
     for found in doomed:
         tx.touch(kinds.MANIFEST.key(place.name, found.digest))
-    await _keep_in_trash(tx, place, doomed, names, operator, rules)
+    await _keep_in_trash(tx, place, doomed, names, held, operator, rules)
+    freed = {digest for digests in held.values() for digest in digests}
     candidates = sorted(freed)
     for start in range(0, len(candidates), _BATCH):
         await blobs.nominate(tx, candidates[start : start + _BATCH], 0, "manifest deleted")
@@ -132,6 +135,7 @@ async def _keep_in_trash(
     place: Place,
     doomed: Sequence[Found],
     names: dict[int, list[str]],
+    held: dict[int, list[str]],
     operator: str,
     rules: Rules,
 ) -> None:
@@ -143,6 +147,7 @@ async def _keep_in_trash(
                 media_type=found.media_type,
                 payload=found.payload,
                 tags=sorted(names.get(found.id, [])),
+                blobs=sorted(held.get(found.id, [])),
                 deleted_by=operator,
                 expires_at=from_now(rules.trash),
             )

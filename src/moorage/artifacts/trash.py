@@ -2,6 +2,9 @@
 
 artifact_trash ─► manifest, tags that are free
 blob_trash ─────► blobs: the row returns with the very key, unless the sweeper has claimed it
+
+Only blobs that the manifest held here come back with it. What it merely names may be absent, and
+may be somebody else's: linking it would hand their bytes to whoever knows a digest.
 """
 
 from sqlalchemy import Row, delete, select
@@ -19,6 +22,8 @@ from moorage.db.types import now
 from moorage.errors import ManifestBlobUnknown, ManifestUnknown
 from moorage.oci.manifest import Descriptor, ParsedManifest, parse
 
+Kept = Row[tuple[str, bytes, list[str], list[str]]]
+
 
 async def restore(tx: Tx, repository: str, digest: str, operator: str, rules: Rules) -> Pushed:
     """Bring a manifest and the deleted children that it names back.
@@ -34,7 +39,8 @@ async def _restore(tx: Tx, place: Place, digest: str, operator: str, rules: Rule
     kept = await _take(tx, place, digest)
     parsed = parse(kept.payload, kept.media_type)
     for blob in sorted(parsed.blobs, key=lambda blob: blob.digest):
-        await _revive(tx, place, blob, rules)
+        if blob.digest in kept.blobs:
+            await _revive(tx, place, blob, rules)
     for child in await _deleted(tx, place, parsed):
         await _restore(tx, place, child, operator, rules)
     free = await _free(tx, place, kept.tags)
@@ -45,11 +51,16 @@ async def _restore(tx: Tx, place: Place, digest: str, operator: str, rules: Rule
     return Pushed(digest, free, parsed.subject.digest if parsed.subject else None)
 
 
-async def _take(tx: Tx, place: Place, digest: str) -> Row[tuple[str, bytes, list[str]]]:
+async def _take(tx: Tx, place: Place, digest: str) -> Kept:
     """Remove a manifest from the trash; the newest, if it was deleted several times."""
     mine = artifact_trash.c.repository_id == place.id, artifact_trash.c.digest == digest
     query = (
-        select(artifact_trash.c.media_type, artifact_trash.c.payload, artifact_trash.c.tags)
+        select(
+            artifact_trash.c.media_type,
+            artifact_trash.c.payload,
+            artifact_trash.c.tags,
+            artifact_trash.c.blobs,
+        )
         .where(*mine, artifact_trash.c.expires_at > now())
         .order_by(artifact_trash.c.id.desc())
         .limit(1)

@@ -314,6 +314,7 @@ artifact_trash = Table(  # deleted manifests that can still come back
     Column("media_type", String(255), nullable=False),
     Column("payload", LargeBinary, nullable=False),
     Column("tags", JSON, nullable=False),  # the names that pointed at it
+    Column("blobs", JSON, nullable=False, server_default="[]"),  # digests that it held here
     Column("deleted_by", String(255), nullable=False, server_default=""),
     Column("deleted_at", Timestamp, nullable=False, server_default=now()),
     Column("expires_at", Timestamp, nullable=False, index=True),

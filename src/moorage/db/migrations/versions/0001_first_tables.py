@@ -241,6 +241,7 @@ def upgrade() -> None:
         sa.Column("media_type", sa.String(length=255), nullable=False),
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.Column("tags", sa.JSON(), nullable=False),
+        sa.Column("blobs", sa.JSON(), server_default="[]", nullable=False),
         sa.Column("deleted_by", sa.String(length=255), server_default="", nullable=False),
         sa.Column("deleted_at", types.Timestamp(), server_default=types.now(), nullable=False),
         sa.Column("expires_at", types.Timestamp(), nullable=False),
