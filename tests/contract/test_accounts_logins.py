@@ -186,6 +186,17 @@ async def test_remembered_credentials_need_no_wait(replica: Replica) -> None:
     assert await replica.logins.verify("alice", PASSWORD, HERE)
 
 
+async def test_what_is_remembered_helps_nobody_elsewhere(replica: Replica) -> None:
+    """While a client is at work, who has to wait at another address cannot go on guessing."""
+    assert await replica.logins.verify("alice", PASSWORD, HERE)
+    elsewhere = "10.0.0.2"
+    for number in range(FREE):
+        await replica.logins.verify("alice", f"Guess{number}x", elsewhere)
+    with pytest.raises(TooManyRequests):
+        await replica.logins.verify("alice", PASSWORD, elsewhere)
+    assert await replica.logins.verify("alice", PASSWORD, HERE)
+
+
 async def test_what_changes_counts_at_once_on_other_replicas(replica: Replica) -> None:
     """A new password, a disabled account, another flag: although credentials are remembered."""
     other = Replica(replica.db, single=False)

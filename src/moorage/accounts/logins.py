@@ -9,9 +9,10 @@
                  ▼ right
               forget the attempts, upgrade an old hash, remember ─► Login
 
-An attempt is counted before it is tried, so a hundred at once, on however many replicas, are not
-a hundred guesses. The wait grows with the failures, per account and address, and ends: nobody is
-locked out for good, and who guesses from elsewhere does not lock out the owner.
+What is remembered holds for the address that it came from: who has to wait elsewhere learns nothing
+from it. An attempt is counted before it is tried, so a hundred at once, on however many replicas,
+are not a hundred guesses. The wait grows with the failures, per account and address, and ends:
+nobody is locked out for good, and who guesses from elsewhere does not lock out the owner.
 """
 
 import asyncio
@@ -89,14 +90,15 @@ class Logins:
         """
         if not 1 <= len(account) <= 255 or not account.isprintable() or len(password) > 1024:
             return None
-        key = self._digest(account, password)
+        place = network(address)
+        key = self._digest(account, password, place)
         known = await self._remembered(key)
         if known is not None:
             return known
         # A client that sends the same credentials ten times at once makes one attempt.
         flight = self._flights.get(key)
         if flight is None:
-            flight = asyncio.create_task(self._try(key, account, password, network(address)))
+            flight = asyncio.create_task(self._try(key, account, password, place))
             self._flights[key] = flight
             flight.add_done_callback(lambda done: self._land(key, done))
         return await asyncio.shield(flight)
@@ -181,8 +183,9 @@ class Logins:
 
         await self._db.run(step)
 
-    def _digest(self, account: str, password: str) -> bytes:
-        text = f"{len(account)}:{account}{password}"
+    def _digest(self, account: str, password: str, address: str) -> bytes:
+        # With the address: else who guesses from elsewhere would need no attempt for the right one.
+        text = f"{len(address)}:{address}{len(account)}:{account}{password}"
         return hmac.new(self._key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
 
 
