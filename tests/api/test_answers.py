@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 from typing import ClassVar
 
 import pytest
-from pydantic import Field
+from pydantic import Field, ValidationError
 from tests.api.world import World
 
 from moorage import errors
 from moorage.api import problems
 from moorage.api.paths import canonical, repository_name
-from moorage.api.wire import Wire, render
+from moorage.api.wire import Text, Wire, render
 from moorage.errors import Invalid, MoorageError
 
 pytestmark = pytest.mark.anyio
@@ -29,6 +29,12 @@ class Sample(Wire):
     moment: datetime | None = None
     inner: "Sample | None" = None
     dotted: str = Field(default="", alias="a.b")
+
+
+class Stored(Wire):
+    """What a client sends and a database keeps."""
+
+    text: Text = ""
 
 
 def test_zeros_are_printed_as_go_swagger_prints_them() -> None:
@@ -50,6 +56,14 @@ def test_values_are_printed() -> None:
         "inner": render(Sample()),
         "a.b": "y",
     }
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\ud800b", "\udfff"])
+def test_what_no_database_stores_is_no_text(text: str) -> None:
+    """NUL and halves of surrogate pairs, which JSON can say and UTF-8 cannot."""
+    with pytest.raises(ValidationError):
+        Stored(text=text)
+    assert Stored(text="\U0001f600").text == "\U0001f600"
 
 
 def leaves(kind: type[MoorageError]) -> list[type[MoorageError]]:

@@ -127,6 +127,8 @@ PARAMETERS: list[tuple[dict[str, str], int]] = [
     ({"q": "x" * 5000}, 400),
     ({"q": "project_id=999999999999999999999999"}, 200),
     ({"q": "creation_time=[yesterday~]"}, 200),
+    ({"q": "creation_time=[0001-01-01T00:00:00+23:59~]"}, 200),
+    ({"q": "creation_time=9999-12-31T23:59:59-23:59"}, 200),
     ({"q": "password=~a,secret=~b,unknown=1"}, 200),
     ({"q": "public=[false~true]"}, 200),
     ({"sort": "password,-secret,name;drop"}, 200),

@@ -11,6 +11,7 @@ A request body uses the same classes: fields that it does not name are ignored, 
 what the handler does not read.
 """
 
+import re
 from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, ClassVar, get_args, get_origin
@@ -22,10 +23,14 @@ from starlette.responses import Response
 YEAR_ONE = "0001-01-01T00:00:00.000Z"
 """How Go prints a time that was never set."""
 
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
 
 def _storable(text: str) -> str:
     if "\0" in text:
         raise ValueError("a text cannot hold a NUL character")
+    if _LONE_SURROGATE.search(text):
+        raise ValueError("a text cannot hold half of a surrogate pair")
     return text
 
 

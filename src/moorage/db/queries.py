@@ -93,7 +93,7 @@ class Page(Generic[T]):
 
 
 def coerce(column: ColumnElement[Any], text: str) -> Any:
-    """`text` as a value of the column's type; raises ValueError."""
+    """`text` as a value of the column's type; raises ValueError, OverflowError."""
     kind = column.type
     if isinstance(kind, Boolean):
         if text.lower() in ("true", "1"):
@@ -108,7 +108,8 @@ def coerce(column: ColumnElement[Any], text: str) -> Any:
         return number
     if isinstance(kind, Timestamp):
         moment = datetime.fromisoformat(text)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        # In UTC here already: an offset can lead out of the years that there are.
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     return text
 
 
