@@ -9,7 +9,9 @@ from tests.support.accounts import PASSWORD, Replica, in_project
 from moorage.access.principals import ANONYMOUS, Principal
 from moorage.accounts.bootstrap import first_admin
 from moorage.db.engine import Database
+from moorage.db.queries import Query
 from moorage.errors import Unauthenticated
+from moorage.web import callers
 from moorage.web.callers import REMEMBERED, Caller
 
 pytestmark = pytest.mark.anyio
@@ -117,6 +119,25 @@ async def test_the_memory_of_tokens_is_bounded(replica: Replica) -> None:
     assert await replica.callers.identify(header, HERE) == caller
 
 
+async def test_the_memory_of_tokens_is_bounded_in_bytes(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One token, in headers padded to any length, takes no more than its share."""
+    monkeypatch.setattr(callers, "REMEMBERED_BYTES", 100_000)
+    token = (await bearer(replica, "alice", "team/a")).removeprefix(b"Bearer ")
+    for padding in range(10_000, 10_020):
+        header = b"Bearer" + b" " * padding + token
+        await replica.callers.identify(header, HERE)
+        assert replica.callers.peek(header) is not None
+    known = replica.callers._known
+    assert 1 < len(known) < 10
+    assert sum(map(len, known)) <= 100_000
+    replica.clock.advance(1861)
+    for header in list(known):
+        assert replica.callers.peek(header) is None
+    assert replica.callers._size == 0
+
+
 @pytest.mark.parametrize("single", [True, False])
 async def test_a_token_from_before_a_project_was_made_anew(replica: Replica, single: bool) -> None:
     """It opens the former project, not the one that now has its name; the memory knows that too."""
@@ -150,14 +171,30 @@ async def test_a_token_of_an_account_that_changed_writes_no_more(replica: Replic
     alice = await replica.users.by_name("alice")
     header = await bearer(replica, "alice", "team/a")
     caller = await replica.callers.identify(header, HERE)
-    assert await replica.callers.still_valid(caller)
+    assert await replica.callers.still_may(caller, "team/a", "push")
     await replica.users.change_password(ADMIN, alice.id, "Another1password")
-    assert not await replica.callers.still_valid(caller)
+    assert not await replica.callers.still_may(caller, "team/a", "push")
     direct = await replica.callers.identify(basic("alice", "Another1password"), HERE)
-    assert await replica.callers.still_valid(direct)
+    assert await replica.callers.still_may(direct, "team/a", "push")
     await replica.users.delete(ADMIN, alice.id)
-    assert not await replica.callers.still_valid(direct)
-    assert await replica.callers.still_valid(Caller(ANONYMOUS, "none"))
+    assert not await replica.callers.still_may(direct, "team/a", "push")
+
+
+async def test_a_token_of_a_former_member_writes_no_more(replica: Replica) -> None:
+    """Nor does that of a member with a lesser role; an administrator needs no membership."""
+    alice = await replica.users.by_name("alice")
+    team = (await replica.projects.by_name("team")).id
+    caller = await replica.callers.identify(await bearer(replica, "alice", "team/a"), HERE)
+    admin = await replica.callers.identify(await bearer(replica, "admin", "team/a"), HERE)
+    page = await replica.members.list(team, Query())
+    (member,) = [m.id for m in page.items if m.user_id == alice.id]
+    await replica.members.change(team, member, 2)
+    assert await replica.callers.still_may(caller, "team/a", "push")
+    assert not await replica.callers.still_may(caller, "team/a", "delete")
+    await replica.members.remove(team, member)
+    assert not await replica.callers.still_may(caller, "team/a", "push")
+    assert await replica.callers.repository_actions(caller, "team/a")
+    assert await replica.callers.still_may(admin, "team/a", "delete")
 
 
 async def test_a_token_of_a_disabled_robot_writes_no_more(replica: Replica) -> None:
@@ -169,9 +206,9 @@ async def test_a_token_of_a_disabled_robot_writes_no_more(replica: Replica) -> N
     )
     caller = await other.callers.identify(basic(made.robot.name, made.secret), HERE)
     assert await other.callers.repository_actions(caller, "team/a") == {"pull", "push"}
-    assert await other.callers.still_valid(caller)
+    assert await other.callers.still_may(caller, "team/a", "push")
     await replica.robots.update(ADMIN, made.robot.id, disabled=True)
-    assert not await other.callers.still_valid(caller)
+    assert not await other.callers.still_may(caller, "team/a", "push")
     await other.close()
 
 

@@ -70,8 +70,9 @@ class Gate:
         if right not in rights:
             message = f"unauthorized to access repository: {repository}, action: {right}"
             self._refuse(exchange, right, scopes, message, "insufficient_scope")
-        if right != "pull" and not await self._callers.still_valid(caller):
-            self._refuse(exchange, right, scopes, "the account is no longer valid", "invalid_token")
+        if right != "pull" and not await self._callers.still_may(caller, repository, right):
+            message = "the account or its rights have changed"
+            self._refuse(exchange, right, scopes, message, "invalid_token")
         return Admitted(caller, rights)
 
     async def rights(self, caller: Caller, repository: str) -> frozenset[str]:

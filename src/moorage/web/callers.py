@@ -28,6 +28,8 @@ from moorage.oci.names import project_of
 
 REMEMBERED = 8192
 """Verified tokens that a process remembers."""
+REMEMBERED_BYTES = 16 << 20
+"""Bytes of their headers in all: anybody gets tokens, and may fill a header as he likes."""
 
 _ACTIONS = ("pull", "push", "delete")
 
@@ -88,6 +90,7 @@ class Callers:
         self._clock = clock or SystemClock()
         self._monotonic = self._clock.monotonic
         self._known: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
+        self._size = 0  # bytes of the headers in it
 
     def peek(self, authorization: bytes) -> Caller | None:
         """The caller of a token that was verified here, if nothing has to be awaited to be sure."""
@@ -96,7 +99,7 @@ class Callers:
             return None
         caller, until = entry
         if self._monotonic() >= until:
-            self._known.pop(authorization, None)
+            self._forget(authorization)
             return None
         for name, made in caller.projects.items():
             project = self._grants.peek(name)
@@ -166,15 +169,18 @@ class Callers:
             return None
         return replace(caller.principal, sysadmin=standing.sysadmin)
 
-    async def still_valid(self, caller: Caller) -> bool:
-        """Whether the account exists, is enabled and has not changed since it was identified.
+    async def still_may(self, caller: Caller, repository: str, action: str) -> bool:
+        """Whether the account is as it was identified, and its rights as the token says.
 
-        Asked before a write: a token outlives its account by its life time for reads only.
+        Asked before a write: a token outlives its account and its rights by its life time for
+        reads only.
         """
-        if caller.principal.kind == "anonymous":
-            return True
-        standing = await self._standings.of(caller.principal)
-        return standing is not None and standing.revision == caller.revision
+        principal = await self.current(caller)
+        if principal is None:
+            return False
+        if caller.access is None:
+            return True  # the rights are those of this moment
+        return action in (await self.right(principal, repository)).actions
 
     async def _bearer(self, authorization: bytes, token: bytes) -> Caller:
         entry = self._known.get(authorization)
@@ -199,10 +205,19 @@ class Callers:
         )
         left = verified.expires_at - self._clock.now().timestamp()
         if left > 0:
-            self._known[authorization] = (caller, self._monotonic() + left)
-            while len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
+            self._remember(authorization, caller, self._monotonic() + left)
         return caller
+
+    def _remember(self, authorization: bytes, caller: Caller, until: float) -> None:
+        self._forget(authorization)
+        self._known[authorization] = (caller, until)
+        self._size += len(authorization)
+        while len(self._known) > REMEMBERED or self._size > REMEMBERED_BYTES:
+            self._forget(next(iter(self._known)))
+
+    def _forget(self, authorization: bytes) -> None:
+        if self._known.pop(authorization, None) is not None:
+            self._size -= len(authorization)
 
     async def _basic(self, credentials: bytes, address: str) -> Caller:
         try:
