@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.support.databases import running_postgres
 from tests.support.nginx import BLOBS, Nginx
 from tests.support.peers import DockerRegistry
+from tests.support.redis_server import RedisServer
 from tests.support.requirements import find
 from tests.support.serving import Registry
 
@@ -18,7 +19,7 @@ from benchmarks import report
 from benchmarks.cases import CASES, MIB, Case, Work
 from benchmarks.servers import Contents, Server
 
-NEEDED = ("docker-registry", "initdb", "nginx", "skopeo", "wrk")
+NEEDED = ("docker-registry", "initdb", "nginx", "redis-server", "skopeo", "wrk")
 
 
 def arguments() -> argparse.Namespace:
@@ -34,7 +35,7 @@ def arguments() -> argparse.Namespace:
 
 
 def start(folder: Path, stack: ExitStack) -> tuple[list[Server], list[Server], list[Server]]:
-    """Start everything: the two registries, the two behind nginx, and ours on PostgreSQL."""
+    """Start all: the two registries, the two behind nginx, and ours on PostgreSQL and Redis."""
     peer = DockerRegistry(folder / "peer")
     stack.callback(peer.stop)
     peer.start()
@@ -62,7 +63,10 @@ def start(folder: Path, stack: ExitStack) -> tuple[list[Server], list[Server], l
     ]  # fmt: skip
     database = stack.enter_context(running_postgres(durable=True))
     database.sql("CREATE DATABASE moorage")
-    kept = Registry(folder / "recorded", settings={"database.url": database.url("moorage")})
+    cache = RedisServer(folder / "redis").start()
+    stack.callback(cache.kill)
+    settings = {"database.url": database.url("moorage"), "redis.url": cache.url}
+    kept = Registry(folder / "recorded", settings=settings)
     stack.enter_context(kept.running())
     recorded = [
         direct[0],
@@ -121,7 +125,7 @@ def main() -> int:
     tables = [
         ("Direct", report.table(cases, results, *names)),
         ("Behind nginx", report.table(cases, fronted, *names)),
-        ("With PostgreSQL for Moorage", report.table(cases, rows, *names)),
+        ("With PostgreSQL and Redis for Moorage", report.table(cases, rows, *names)),
     ]
     page = report.page(tables, memory, rounds)
     print(page)

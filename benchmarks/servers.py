@@ -3,7 +3,8 @@
 peer             docker-registry on files, nobody signs in
 moorage          one process on SQLite and files; every request carries a token
 … behind nginx   the same two with nginx in front
-… on PostgreSQL  the peer again, and moorage with its rows in a PostgreSQL that syncs its log
+… on PostgreSQL  the peer again, and moorage with its rows in a PostgreSQL that syncs its log,
+                 and Redis for its cache
 """
 
 import hashlib
