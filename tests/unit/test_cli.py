@@ -219,6 +219,23 @@ def test_the_doctor_finds(made: Cli, environment: dict[str, str], check: str, sa
     assert found["storage"]["state"] == "fine"
 
 
+def test_the_doctor_says_no_secret(made: Cli) -> None:
+    """A store's error quotes its address, and that may hold a password."""
+    made.environment = {
+        "MOORAGE_STORAGE__DRIVER": "s3",
+        "MOORAGE_STORAGE__S3__BUCKET": "bucket",
+        "MOORAGE_STORAGE__S3__REGIONENDPOINT": "http://user:hush-hush@127.0.0.1:1",
+        "MOORAGE_STORAGE__S3__ACCESSKEY": "key",
+        "MOORAGE_STORAGE__S3__SECRETKEY": "secret",
+        "MOORAGE_STORAGE__S3__RETRIES": "0",
+    }
+    result = made("doctor", "--json")
+    found = {row["check"]: row for row in json.loads(result.stdout)}
+    assert found["storage"]["state"] == "wrong"
+    assert "127.0.0.1:1" in found["storage"]["what"]
+    assert "hush-hush" not in result.output
+
+
 def test_the_doctor_looks_at_redis(made: Cli, own_redis: RedisServer) -> None:
     """As the server would; one that drops keys when it is full is not what replicas need."""
     made.environment = {"MOORAGE_REDIS__URL": own_redis.url}

@@ -73,10 +73,12 @@ def explained() -> Iterator[None]:
 
 
 def because(error: BaseException) -> str:
-    """A failure and what caused it, on one line."""
+    """A failure and what caused it, on one line and without credentials."""
+    from moorage.telemetry.logs import one_line
+
     own = str(error).strip().rstrip(".") or type(error).__name__
     cause = str(error.__cause__ or "").strip().partition("\n")[0]
-    return f"{own} ({cause})" if cause and cause not in own else own
+    return one_line(f"{own} ({cause})" if cause and cause not in own else own)
 
 
 def on_resources(found: "Settings", work: Callable[[Any], Awaitable[T]]) -> T:
