@@ -165,6 +165,22 @@ async def test_old_failures_are_forgotten(replica: Replica) -> None:
         assert await replica.logins.verify("alice", f"Again{number}x", HERE) is None
 
 
+async def test_failures_that_count_no_more_take_no_room(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can fill the database with names that he invents."""
+    for number in range(5):
+        await replica.logins.verify(f"robot${number}", "Guess1xyz", HERE)
+    async with replica.db.write() as tx:
+        old = update(tables.login_attempts).values(updated_at=from_now(-logins.FORGET - 1))
+        await tx.execute(old)
+    monkeypatch.setattr(logins, "_TIDY_EVERY", 1)
+    await replica.logins.verify("robot$last", "Guess1xyz", HERE)
+    async with replica.db.read() as tx:
+        accounts = (await tx.execute(select(tables.login_attempts.c.account))).scalars().all()
+    assert accounts == ["robot$last"]
+
+
 async def test_right_credentials_are_compared_once(replica: Replica) -> None:
     """Clients that send Basic with each request cost one hash in a while, also ten at once."""
     found = await asyncio.gather(
