@@ -3,6 +3,7 @@
 from moorage.access import scopes, tokens
 from moorage.accounts import logins
 from moorage.api import paths
+from moorage.artifacts import catalogue
 from moorage.distribution import listing, referrers
 from moorage.distribution.options import Options
 from moorage.oci import manifest, names
@@ -35,6 +36,11 @@ LIMITS = (
     ),
     ("Referrers in one answer", size(referrers.MAX_BYTES), MEMORY),
     ("Page of the REST API", f"{paging.MAX_PAGE_SIZE} entries", CLIENTS),
+    (
+        "Annotations in a page of artifacts",
+        f"{size(catalogue.MAX_ANNOTATIONS)}; the artifacts behind them are listed without theirs",
+        MEMORY,
+    ),
     ("Body of a REST request", size(paths.MAX_BODY), MEMORY),
     ("Form of a token request", size(token.MAX_FORM), MEMORY),
     ("Scopes of one token", str(scopes.MAX_SCOPES), MEMORY),

@@ -4,6 +4,8 @@ import pytest
 from tests.api.world import World
 from tests.support.content import ALICE, CONFIG, image, index, sha256
 
+from moorage.artifacts import catalogue
+
 pytestmark = pytest.mark.anyio
 
 APP = "/projects/team/repositories/app"
@@ -52,6 +54,20 @@ async def test_repositories_are_listed_with_their_counters(world: World) -> None
     everywhere = await world.call("guest", "GET", "/repositories", params={"q": "name=~APP"})
     assert [item["name"] for item in everywhere.json()] == ["team/app"]
     assert (await world.call("stranger", "GET", "/repositories")).json() == []
+
+
+async def test_a_list_has_room_for_so_many_annotations(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of the largest manifests neither fills the memory nor is refused."""
+    monkeypatch.setattr(catalogue, "MAX_ANNOTATIONS", 2500)
+    for tag in ("v1", "v2", "v3"):
+        annotations = {"note": "x" * 1000, "tag": tag}
+        await world.content.push_image("team/app", tag, annotations=annotations)
+    listed = (await world.call("guest", "GET", f"{APP}/artifacts")).json()
+    assert [bool(artifact.get("annotations")) for artifact in listed] == [True, True, False]
+    single = (await world.call("guest", "GET", f"{APP}/artifacts/{listed[2]['digest']}")).json()
+    assert len(single["annotations"]["note"]) == 1000
 
 
 async def test_an_artifact_is_shown_as_harbor_shows_it(world: World) -> None:

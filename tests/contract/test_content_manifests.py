@@ -165,14 +165,50 @@ async def test_referrers_are_listed_and_filtered(content: Content) -> None:
     await put(content, sha256(other), other)
 
     async def listed(kind: str | None) -> dict[str, str]:
-        found = await content.manifests.referrers(
-            "library/a", sha256(subject), artifact_type=kind, after=None, limit=100
+        found, last = await content.manifests.referrers(
+            "library/a", sha256(subject), artifact_type=kind, after=None, limit=100, room=10_000
         )
+        assert last is None
         return {entry.digest: entry.artifact_type for entry in found}
 
     assert await listed(None) == {sha256(signature): "a/sig", sha256(other): CONFIG}
     assert await listed("a/sig") == {sha256(signature): "a/sig"}
     assert await listed("none") == {}
+
+
+async def test_referrers_are_read_as_far_as_there_is_room(content: Content) -> None:
+    """Large ones one by one, each page at least one; what is left over is told of."""
+    await content.push_blob("library/a", b"{}")
+    entry = {"mediaType": media_types.OCI_MANIFEST, "digest": sha256(b"subject"), "size": 7}
+    pushed = set()
+    for number in range(5):
+        fat = {"fat": "x" * 1000, "number": str(number)}
+        manifest = image(b"{}", [], subject=entry, annotations=fat)
+        pushed.add(sha256(manifest))
+        await put(content, sha256(manifest), manifest)
+
+    async def pages(limit: int, room: int) -> list[int]:
+        counts: list[int] = []
+        seen: list[str] = []
+        last: str | None = None
+        while not counts or last is not None:
+            found, last = await content.manifests.referrers(
+                "library/a",
+                sha256(b"subject"),
+                artifact_type=None,
+                after=last,
+                limit=limit,
+                room=room,
+            )
+            counts.append(len(found))
+            seen += [referrer.digest for referrer in found]
+        assert seen == sorted(pushed)
+        return counts
+
+    assert await pages(100, 100_000) == [5]
+    assert await pages(2, 100_000) == [2, 2, 1]
+    assert await pages(100, 3500) == [2, 2, 1]
+    assert await pages(100, 1) == [1, 1, 1, 1, 1]
 
 
 async def test_a_subject_takes_its_untagged_referrers_with_it(content: Content) -> None:

@@ -116,11 +116,12 @@ class Content:
         tag: str,
         config: bytes = b"{}",
         layers: Iterable[bytes] = (b"layer",),
+        **more: Any,
     ) -> bytes:
         """Push an image with its blobs; returns its manifest."""
         for data in (config, *layers):
             await self.push_blob(repository, data)
-        manifest = image(config, layers)
+        manifest = image(config, layers, **more)
         await self.manifests.put(ALICE, repository, tag, manifest, media_types.OCI_MANIFEST)
         return manifest
 

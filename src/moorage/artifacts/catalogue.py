@@ -8,14 +8,27 @@ A list of artifacts leaves out, as Harbor does: untagged children of an index (u
 and accessories of an artifact that is there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, false, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Text,
+    and_,
+    cast,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from moorage.access.principals import Principal
 from moorage.artifacts import types
 from moorage.artifacts.entries import Accessory, Artifact, Reference, Repository, Tag
+from moorage.artifacts.room import fitting
 from moorage.db.engine import Database
 from moorage.db.queries import (
     AllOf,
@@ -65,6 +78,9 @@ TAG_FIELDS: Columns = {
     "pull_time": tags.c.pulled_at,
 }
 """What each list can be narrowed and sorted by."""
+
+MAX_ANNOTATIONS = 8 << 20
+"""Bytes of annotations in one list; a hundred of the largest manifests would hold 400 MiB."""
 
 
 class Catalogue:
@@ -249,7 +265,6 @@ def _artifacts() -> Select[Any]:
         manifests.c.config_media_type,
         manifests.c.artifact_type,
         manifests.c.total_size,
-        manifests.c.annotations,
         manifests.c.pushed_at,
         manifests.c.pulled_at,
         manifests.c.subject_digest,
@@ -331,8 +346,9 @@ async def _find(tx: Tx, place: Repository, reference: str) -> Any:
 
 
 async def _complete(tx: Tx, rows: Sequence[Any]) -> list[Artifact]:
-    """The rows with their tags, references and accessories: three queries for all of them."""
+    """The rows with what belongs to them: a query of each kind for all of them."""
     ids = [row.id for row in rows]
+    annotations = await _annotations(tx, ids)
     found_tags: dict[int, list[Tag]] = {}
     for tag in await tx.execute(
         _tags()
@@ -373,12 +389,28 @@ async def _complete(tx: Tx, rows: Sequence[Any]) -> list[Artifact]:
         Artifact(
             **row._mapping,
             type=types.of(row.media_type, row.config_media_type),
+            annotations=annotations.get(row.id, {}),
             tags=found_tags.get(row.id, ()),
             references=children.get(row.id, ()),
             accessories=accessories.get(row.id, ()),
         )
         for row in rows
     ]
+
+
+async def _annotations(tx: Tx, ids: Sequence[int]) -> dict[int, Mapping[str, Any]]:
+    """Annotations by manifest, for as many of `ids` as MAX_ANNOTATIONS has room for."""
+    measured = await tx.execute(
+        select(
+            manifests.c.id, func.length(cast(manifests.c.annotations, Text)).label("size")
+        ).where(manifests.c.id.in_(ids))
+    )
+    sizes = {row.id: row.size for row in measured}
+    count = fitting((sizes.get(manifest_id, 0) for manifest_id in ids), MAX_ANNOTATIONS)
+    found = await tx.execute(
+        select(manifests.c.id, manifests.c.annotations).where(manifests.c.id.in_(ids[:count]))
+    )
+    return {row.id: row.annotations for row in found}
 
 
 def _accessory(row: Any, subject_id: int) -> Accessory:

@@ -13,6 +13,7 @@ from moorage import failpoints
 from moorage.access.principals import Principal
 from moorage.artifacts import removal, storing, tagging, trash
 from moorage.artifacts.records import Pushed, Referrer
+from moorage.artifacts.room import fitting
 from moorage.artifacts.rules import Rules
 from moorage.artifacts.storing import Push
 from moorage.db.engine import Database
@@ -108,28 +109,35 @@ class Manifests:
         artifact_type: str | None,
         after: str | None,
         limit: int,
-    ) -> list[Referrer]:
-        """Manifests whose subject is `digest`, by digest, from behind `after`."""
+        room: int,
+    ) -> tuple[list[Referrer], str | None]:
+        """Manifests whose subject is `digest`, by digest, from behind `after`; where more follow.
+
+        At least one, and no more than have `room` bytes together: anybody who may push may have
+        hung hundreds of the largest manifests onto a public image.
+        """
         digests.parse(digest)
         query = (
-            select(
-                manifests.c.digest,
-                manifests.c.media_type,
-                manifests.c.payload_size,
-                manifests.c.artifact_type,
-                manifests.c.annotations,
-            )
+            select(manifests.c.digest, manifests.c.payload_size)
             .join(repository_table, repository_table.c.id == manifests.c.repository_id)
             .where(repository_table.c.name == repository, manifests.c.subject_digest == digest)
             .order_by(manifests.c.digest)
-            .limit(limit)
         )
         if artifact_type is not None:
             query = query.where(manifests.c.artifact_type == artifact_type)
         if after is not None:
             query = query.where(manifests.c.digest > after)
+        whole = query.with_only_columns(
+            manifests.c.digest,
+            manifests.c.media_type,
+            manifests.c.payload_size,
+            manifests.c.artifact_type,
+            manifests.c.annotations,
+        )
         async with self._db.read() as tx:
-            return [
+            rows = (await tx.execute(query.limit(limit + 1))).all()
+            count = fitting((row.payload_size for row in rows[:limit]), room)
+            found = [
                 Referrer(
                     digest=row.digest,
                     media_type=row.media_type,
@@ -137,5 +145,6 @@ class Manifests:
                     artifact_type=row.artifact_type,
                     annotations=row.annotations,
                 )
-                for row in await tx.execute(query)
+                for row in await tx.execute(whole.limit(count))
             ]
+        return found, rows[count - 1].digest if count < len(rows) else None

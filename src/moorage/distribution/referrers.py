@@ -35,19 +35,22 @@ class Referrers:
         digests.parse(call.reference)
         artifact_type = exchange.parameter("artifactType") or None
         limit = min(max(whole_number(exchange.parameter("n")) or PAGE, 1), PAGE)
-        found = await self._manifests.referrers(
+        found, last = await self._manifests.referrers(
             call.repository,
             call.reference,
             artifact_type=artifact_type,
             after=exchange.parameter("last") or None,
-            limit=limit + 1,
+            limit=limit,
+            room=MAX_BYTES,
         )
-        page, entries = _page(found[:limit])
+        page, entries = _page(found)
         headers: Headers = [(b"content-type", INDEX.encode())]
         if artifact_type is not None:
             headers.append((b"oci-filters-applied", b"artifactType"))
         if len(page) < len(found):
-            more: dict[str, str | int] = {"n": limit, "last": page[-1].digest}
+            last = page[-1].digest
+        if last is not None:
+            more: dict[str, str | int] = {"n": limit, "last": last}
             if artifact_type is not None:
                 more["artifactType"] = artifact_type
             path = f"{call.repository}/referrers/{call.reference}"
