@@ -37,6 +37,7 @@ async def main():
     await stream(store, "blobs/long", 128)
     await store.join(["blobs/first", "blobs/long"], "blobs/joined")
     print(peak() - before)
+    await store.close()
 
 asyncio.run(main())
 """
