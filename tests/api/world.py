@@ -13,10 +13,12 @@ from typing import Any
 import httpx2
 from fastapi import FastAPI
 from sqlalchemy import insert
+from tests.support.accounts import SECRET_KEY
 from tests.support.content import Content
 
 from moorage.access.principals import ANONYMOUS, Principal
 from moorage.access.roles import ROLE_NAMES
+from moorage.access.secretbox import SecretBox
 from moorage.accounts.passwords import Passwords
 from moorage.accounts.robots import Robots
 from moorage.accounts.users import Users
@@ -30,6 +32,7 @@ from moorage.projects.members import Members
 from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
 from moorage.projects.quota import Quotas
+from moorage.settings import Configurations
 from moorage.web.callers import Caller
 
 MEMBERS = {name: role for role, name in ROLE_NAMES.items()}
@@ -93,15 +96,17 @@ class World:
 
     def _app(self) -> FastAPI:
         db, cache = self.content.db, self.content.cache
+        self.configurations = Configurations(db, cache, SecretBox(SECRET_KEY))
         self.services = Services(
             callers=KnownCallers(self.people),  # type: ignore[arg-type]
             grants=Grants(db, cache),
-            users=Users(db, self.passwords),
-            robots=Robots(db, self.passwords),
-            projects=Projects(db),
+            users=Users(db, self.passwords, self.configurations),
+            robots=Robots(db, self.passwords, self.configurations),
+            projects=Projects(db, self.configurations),
             members=Members(db),
             metadata=Metadata(db),
             quotas=Quotas(db),
+            configurations=self.configurations,
             catalogue=Catalogue(db),
             manifests=self.content.manifests,
             trash=TrashList(db),

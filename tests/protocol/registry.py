@@ -22,11 +22,11 @@ from starlette.types import ASGIApp
 
 from moorage.access.principals import ANONYMOUS, Principal
 from moorage.access.roles import GUEST, MAINTAINER
+from moorage.access.secretbox import SecretBox
 from moorage.access.tokens import KeyRing, Right, Tokens
 from moorage.accounts.keys import Keys
 from moorage.accounts.logins import Logins
 from moorage.accounts.passwords import Passwords
-from moorage.accounts.secretbox import SecretBox
 from moorage.accounts.standing import Standings, touch_user
 from moorage.accounts.users import Users
 from moorage.artifacts.listing import Listing

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from tests.support.clocks import TurnedClock
 
 from moorage.access.principals import Principal
+from moorage.access.secretbox import SecretBox
 from moorage.access.tokens import KeyRing, Tokens
 from moorage.accounts.keys import Keys
 from moorage.accounts.logins import Logins
 from moorage.accounts.passwords import Passwords
 from moorage.accounts.records import Permission
 from moorage.accounts.robots import Robots
-from moorage.accounts.secretbox import SecretBox
 from moorage.accounts.standing import Standings
 from moorage.accounts.users import Users
 from moorage.cache.base import Cache

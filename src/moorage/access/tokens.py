@@ -136,18 +136,27 @@ class Tokens:
         self._clock = clock or SystemClock()
 
     def issue(
-        self, principal: Principal, access: Mapping[str, Right], *, revision: int = 0
+        self,
+        principal: Principal,
+        access: Mapping[str, Right],
+        *,
+        revision: int = 0,
+        lifetime: float | None = None,
     ) -> Issued:
-        """A token with which `principal` may do `access` (repository → right)."""
+        """A token with which `principal` may do `access` (repository → right).
+
+        `lifetime` in seconds goes before that of the class.
+        """
         key, private = self._ring.signer()
         now = int(self._clock.now().timestamp())
+        seconds = self._lifetime if lifetime is None else int(lifetime)
         claims = {
             "iss": self._issuer,
             "aud": self._audience,
             "sub": principal.name,
             "iat": now,
             "nbf": now - int(LEEWAY),
-            "exp": now + self._lifetime,
+            "exp": now + seconds,
             "jti": secrets.token_hex(8),
             "who": [principal.kind, principal.id, revision],
             "access": [
@@ -162,7 +171,7 @@ class Tokens:
         }
         header = {"alg": ALGORITHM, "kid": key.kid, "typ": REGISTRY_TYPE}
         token = jwt.encode(header, claims, private, algorithms=[ALGORITHM])
-        return Issued(token, now, self._lifetime)
+        return Issued(token, now, seconds)
 
     def verify(self, token: str) -> Verified:
         """What the token says; raises Unauthenticated, UnknownKey among it."""

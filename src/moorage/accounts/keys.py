@@ -11,13 +11,13 @@ its former ones encrypts everything anew.
 
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from joserfc.jwk import ECKey
 from sqlalchemy import delete, func, select, update
 
+from moorage.access.secretbox import CannotOpen, SecretBox
 from moorage.access.tokens import ALGORITHM, LEEWAY, KeyRing, SigningKey
-from moorage.accounts.secretbox import CannotOpen, SecretBox
 from moorage.clock import Clock, SystemClock
 from moorage.db.engine import Database
 from moorage.db.tables import properties, signing_keys
@@ -34,6 +34,9 @@ SLACK = 600.0
 
 LOOK_EVERY = 1.0
 """Seconds between two looks for unknown keys, however many tokens name them."""
+
+
+Reseal = Callable[[Tx], Awaitable[None]]
 
 
 class WrongSecretKey(Exception):
@@ -57,14 +60,19 @@ class Keys:
         *,
         token_lifetime: float,
         rotation: float = 90 * 86400.0,
+        others: Sequence[Reseal] = (),
         clock: Clock | None = None,
     ) -> None:
-        """`token_lifetime` and `rotation` (the age at which a key is replaced) in seconds."""
+        """`token_lifetime` and `rotation` (the age at which a key is replaced) in seconds.
+
+        `others` encrypt what they keep anew when `secret_key` was changed.
+        """
         self._db = db
         self._box = box
         self._ring = ring
         self._overlap = token_lifetime + LEEWAY + SLACK
         self._rotation = rotation
+        self._others = others
         self._monotonic = (clock or SystemClock()).monotonic
         self._looked = -LOOK_EVERY
 
@@ -174,6 +182,8 @@ class Keys:
                 .where(signing_keys.c.kid == kid)
                 .values(private_key=self._box.seal(plain, _purpose(kid)))
             )
+        for reseal in self._others:
+            await reseal(tx)
         await tx.execute(
             update(properties)
             .where(properties.c.name == FINGERPRINT)

@@ -36,6 +36,7 @@ from moorage.db.tables import login_attempts, robots, users
 from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
 from moorage.errors import TooManyRequests
+from moorage.settings import Current, Fixed
 
 log = logging.getLogger(__name__)
 
@@ -68,13 +69,13 @@ class Logins:
         passwords: Passwords,
         standings: Standings,
         *,
-        robot_prefix: str = "robot$",
+        settings: Current | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._db = db
         self._passwords = passwords
         self._standings = standings
-        self._prefix = robot_prefix
+        self._settings = settings or Fixed()
         self._monotonic = (clock or SystemClock()).monotonic
         self._key = secrets.token_bytes(32)
         self._no_robot = digest_secret(new_secret())
@@ -90,14 +91,17 @@ class Logins:
         if not 1 <= len(account) <= 255 or not account.isprintable() or len(password) > 1024:
             return None
         place = network(address)
-        key = self._digest(account, password, place)
+        prefix = (await self._settings.current()).robot_name_prefix
+        robot = account.startswith(prefix)
+        name = account.removeprefix(prefix) if robot else account
+        key = self._digest(account, password, place, name)
         known = await self._remembered(key)
         if known is not None:
             return known
         # A client that sends the same credentials ten times at once makes one attempt.
         flight = self._flights.get(key)
         if flight is None:
-            flight = asyncio.create_task(self._try(key, account, password, place))
+            flight = asyncio.create_task(self._try(key, account, password, place, name))
             self._flights[key] = flight
             flight.add_done_callback(lambda done: self._land(key, done))
         return await asyncio.shield(flight)
@@ -118,7 +122,10 @@ class Logins:
             return None
         return login
 
-    async def _try(self, key: bytes, account: str, password: str, address: str) -> Login | None:
+    async def _try(
+        self, key: bytes, account: str, password: str, address: str, name: str
+    ) -> Login | None:
+        """`name` is that of the account's row; a robot's has no prefix."""
         wait = await self._db.run(_count_attempt, account, address)
         if wait > 0:
             raise TooManyRequests(
@@ -127,14 +134,14 @@ class Logins:
         self._attempts += 1
         if self._attempts % _TIDY_EVERY == 0:
             await self._db.run(_tidy)
-        robot = account.startswith(self._prefix)
-        row = await self._find(account.removeprefix(self._prefix) if robot else account, robot)
+        robot = name != account
+        row = await self._find(name, robot)
         # An unknown account costs what most known ones of its kind do.
         encoded = row.secret if row is not None else self._no_robot if robot else None
         if not await self._passwords.verify(encoded, password) or row is None:
             # What is no account may be a password in the wrong field: it stays out of the log.
-            name = "(unknown)" if row is None else account
-            log.warning("sign-in failed for %r from %s", name, address)
+            shown = "(unknown)" if row is None else account
+            log.warning("sign-in failed for %r from %s", shown, address)
             return None
         login = Login(
             Principal("robot" if robot else "user", row.id, account, sysadmin=bool(row.sysadmin)),
@@ -182,9 +189,11 @@ class Logins:
 
         await self._db.run(step)
 
-    def _digest(self, account: str, password: str, address: str) -> bytes:
+    def _digest(self, account: str, password: str, address: str, name: str) -> bytes:
         # With the address: else who guesses from elsewhere would need no attempt for the right one.
-        text = f"{len(address)}:{address}{len(account)}:{account}{password}"
+        # With the name: another prefix makes another account of it.
+        parts = (address, account, name)
+        text = "".join(f"{len(part)}:{part}" for part in parts) + password
         return hmac.new(self._key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
 
 

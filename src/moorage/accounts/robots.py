@@ -22,11 +22,12 @@ from moorage.accounts.permissions import Held, Level, Scoped
 from moorage.accounts.records import Made, Permission, Robot
 from moorage.accounts.standing import touch_robot
 from moorage.db.engine import Database
-from moorage.db.queries import Page, Query, count, narrow, ordered, paged
+from moorage.db.queries import Exact, Page, Query, count, narrow, ordered, paged
 from moorage.db.tables import projects, robot_permissions, robots
 from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
 from moorage.errors import Conflict, Denied, Invalid, NotFound
+from moorage.settings import Current, Fixed
 
 FOREVER = -1
 MAX_DURATION = 36500
@@ -57,15 +58,11 @@ class Robots:
         self,
         db: Database,
         passwords: Passwords,
-        *,
-        prefix: str = "robot$",
-        default_duration: int = 30,
+        settings: Current | None = None,
     ) -> None:
-        """`default_duration` in days."""
         self._db = db
         self._passwords = passwords
-        self.prefix = prefix
-        self._default_duration = default_duration
+        self._settings = settings or Fixed()
 
     async def create(
         self,
@@ -87,7 +84,8 @@ class Robots:
             raise Invalid(
                 "a robot account's name is lower-case letters and digits, joined by . _ -"
             )
-        days = check_duration(self._default_duration if duration is None else duration)
+        default = (await self._settings.current()).robot_token_duration
+        days = check_duration(default if duration is None else duration)
         checked = rights.check(level, permissions)
         chosen = secret or None
         hashed = await self._hash(chosen)
@@ -110,10 +108,15 @@ class Robots:
             row = (await tx.execute(_rows().where(robots.c.id == robot_id))).one_or_none()
             if row is None:
                 raise NotFound(f"robot account {robot_id} not found")
-            return self._robot(row, await rights.rows_of(tx, [row.id]))
+            permissions = await rights.rows_of(tx, [row.id])
+        return _robot(row, permissions, await self._prefix())
 
     async def list(self, query: Query) -> Page[Robot]:
         """Robot accounts by name unless asked otherwise."""
+        prefix = await self._prefix()
+        name = query.filters.get("name")
+        if isinstance(name, Exact):
+            query = query.with_filter("name", Exact(name.value.removeprefix(prefix)))
         statement = narrow(_rows(), query, COLUMNS)
         async with self._db.read() as tx:
             total = await count(tx, statement)
@@ -123,7 +126,7 @@ class Robots:
             rows: dict[int, list[Any]] = {}
             for row in await rights.rows_of(tx, [row.id for row in found]):
                 rows.setdefault(row.robot_id, []).append(row)
-        return Page([self._robot(row, rows.get(row.id, [])) for row in found], total)
+        return Page([_robot(row, rows.get(row.id, []), prefix) for row in found], total)
 
     async def update(
         self,
@@ -204,22 +207,26 @@ class Robots:
             return made, digest_secret(made)
         return chosen, await self._passwords.hash(check_password(chosen))
 
-    def _robot(self, row: Any, permissions: Sequence[Any]) -> Robot:
-        return Robot(
-            id=row.id,
-            name=self.prefix + row.name,
-            level="system" if row.project_id is None else "project",
-            project_id=row.project_id,
-            project=row.project or "",
-            description=row.description,
-            disabled=row.disabled,
-            duration=row.duration,
-            expires_at=row.expires_at,
-            permissions=rights.from_rows(permissions),
-            creator=row.creator,
-            created_at=row.created_at,
-            updated_at=row.updated_at,
-        )
+    async def _prefix(self) -> str:
+        return (await self._settings.current()).robot_name_prefix
+
+
+def _robot(row: Any, permissions: Sequence[Any], prefix: str) -> Robot:
+    return Robot(
+        id=row.id,
+        name=prefix + row.name,
+        level="system" if row.project_id is None else "project",
+        project_id=row.project_id,
+        project=row.project or "",
+        description=row.description,
+        disabled=row.disabled,
+        duration=row.duration,
+        expires_at=row.expires_at,
+        permissions=rights.from_rows(permissions),
+        creator=row.creator,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
 
 
 def check_duration(days: int) -> int:

@@ -22,6 +22,7 @@ from moorage.db.tables import projects, users
 from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import Conflict, Denied, Invalid, NotFound, PreconditionFailed
+from moorage.settings import Current, Fixed
 
 FIRST = 1
 """Id of the administrator that the first start makes; it cannot be deleted."""
@@ -45,10 +46,10 @@ _EMAIL = re.compile(r"[^\s@<>\"(),:;\x00-\x1f]{1,64}@[A-Za-z0-9.-]{1,190}")
 class Users:
     """The users of this installation."""
 
-    def __init__(self, db: Database, passwords: Passwords, *, robot_prefix: str = "robot$") -> None:
+    def __init__(self, db: Database, passwords: Passwords, settings: Current | None = None) -> None:
         self._db = db
         self._passwords = passwords
-        self._robot_prefix = robot_prefix
+        self._settings = settings or Fixed()
 
     async def create(
         self,
@@ -65,7 +66,7 @@ class Users:
         Raises Invalid, Conflict (name or email is taken).
         """
         values = {
-            "username": self.check_name(username),
+            "username": await self._check_name(username),
             "sysadmin": sysadmin,
             **_profile(email=email, realname=realname, comment=comment),
         }
@@ -73,12 +74,13 @@ class Users:
             values["password_hash"] = await self._passwords.hash(check_password(password))
         return await self._db.run(insert, values)
 
-    def check_name(self, username: str) -> str:
+    async def _check_name(self, username: str) -> str:
         """Return `username`; raises Invalid."""
         if not _NAME.fullmatch(username) or not username.isprintable():
             raise Invalid("a user name is 1 to 255 characters without spaces and , ~ # $ % : +")
-        if username.startswith(self._robot_prefix):
-            raise Invalid(f"only names of robot accounts begin with {self._robot_prefix}")
+        prefix = (await self._settings.current()).robot_name_prefix
+        if username.startswith(prefix):
+            raise Invalid(f"only names of robot accounts begin with {prefix}")
         return username
 
     async def get(self, user_id: int) -> User:

@@ -5,6 +5,7 @@ from starlette.middleware import Middleware
 
 from moorage.api import (
     artifacts,
+    configurations,
     members,
     metadatas,
     permissions,
@@ -26,6 +27,7 @@ PREFIX = "/api/v2.0"
 
 RESOURCES = (
     system,
+    configurations,
     search,
     permissions,  # before users: /users/current/permissions
     users,

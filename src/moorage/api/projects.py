@@ -197,7 +197,7 @@ async def _may_create(api: Services, who: Principal) -> None:
         return
     if who.kind != "user":
         raise refusal(who)
-    if api.system.project_creation != "everyone":
+    if (await api.configurations.current()).project_creation_restriction != "everyone":
         raise Denied("Only system admin can create project")
 
 

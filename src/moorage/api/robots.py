@@ -170,17 +170,14 @@ async def _require(api: Services, who: Principal, project_id: int | None, action
 @router.get("/robots", **lists(RobotResp))
 async def list_robots(request: Request, api: Api, who: Signed, query: Listed) -> Response:
     """Robot accounts of the system; with q=Level=project,ProjectID=1 those of a project."""
-    query, project_id = _scope(query, api.robots.prefix)
+    query, project_id = _scope(query)
     await _require(api, who, project_id, "list")
     page = await api.robots.list(query)
     return listing(request, query, page, [_robot(robot) for robot in page.items])
 
 
-def _scope(query: Query, prefix: str) -> tuple[Query, int | None]:
+def _scope(query: Query) -> tuple[Query, int | None]:
     """The query within one scope, and the id of its project."""
-    name = query.filters.get("name")
-    if isinstance(name, Exact):
-        query = query.with_filter("name", Exact(name.value.removeprefix(prefix)))
     level = query.filters.get("level", Exact("system"))
     if level == Exact("system"):
         return query.with_filter("level", level), None

@@ -15,6 +15,7 @@ from moorage.projects.members import Members
 from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
 from moorage.projects.quota import Quotas
+from moorage.settings import Configurations
 from moorage.web.callers import Callers
 
 COMPONENTS = ("core", "portal", "jobservice", "registry", "registryctl", "database", "redis")
@@ -39,11 +40,6 @@ class System:
     external_url: str = ""
     registry_url: str = ""  # host and port, without a scheme
     storage: str = "filesystem"
-    auth_mode: str = "db_auth"
-    self_registration: bool = False
-    project_creation: str = "everyone"  # or adminonly
-    read_only: bool = False
-    banner: str = ""
     ca_certificate: bytes | None = None  # PEM
     volume: Callable[[], Awaitable[tuple[int, int]]] | None = None  # total and free bytes
 
@@ -60,6 +56,7 @@ class Services:
     members: Members
     metadata: Metadata
     quotas: Quotas
+    configurations: Configurations
     catalogue: Catalogue
     manifests: Manifests
     trash: TrashList

@@ -108,23 +108,26 @@ async def get_ping() -> Response:
 async def get_system_info(api: Api, who: Who) -> Response:
     """What a client needs before and after it signed in."""
     system = api.system
+    settings = await api.configurations.current()
     values: dict[str, Any] = {
-        "auth_mode": system.auth_mode,
-        "primary_auth_mode": False,
-        "self_registration": system.self_registration,
-        "banner_message": system.banner,
+        "auth_mode": settings.auth_mode,
+        "primary_auth_mode": settings.primary_auth_mode,
+        "self_registration": settings.self_registration,
+        "banner_message": settings.banner_message,
     }
+    if settings.auth_mode == "oidc_auth":
+        values["oidc_provider_name"] = settings.oidc_name
     if who.kind != "anonymous":
         values |= {
             "current_time": api.clock.now(),
             "registry_url": system.registry_url,
             "external_url": system.external_url,
-            "project_creation_restriction": system.project_creation,
+            "project_creation_restriction": settings.project_creation_restriction,
             "has_ca_root": system.ca_certificate is not None,
             "harbor_version": system.version,
             "registry_storage_provider_name": system.storage,
-            "read_only": system.read_only,
-            "notification_enable": False,
+            "read_only": settings.read_only,
+            "notification_enable": settings.notification_enable,
         }
     info = GeneralInfo(**values)
     return reply(info)

@@ -127,7 +127,8 @@ async def list_users(
 @router.post("/users", status_code=201)
 async def create_user(request: Request, api: Api, who: Who, body: UserCreationReq) -> Response:
     """Make a user, or oneself where that is allowed; never an administrator."""
-    oneself = who.kind == "anonymous" and api.system.self_registration
+    settings = await api.configurations.current()
+    oneself = who.kind == "anonymous" and settings.self_registration
     if not oneself and ("user", "create") not in await api.grants.system(who):
         raise refusal(who)
     user_id = await api.users.create(
@@ -218,6 +219,5 @@ async def set_cli_secret(
 ) -> Response:
     """Only for users of an identity provider."""
     await _require(api, who, user_id, "update")
-    raise PreconditionFailed(
-        f"the auth mode {api.system.auth_mode} is not OIDC auth, the CLI secret cannot be set"
-    )
+    mode = (await api.configurations.current()).auth_mode
+    raise PreconditionFailed(f"the auth mode {mode} is not OIDC auth, the CLI secret cannot be set")

@@ -41,24 +41,8 @@ class AuthSettings(BaseModel):
         max_length=255,
         description="Issuer of the registry's tokens.",
     )
-    token_expiration: int = Field(
-        30, ge=1, le=24 * 60, description="How long a registry token lives, in minutes."
-    )
     key_rotation_days: int = Field(
         90, ge=1, description="Age at which a new key takes over signing tokens, in days."
-    )
-    robot_name_prefix: str = Field(
-        "robot$",
-        min_length=1,
-        max_length=32,
-        pattern=r"^[^\s:+\x00-\x1f]+$",
-        description="What the name of every robot account begins with.",
-    )
-    robot_token_duration: int = Field(
-        30,
-        ge=-1,
-        le=36500,
-        description="Days that a new robot account lives unless it says otherwise; -1: for ever.",
     )
 
     @field_validator("secret_key", "previous_secret_keys")
@@ -80,11 +64,4 @@ class AuthSettings(BaseModel):
     def _not_published(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and value.get_secret_value() in KNOWN_SECRETS:
             raise ValueError("this password is published; choose one of your own")
-        return value
-
-    @field_validator("robot_token_duration")
-    @classmethod
-    def _some_time(cls, value: int) -> int:
-        if value == 0:
-            raise ValueError("a robot account lives at least a day, or for ever with -1")
         return value

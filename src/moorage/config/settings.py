@@ -1,6 +1,6 @@
 """All settings, as one frozen tree.
 
-[http]  [database]  [storage]  [redis]  [cache]  [auth]  [gc]  [uploads]  [log]
+[http]  [database]  [storage]  [redis]  [cache]  [auth]  [gc]  [uploads]  [log]  [configuration]
 """
 
 from ipaddress import IPv4Network, IPv6Network
@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from moorage.config.auth import AuthSettings
+from moorage.config.configuration import Configuration
 from moorage.config.database import DatabaseSettings
 from moorage.config.redis import CacheSettings, RedisSettings
 from moorage.config.storage import StorageSettings
@@ -119,3 +120,4 @@ class Settings(_Section):
     gc: GcSettings = GcSettings()
     uploads: UploadSettings = UploadSettings()
     log: LogSettings = LogSettings()
+    configuration: Configuration = Configuration()

@@ -1,20 +1,24 @@
 """Every table, in the order of their references.
 
-    users ─┬─ projects ─┬─ project_metadata, project_members, quotas
+    users ─┬─ projects ─┬─ project_metadata, project_members, quotas, immutable_rules
            │            ├─ project_content          what a project's quota counts
+           │            ├─ labels (or global)
            │            ├─ robots ── robot_permissions
            │            └─ repositories ─┬─ uploads ── upload_segments
            │                             ├─ repository_blobs ──► blobs
            │                             ├─ manifests ─┬─ manifest_blobs ──► blobs
            │                             │             ├─ manifest_children (manifest ──► manifest)
            │                             │             ├─ manifest_absences
+           │                             │             ├─ manifest_labels ──► labels
            │                             │             └─ tags
            │                             └─ artifact_trash
-           └─ (by name only) outbox, login_attempts
+           └─ (by name only) outbox, audit_log, login_attempts
     gc_candidates, blob_trash   by digest and storage key, without references: they outlive the blob
 
 Foreign keys are the second belt of every rule here: what is referenced cannot be deleted.
 """
+
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -33,6 +37,7 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
     text,
+    true,
 )
 
 from moorage.db.types import Timestamp, now
@@ -71,6 +76,11 @@ def _updated() -> Column[object]:
     return Column("updated_at", Timestamp, nullable=False, server_default=now())
 
 
+def _where(condition: str) -> dict[str, Any]:
+    """Arguments of a partial index, for both databases."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 def _to(column: str, *, ondelete: str | None = None) -> ForeignKey:
     return ForeignKey(column, ondelete=ondelete)
 
@@ -92,6 +102,14 @@ properties = Table(  # small facts about this installation: fingerprints, genera
     metadata,
     Column("name", String(64), primary_key=True),
     Column("value", Text, nullable=False),
+    _updated(),
+)
+
+configuration = Table(  # operator-editable settings that differ from their defaults
+    "configuration",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),  # JSON; a secret is encrypted under secret_key
     _updated(),
 )
 
@@ -207,6 +225,35 @@ robot_permissions = Table(
     CheckConstraint("kind IN ('system', 'project')", name="kind_known"),
 )
 
+labels = Table(
+    "labels",
+    metadata,
+    _id(),
+    Column("project_id", Id, _to("projects.id", ondelete="CASCADE")),  # None: global
+    Column("name", String(128), nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("color", String(16), nullable=False, server_default=""),
+    _created(),
+    _updated(),
+    Index("uq_labels_global", "name", unique=True, **_where("project_id IS NULL")),
+    Index("uq_labels_project", "project_id", "name", unique=True),
+)
+
+immutable_rules = Table(
+    "immutable_rules",
+    metadata,
+    _id(),
+    Column("project_id", Id, _to("projects.id", ondelete="CASCADE"), nullable=False),
+    Column("disabled", Boolean, nullable=False, server_default=false()),
+    Column("priority", Integer, nullable=False, server_default=text("0")),
+    Column("repositories", JSON, nullable=False),  # selectors: kind, decoration, pattern
+    Column("tags", JSON, nullable=False),
+    Column("fingerprint", String(64), nullable=False),  # of both selectors: no rule comes twice
+    _created(),
+    _updated(),
+    UniqueConstraint("project_id", "fingerprint"),
+)
+
 # --- content -----------------------------------------------------------------------------------
 
 repositories = Table(
@@ -292,6 +339,14 @@ manifest_absences = Table(  # what a manifest names and its repository does not 
     Column("platform", JSON),  # of a child
 )
 
+manifest_labels = Table(
+    "manifest_labels",
+    metadata,
+    Column("manifest_id", Id, _to("manifests.id", ondelete="CASCADE"), primary_key=True),
+    Column("label_id", Id, _to("labels.id", ondelete="CASCADE"), primary_key=True, index=True),
+    _created(),
+)
+
 tags = Table(
     "tags",
     metadata,
@@ -315,6 +370,7 @@ artifact_trash = Table(  # deleted manifests that can still come back
     Column("payload", LargeBinary, nullable=False),
     Column("tags", JSON, nullable=False),  # the names that pointed at it
     Column("blobs", JSON, nullable=False, server_default="[]"),  # digests that it held here
+    Column("labels", JSON, nullable=False, server_default="[]"),  # ids
     Column("deleted_by", String(255), nullable=False, server_default=""),
     Column("deleted_at", Timestamp, nullable=False, server_default=now()),
     Column("expires_at", Timestamp, nullable=False, index=True),
@@ -374,4 +430,19 @@ outbox = Table(
     Column("type", String(64), nullable=False),
     Column("payload", JSON, nullable=False),
     Column("occurred_at", Timestamp, nullable=False, server_default=now()),
+)
+
+audit_log = Table(  # who did what; outlives users and projects
+    "audit_log",
+    metadata,
+    _id(),
+    Column("occurred_at", Timestamp, nullable=False, server_default=now(), index=True),
+    Column("project_id", Id),  # None: of the whole installation
+    Column("username", String(300), nullable=False),
+    Column("operation", String(32), nullable=False),
+    Column("resource_type", String(32), nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("successful", Boolean, nullable=False, server_default=true()),
+    Index("ix_audit_log_project", "project_id", "occurred_at"),
 )

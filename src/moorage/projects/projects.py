@@ -24,6 +24,7 @@ from moorage.projects import clearing, members, metadata, quota
 from moorage.projects.kinds import PROJECT
 from moorage.projects.records import Project
 from moorage.projects.visibility import own, visible
+from moorage.settings import Current, Fixed
 
 LIBRARY = "library"
 """The public project that every installation starts with."""
@@ -42,11 +43,11 @@ FIELDS: Columns = {
 
 
 class Projects:
-    """The projects of this installation. `limit` is the quota of a new one, in bytes."""
+    """The projects of this installation."""
 
-    def __init__(self, db: Database, *, limit: int = quota.UNLIMITED) -> None:
+    def __init__(self, db: Database, settings: Current | None = None) -> None:
         self._db = db
-        self._limit = limit
+        self._settings = settings or Fixed()
 
     async def create(
         self,
@@ -63,7 +64,8 @@ class Projects:
         """
         check_project(name)
         checked = metadata.check(values or {})
-        hard = quota.check_limit(self._limit if limit is None else limit)
+        default = (await self._settings.current()).storage_per_project
+        hard = quota.check_limit(default if limit is None else limit)
         return await self._db.run(_create, principal, name, checked, hard)
 
     async def by_name(self, name: str, principal: Principal | None = None) -> Project:

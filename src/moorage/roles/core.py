@@ -52,6 +52,7 @@ def _services(resources: Resources, health: Health) -> Services:
         members=resources.members,
         metadata=resources.metadata,
         quotas=resources.quotas,
+        configurations=resources.configurations,
         catalogue=resources.catalogue,
         manifests=resources.manifests,
         trash=resources.trash,

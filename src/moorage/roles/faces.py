@@ -71,7 +71,12 @@ class Faces:
             self._api = core_face(resources, self._operations, alone=role is Role.ALL)
         if role.registry or role.core:
             service = resources.settings.auth.token_service
-            self._token = TokenService(resources.callers, resources.tokens, service=service)
+            self._token = TokenService(
+                resources.callers,
+                resources.tokens,
+                service=service,
+                settings=resources.configurations,
+            )
         self._started = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

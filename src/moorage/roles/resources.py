@@ -1,6 +1,6 @@
 """Makes every object once, from settings, and closes them in reverse.
 
-Database ─► Keys, Passwords ─► Standings ─► Logins ─► Callers ─┐
+Database ─► Configurations ─► Keys, Passwords ─► Standings ─► Logins ─► Callers ─┐
     │                                                          ├─► faces
     ├─► Cache ─► Grants                                        │
     └─► BlobStore ─► Uploads, Manifests, Pulls, Listing ───────┘
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from moorage.access.secretbox import SecretBox
 from moorage.access.tokens import KeyRing, Tokens
 from moorage.accounts.bootstrap import first_admin, secret_key_file
 from moorage.accounts.keys import Keys
 from moorage.accounts.logins import Logins
 from moorage.accounts.passwords import Passwords
 from moorage.accounts.robots import Robots
-from moorage.accounts.secretbox import SecretBox
 from moorage.accounts.standing import Standings
 from moorage.accounts.users import Users
 from moorage.artifacts.catalogue import Catalogue
@@ -45,8 +45,12 @@ from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
 from moorage.projects.quota import Quotas
 from moorage.roles.fence import DatabaseFence
+from moorage.settings import Configurations
 from moorage.telemetry.metrics import Metrics
 from moorage.web.callers import Callers
+
+LONGEST_TOKEN = 24 * 3600.0
+"""Seconds that `configuration.token_expiration` allows at most: a retired key verifies so long."""
 
 SECRET_KEY = "secret_key"  # noqa: S105 - a file's name
 
@@ -83,17 +87,23 @@ class Resources:
         key = auth.secret_key.get_secret_value() if auth.secret_key else self._own_key()
         self.box = SecretBox(key, [k.get_secret_value() for k in auth.previous_secret_keys])
         self.ring = KeyRing()
-        lifetime = auth.token_expiration * 60
+        self.configurations = Configurations(
+            ground.db, ground.cache, self.box, settings.configuration
+        )
         self.keys = Keys(
             ground.db,
             self.box,
             self.ring,
-            token_lifetime=lifetime,
+            token_lifetime=LONGEST_TOKEN,
             rotation=auth.key_rotation_days * 86400,
+            others=(self.configurations.seal_anew,),
             clock=ground.clock,
         )
         self.tokens = Tokens(
-            self.ring, issuer=auth.token_issuer, audience=auth.token_service, lifetime=lifetime
+            self.ring,
+            issuer=auth.token_issuer,
+            audience=auth.token_service,
+            lifetime=LONGEST_TOKEN,
         )
         self.passwords = Passwords()
         self.standings = Standings(ground.db, ground.cache, ground.clock)
@@ -101,7 +111,7 @@ class Resources:
             ground.db,
             self.passwords,
             self.standings,
-            robot_prefix=auth.robot_name_prefix,
+            settings=self.configurations,
             clock=ground.clock,
         )
         self.grants = Grants(ground.db, ground.cache, ground.clock)
@@ -137,22 +147,15 @@ class Resources:
 
     @cached_property
     def users(self) -> Users:
-        prefix = self.settings.auth.robot_name_prefix
-        return Users(self.db, self.passwords, robot_prefix=prefix)
+        return Users(self.db, self.passwords, self.configurations)
 
     @cached_property
     def robots(self) -> Robots:
-        auth = self.settings.auth
-        return Robots(
-            self.db,
-            self.passwords,
-            prefix=auth.robot_name_prefix,
-            default_duration=auth.robot_token_duration,
-        )
+        return Robots(self.db, self.passwords, self.configurations)
 
     @cached_property
     def projects(self) -> Projects:
-        return Projects(self.db)
+        return Projects(self.db, self.configurations)
 
     @cached_property
     def members(self) -> Members:

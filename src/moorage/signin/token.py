@@ -25,6 +25,7 @@ from moorage import errors
 from moorage.access.scopes import parse_scopes
 from moorage.access.tokens import Right, Tokens
 from moorage.errors import Invalid, MoorageError, TooLarge, TooManyRequests, Unauthenticated
+from moorage.settings import Current, Fixed
 from moorage.web.callers import Caller, Callers
 from moorage.web.failures import report
 
@@ -61,11 +62,14 @@ Fields = Mapping[str, Sequence[str]]
 class TokenService:
     """An ASGI application for one path."""
 
-    def __init__(self, callers: Callers, tokens: Tokens, *, service: str) -> None:
+    def __init__(
+        self, callers: Callers, tokens: Tokens, *, service: str, settings: Current | None = None
+    ) -> None:
         """`service` is the name of the registry that clients must ask for."""
         self._callers = callers
         self._tokens = tokens
         self._service = service
+        self._settings = settings or Fixed()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -133,7 +137,10 @@ class TokenService:
             for scope in parse_scopes(asked)
             if scope.type == "repository"
         }
-        issued = self._tokens.issue(caller.principal, access, revision=caller.revision)
+        minutes = (await self._settings.current()).token_expiration
+        issued = self._tokens.issue(
+            caller.principal, access, revision=caller.revision, lifetime=minutes * 60
+        )
         body = {
             "token": issued.token,
             "access_token": issued.token,

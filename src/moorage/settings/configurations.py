@@ -1,0 +1,187 @@
+"""The operator's settings: default < database < file and environment.
+
+    current() ─► cache ─► rows ─► Configuration
+    change()  ─► one transaction: lock, merge, check as a whole, write what differs from its default
+
+A secret is encrypted in its row, and so it is in a cache; it is opened in the process alone.
+"""
+
+import base64
+import logging
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from pydantic import SecretStr, ValidationError
+from sqlalchemy import delete, func, select
+
+from moorage.access.secretbox import CannotOpen, SecretBox
+from moorage.cache.base import Cache, Kind
+from moorage.config.configuration import Configuration
+from moorage.db.engine import Database
+from moorage.db.tables import configuration, properties, users
+from moorage.db.transactions import Tx
+from moorage.db.types import now
+from moorage.errors import Denied, Invalid
+
+log = logging.getLogger(__name__)
+
+Rows = Mapping[str, str]
+
+ROWS: Kind[Rows] = Kind("configuration", orjson.dumps, orjson.loads)
+"""Touched by every change of a setting."""
+
+SECRETS = frozenset(
+    name for name, field in Configuration.model_fields.items() if field.annotation is SecretStr
+)
+
+_LOCK = "configuration"  # a row of `properties`: one change after the other
+
+
+class Configurations:
+    """The settings that the API can change."""
+
+    def __init__(
+        self, db: Database, cache: Cache, box: SecretBox, fixed: Configuration | None = None
+    ) -> None:
+        """`fixed` is what the file and the environment say; what it sets, nobody else can."""
+        self._db = db
+        self._cache = cache
+        self._box = box
+        self._fixed = fixed or Configuration()
+        self._parse = lru_cache(maxsize=4)(self._parsed)
+
+    @property
+    def fixed(self) -> frozenset[str]:
+        """Names of the settings that cannot be changed here."""
+        return frozenset(self._fixed.model_fields_set)
+
+    async def current(self) -> Configuration:
+        """The settings, with every change that was acknowledged before this call."""
+
+        async def load() -> Rows:
+            async with self._db.read() as tx:
+                return await _rows(tx)
+
+        rows = await self._cache.through(ROWS, ROWS.key(), load)
+        return self._parse(tuple((rows or {}).items()))
+
+    async def change(self, values: Mapping[str, Any]) -> list[str]:
+        """Change settings, all or none. Returns the names of those that are different now.
+
+        Raises Invalid (what a setting cannot be), Denied (one that is fixed).
+        """
+
+        async def step(tx: Tx) -> list[str]:
+            await _lock(tx)
+            before = self._parsed(tuple((await _rows(tx)).items()))
+            after = _checked({**_plain(before), **values})
+            changed = sorted(
+                name for name in values if getattr(before, name) != getattr(after, name)
+            )
+            await self._check(tx, changed, after)
+            for name in changed:
+                await self._write(tx, name, after)
+            if changed:
+                tx.touch(ROWS.key())
+            return changed
+
+        return await self._db.run(step)
+
+    async def seal_anew(self, tx: Tx) -> None:
+        """Step: encrypt every secret under the present `secret_key`."""
+        for name, text in (await _rows(tx)).items():
+            if name in SECRETS:
+                await _put(tx, name, self._seal(name, self._open(name, text)))
+        tx.touch(ROWS.key())
+
+    async def _check(self, tx: Tx, changed: list[str], after: Configuration) -> None:
+        fixed = sorted(self.fixed & set(changed))
+        if fixed:
+            raise Denied(
+                f"{', '.join(fixed)}: set by the file or the environment of the server; "
+                "change it there"
+            )
+        if "auth_mode" in changed:
+            people = (await tx.execute(select(func.count()).select_from(users))).scalar_one()
+            if people > 1:
+                raise Invalid(
+                    "the auth mode cannot be modified as new users have been inserted into database"
+                )
+            if after.auth_mode != "db_auth":
+                raise Invalid(f"auth_mode {after.auth_mode} is not available; it stays db_auth")
+        if after.skip_audit_log_database and not after.audit_log_forward_endpoint:
+            raise Invalid(
+                "skip_audit_log_database needs audit_log_forward_endpoint: "
+                "the audit log would be kept nowhere"
+            )
+
+    async def _write(self, tx: Tx, name: str, after: Configuration) -> None:
+        value = getattr(after, name)
+        if value == Configuration.model_fields[name].default:
+            await tx.execute(delete(configuration).where(configuration.c.name == name))
+        elif isinstance(value, SecretStr):
+            await _put(tx, name, self._seal(name, value.get_secret_value()))
+        else:
+            await _put(tx, name, orjson.dumps(value).decode())
+
+    def _parsed(self, rows: tuple[tuple[str, str], ...]) -> Configuration:
+        """The settings of these rows; what this version does not understand has its default."""
+        values: dict[str, Any] = {}
+        for name, text in rows:
+            if name not in Configuration.model_fields:
+                continue  # of a newer replica
+            try:
+                value = self._open(name, text) if name in SECRETS else orjson.loads(text)
+                Configuration(**{name: value})
+            except (CannotOpen, ValueError) as error:
+                log.warning("setting %s in the database cannot be used: %s", name, type(error))
+                continue
+            values[name] = value
+        given = {name: getattr(self._fixed, name) for name in self.fixed}
+        return Configuration(**{**values, **given})
+
+    def _seal(self, name: str, plain: str) -> str:
+        return base64.b64encode(self._box.seal(plain.encode(), _purpose(name))).decode()
+
+    def _open(self, name: str, text: str) -> str:
+        return self._box.open(base64.b64decode(text), _purpose(name)).decode()
+
+
+def _purpose(name: str) -> str:
+    return f"setting {name}"
+
+
+def _plain(values: Configuration) -> dict[str, Any]:
+    return {name: getattr(values, name) for name in Configuration.model_fields}
+
+
+def _checked(values: Mapping[str, Any]) -> Configuration:
+    try:
+        return Configuration(**values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise Invalid(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+async def _rows(tx: Tx) -> Rows:
+    found = await tx.execute(select(configuration.c.name, configuration.c.value))
+    return {row.name: row.value for row in found}
+
+
+async def _lock(tx: Tx) -> None:
+    made = tx.dialect.insert(properties).values(name=_LOCK, value="")
+    await tx.execute(made.on_conflict_do_nothing())
+    await tx.execute(
+        tx.dialect.for_update(select(properties.c.value).where(properties.c.name == _LOCK))
+    )
+
+
+async def _put(tx: Tx, name: str, text: str) -> None:
+    row = tx.dialect.insert(configuration).values(name=name, value=text)
+    await tx.execute(
+        row.on_conflict_do_update(
+            index_elements=["name"], set_={"value": text, "updated_at": now()}
+        )
+    )
