@@ -8,7 +8,7 @@ from moorage.distribution import listing, referrers
 from moorage.distribution.options import Options
 from moorage.oci import manifest, names
 from moorage.roles.connections import BoundedConnection
-from moorage.signin import token
+from moorage.signin import forms
 from moorage.web import bounds, paging
 
 
@@ -42,7 +42,7 @@ LIMITS = (
         MEMORY,
     ),
     ("Body of a REST request", size(paths.MAX_BODY), MEMORY),
-    ("Form of a token request", size(token.MAX_FORM), MEMORY),
+    ("Form of a sign-in", size(forms.MAX_FORM), MEMORY),
     ("Scopes of one token", str(scopes.MAX_SCOPES), MEMORY),
     ("Token", size(tokens.MAX_LENGTH), "Proxies cut off longer headers."),
     (

@@ -85,6 +85,10 @@ class Denied(MoorageError):
     """Access is denied."""
 
 
+class ReadOnly(Denied):
+    """An administrator has switched changes off for a while."""
+
+
 class QuotaExceeded(Denied):
     """The project's storage quota is exceeded."""
 

@@ -17,7 +17,9 @@ from moorage.accounts.logins import FREE
 from moorage.accounts.records import Made
 from moorage.db.engine import Database
 from moorage.errors import MoorageError
-from moorage.signin.token import MAX_FORM, PATH, TokenService, render
+from moorage.signin.forms import MAX_FORM
+from moorage.signin.problems import render
+from moorage.signin.token import PATH, TokenService
 
 pytestmark = pytest.mark.anyio
 

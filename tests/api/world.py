@@ -26,6 +26,7 @@ from moorage.api.app import create_api
 from moorage.api.services import Services, System
 from moorage.artifacts.catalogue import Catalogue
 from moorage.artifacts.trashed import TrashList
+from moorage.config.configuration import Configuration
 from moorage.db import tables
 from moorage.projects.grants import Grants
 from moorage.projects.members import Members
@@ -91,12 +92,18 @@ class World:
         for name, role in MEMBERS.items():
             await members.add(self.projects["team"], role, username=name)
         self.passwords = Passwords(memory_kib=8, passes=1)  # quick, and of no use to a thief
+        self.configurations = Configurations(db, self.content.cache, SecretBox(SECRET_KEY))
         self.app = self._app()
         return self
 
+    def fix(self, settings: Configuration) -> None:
+        """Let the environment set these."""
+        db, cache = self.content.db, self.content.cache
+        self.configurations = Configurations(db, cache, SecretBox(SECRET_KEY), settings)
+        self.app = self._app()
+
     def _app(self) -> FastAPI:
         db, cache = self.content.db, self.content.cache
-        self.configurations = Configurations(db, cache, SecretBox(SECRET_KEY))
         self.services = Services(
             callers=KnownCallers(self.people),  # type: ignore[arg-type]
             grants=Grants(db, cache),

@@ -27,6 +27,7 @@ from moorage.access.tokens import KeyRing, Right, Tokens
 from moorage.accounts.keys import Keys
 from moorage.accounts.logins import Logins
 from moorage.accounts.passwords import Passwords
+from moorage.accounts.sessions import Sessions
 from moorage.accounts.standing import Standings, touch_user
 from moorage.accounts.users import Users
 from moorage.artifacts.listing import Listing
@@ -44,6 +45,7 @@ from moorage.db.migrator import migrate
 from moorage.db.tables import project_members, projects, quotas, users
 from moorage.distribution import Distribution, Options
 from moorage.projects.grants import Grants
+from moorage.settings import Configurations
 from moorage.web.callers import Callers
 from tests.protocol.client import Client
 
@@ -151,17 +153,20 @@ async def open_registry(
     cache = LocalCache(SystemClock(), entries=10_000, size=8 << 20, expire_seconds=60)
     db.notifier = cache
     ring = KeyRing()
-    keys = Keys(db, SecretBox(SECRET_KEY), ring, token_lifetime=LIFETIME)
+    box = SecretBox(SECRET_KEY)
+    keys = Keys(db, box, ring, token_lifetime=LIFETIME)
     await keys.start()
     tokens = Tokens(ring, issuer=ISSUER, audience=SERVICE, lifetime=LIFETIME)
     standings, grants = Standings(db, cache), Grants(db, cache)
+    logins = Logins(db, passwords, standings)
     parts: dict[str, Any] = {
         "pulls": Pulls(db, store, cache, PullCounts(db), BytesLRU(size=8 << 20)),
         "uploads": Uploads(db, store, rules),
         "manifests": Manifests(db, rules),
         "listing": Listing(db),
-        "callers": Callers(tokens, keys, Logins(db, passwords, standings), standings, grants),
+        "callers": Callers(tokens, keys, logins, standings, Sessions(db, cache, standings), grants),
         "grants": grants,
+        "settings": Configurations(db, cache, box),
     }
     try:
         yield Registry(Distribution(**parts), db, store, ring, tokens, standings, parts)

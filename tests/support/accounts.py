@@ -12,6 +12,7 @@ from moorage.accounts.logins import Logins
 from moorage.accounts.passwords import Passwords
 from moorage.accounts.records import Permission
 from moorage.accounts.robots import Robots
+from moorage.accounts.sessions import Sessions
 from moorage.accounts.standing import Standings
 from moorage.accounts.users import Users
 from moorage.cache.base import Cache
@@ -78,8 +79,15 @@ class Replica:
         self.tokens = Tokens(
             self.ring, issuer="issuer", audience=SERVICE, lifetime=1800, clock=clock
         )
+        self.sessions = Sessions(db, cache, self.standings, clock=clock)
         self.callers = Callers(
-            self.tokens, self.keys, self.logins, self.standings, self.grants, clock
+            self.tokens,
+            self.keys,
+            self.logins,
+            self.standings,
+            self.sessions,
+            self.grants,
+            clock,
         )
 
     async def user(self, name: str, *, sysadmin: bool = False) -> Principal:

@@ -7,7 +7,7 @@ row. The key id finds the right one of several while `secret_key` is being chang
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -27,6 +27,8 @@ class SecretBox:
 
     def __init__(self, secret_key: str, previous: Iterable[str] = ()) -> None:
         previous = tuple(previous)
+        # A function prints no key; a field would.
+        self._derived: Callable[[bytes], bytes] = lambda info: _derive(secret_key, info)
         self._id, current = _key(secret_key)
         self._keys = dict(map(_key, previous)) | {self._id: current}
         self.fingerprint = _derive(secret_key, b"fingerprint").hex()
@@ -36,6 +38,10 @@ class SecretBox:
 
     def __repr__(self) -> str:
         return f"<SecretBox {self._id.hex()}>"
+
+    def derive(self, purpose: str) -> bytes:
+        """A key of 32 bytes for `purpose`, the same on every replica."""
+        return self._derived(purpose.encode())
 
     def seal(self, plain: bytes, purpose: str) -> bytes:
         """Encrypt `plain` for one purpose."""

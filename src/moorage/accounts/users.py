@@ -91,6 +91,12 @@ class Users:
         """Raises NotFound."""
         return await self._one(users.c.username == username, "user not found")
 
+    async def exists(self, *, username: str | None = None, email: str | None = None) -> bool:
+        """Whether the name or the address is taken."""
+        taken = users.c.email == email if username is None else users.c.username == username
+        async with self._db.read() as tx:
+            return (await tx.execute(select(users.c.id).where(taken))).first() is not None
+
     async def list(self, query: Query) -> Page[User]:
         """Users by name unless asked otherwise."""
         statement = narrow(select(users), query, COLUMNS)

@@ -20,6 +20,7 @@ from moorage.api.services import Services
 from moorage.errors import Denied, MoorageError, ProjectUnknown, Unauthenticated
 from moorage.projects.records import ProjectRef
 from moorage.web.callers import Caller
+from moorage.web.csrf import SESSION_COOKIE, cookies
 
 
 def services(request: Request) -> Services:
@@ -34,6 +35,10 @@ Api = Annotated[Services, Depends(services)]
 
 async def _identify(request: Request, api: Api) -> Caller:
     header = next((v for k, v in request.scope["headers"] if k == b"authorization"), None)
+    session = cookies(request.scope).get(SESSION_COOKIE)
+    if header is None and session:
+        polls = "x-harbor-no-session-renewal" in request.headers
+        return await api.callers.resume(session, renew=not polls)
     address = request.client.host if request.client else ""
     caller = await api.callers.identify(header, address)
     if caller.access is not None:

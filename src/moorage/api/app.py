@@ -1,6 +1,6 @@
 """The application of `/api`. Give it every path below `/api/`, unchanged or through a Mount."""
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, Request
 from starlette.middleware import Middleware
 
 from moorage.api import (
@@ -20,8 +20,10 @@ from moorage.api import (
     trash,
     users,
 )
+from moorage.api.access import Api
 from moorage.api.paths import Paths
 from moorage.api.services import Services
+from moorage.web.readonly import check_writable
 
 PREFIX = "/api/v2.0"
 
@@ -53,6 +55,7 @@ def create_api(services: Services) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         middleware=[Middleware(Paths)],
+        dependencies=[Depends(_writable)],
     )
     app.state.services = services
     for resource in RESOURCES:
@@ -60,3 +63,9 @@ def create_api(services: Services) -> FastAPI:
     app.include_router(system.version_router)
     problems.install(app)
     return app
+
+
+async def _writable(request: Request, api: Api) -> None:
+    """Whoever switched changes off must be able to switch them on again."""
+    if request.scope["path"] != f"{PREFIX}/configurations":
+        await check_writable(request.method, api.configurations)

@@ -31,6 +31,7 @@ STATUS: Mapping[type[MoorageError], tuple[int, str]] = {
     errors.Unauthenticated: (401, "UNAUTHORIZED"),
     errors.Denied: (403, "FORBIDDEN"),
     errors.QuotaExceeded: (403, "DENIED"),
+    errors.ReadOnly: (403, "DENIED"),
     errors.NotFound: (404, "NOT_FOUND"),
     errors.Conflict: (409, "CONFLICT"),
     errors.PreconditionFailed: (412, "PRECONDITION"),

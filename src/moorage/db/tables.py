@@ -1,6 +1,7 @@
 """Every table, in the order of their references.
 
-    users ─┬─ projects ─┬─ project_metadata, project_members, quotas, immutable_rules
+    users ─┬─ sessions
+           ├─ projects ─┬─ project_metadata, project_members, quotas, immutable_rules
            │            ├─ project_content          what a project's quota counts
            │            ├─ labels (or global)
            │            ├─ robots ── robot_permissions
@@ -127,6 +128,17 @@ users = Table(
     _created(),
     _updated(),
     sqlite_autoincrement=True,  # caches and tokens name a row by its id: none comes again
+)
+
+sessions = Table(  # of people who signed in with a browser
+    "sessions",
+    metadata,
+    Column("digest", String(64), primary_key=True),  # SHA-256 of the cookie's value
+    Column("user_id", Id, _to("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("revision", Id, nullable=False),  # of the user at the sign-in
+    Column("expires_at", Timestamp, nullable=False, index=True),
+    Column("renewed_at", Timestamp, nullable=False, server_default=now()),
+    _created(),
 )
 
 login_attempts = Table(  # failures since the last success, per account and address

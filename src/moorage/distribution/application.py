@@ -39,6 +39,7 @@ from moorage.distribution.routes import BY_ENDPOINT, Target, parse
 from moorage.distribution.uploads import Sessions
 from moorage.errors import ClientGone, MoorageError, Unauthenticated
 from moorage.projects.grants import Grants
+from moorage.settings import Current, Fixed
 from moorage.web.callers import Callers
 from moorage.web.failures import report
 
@@ -66,13 +67,14 @@ class Distribution:
         callers: Callers,
         grants: Grants,
         options: Options | None = None,
+        settings: Current | None = None,
     ) -> None:
         self._options = options or Options()
         self._pulls = pulls
         self._callers = callers
         challenge = Challenge(self._options)
         locations = Locations(self._options, challenge)
-        self._gate = Gate(callers, grants, challenge)
+        self._gate = Gate(callers, grants, challenge, settings or Fixed())
         blobs = Blobs(pulls, uploads, self._options)
         sessions = Sessions(uploads, self._gate, locations, self._options)
         manifest = ManifestFace(pulls, manifests, locations)

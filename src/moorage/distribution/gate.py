@@ -3,6 +3,7 @@
     no Authorization ──► 401 Bearer with the scope         nobody is let in without saying who,
     credentials fail ──► 401 with a fitting challenge      public projects too: clients then fetch
     right is missing ──► 401 with the scope that lacks     an anonymous token
+    read-only mode ────► 403 for what changes something
 
 A project that does not exist answers as one that the caller may not see.
 """
@@ -16,7 +17,9 @@ from moorage.distribution.exchange import Exchange
 from moorage.distribution.routes import Right
 from moorage.errors import MoorageError, NotFound, Unauthenticated
 from moorage.projects.grants import Grants
+from moorage.settings import Current
 from moorage.web.callers import Caller, Callers
+from moorage.web.readonly import check_writable
 
 _CATALOG = ("catalog", "read")
 
@@ -40,10 +43,13 @@ class Admitted:
 class Gate:
     """Identifies callers and asks for their rights."""
 
-    def __init__(self, callers: Callers, grants: Grants, challenge: Challenge) -> None:
+    def __init__(
+        self, callers: Callers, grants: Grants, challenge: Challenge, settings: Current
+    ) -> None:
         self._callers = callers
         self._grants = grants
         self._challenge = challenge
+        self._settings = settings
 
     async def admit(
         self, exchange: Exchange, repository: str, right: Right, mount: str = ""
@@ -73,6 +79,7 @@ class Gate:
         if right != "pull" and not await self._callers.still_may(caller, repository, right):
             message = "the account or its rights have changed"
             self._refuse(exchange, right, scopes, message, "invalid_token")
+        await check_writable(exchange.method, self._settings)
         return Admitted(caller, rights)
 
     async def rights(self, caller: Caller, repository: str) -> frozenset[str]:

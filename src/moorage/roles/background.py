@@ -34,7 +34,10 @@ def works(resources: Resources) -> list[Work]:
     settings, db = resources.settings.gc, resources.db
     metrics = resources.ground.metrics
     outbox = Outbox(db, SUBSCRIBERS)
-    found = [Work("outbox", 2.0, lambda: _some(outbox.dispatch()))]
+    found = [
+        Work("outbox", 2.0, lambda: _some(outbox.dispatch())),
+        Work("sessions", 600.0, lambda: _none(resources.sessions.tidy())),
+    ]
     if settings.enabled:
         collector = Collector(db, resources.rules, settings.batch)
         sweeper = Sweeper(db, resources.ground.store)
@@ -80,7 +83,7 @@ async def _some(work: Awaitable[int]) -> bool:
     return await work > 0
 
 
-async def _none(work: Awaitable[int]) -> bool:
+async def _none(work: Awaitable[object]) -> bool:
     await work
     return False
 

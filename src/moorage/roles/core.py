@@ -1,4 +1,4 @@
-"""What the role core answers: `/api`.
+"""What the role core answers: `/api` and `/c`.
 
 A module of its own, imported when a process has that role: a registry is the smaller by a web
 framework and the models of two hundred operations.
@@ -14,11 +14,25 @@ from moorage.api.app import create_api
 from moorage.api.services import Services, System
 from moorage.ops import Operations
 from moorage.roles.resources import Resources
+from moorage.signin.pages import SigninPages
+from moorage.web.csrf import CsrfGuard
 
 
-def core_face(resources: Resources, operations: Operations, *, alone: bool) -> ASGIApp:
-    """The REST API; `alone` says that this process has every role."""
-    return create_api(_services(resources, Health(operations, alone=alone)))
+def core_faces(
+    resources: Resources, operations: Operations, *, alone: bool
+) -> tuple[ASGIApp, ASGIApp]:
+    """The REST API and the pages of sign-in; `alone` says that this process has every role."""
+    secure = resources.settings.http.external_url.startswith("https://")
+    key = resources.box.derive("csrf")
+    api = create_api(_services(resources, Health(operations, alone=alone)))
+    pages = SigninPages(
+        resources.callers,
+        resources.sessions,
+        resources.users,
+        resources.configurations,
+        secure=secure,
+    )
+    return CsrfGuard(api, key=key, secure=secure), CsrfGuard(pages, key=key, secure=secure)
 
 
 class Health:

@@ -57,6 +57,7 @@ class Faces:
         self._distribution: ASGIApp | None = None
         self._token: ASGIApp | None = None
         self._api: ASGIApp | None = None
+        self._pages: ASGIApp | None = None
         self._started = False
 
     def open(self, resources: Resources, role: Role) -> None:
@@ -66,9 +67,10 @@ class Faces:
 
             self._distribution = registry_face(resources)
         if role.core:
-            from moorage.roles.core import core_face
+            from moorage.roles.core import core_faces
 
-            self._api = core_face(resources, self._operations, alone=role is Role.ALL)
+            alone = role is Role.ALL
+            self._api, self._pages = core_faces(resources, self._operations, alone=alone)
         if role.registry or role.core:
             service = resources.settings.auth.token_service
             self._token = TokenService(
@@ -91,6 +93,8 @@ class Faces:
             face = self._token
         elif path.startswith("/api/"):
             face = self._api
+        elif path.startswith("/c/"):
+            face = self._pages
         else:
             face = None
         await (face or self._nothing())(scope, receive, send)

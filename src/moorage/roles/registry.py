@@ -17,6 +17,7 @@ def registry_face(resources: Resources) -> ASGIApp:
         callers=resources.callers,
         grants=resources.grants,
         options=options(resources.settings),
+        settings=resources.configurations,
     )
 
 

@@ -19,6 +19,7 @@ from moorage.accounts.keys import Keys
 from moorage.accounts.logins import Logins
 from moorage.accounts.passwords import Passwords
 from moorage.accounts.robots import Robots
+from moorage.accounts.sessions import Sessions
 from moorage.accounts.standing import Standings
 from moorage.accounts.users import Users
 from moorage.artifacts.catalogue import Catalogue
@@ -114,9 +115,18 @@ class Resources:
             settings=self.configurations,
             clock=ground.clock,
         )
+        self.sessions = Sessions(
+            ground.db, ground.cache, self.standings, self.configurations, ground.clock
+        )
         self.grants = Grants(ground.db, ground.cache, ground.clock)
         self.callers = Callers(
-            self.tokens, self.keys, self.logins, self.standings, self.grants, ground.clock
+            self.tokens,
+            self.keys,
+            self.logins,
+            self.standings,
+            self.sessions,
+            self.grants,
+            ground.clock,
         )
 
     def _own_key(self) -> str:

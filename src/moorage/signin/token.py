@@ -12,9 +12,7 @@ wrong credentials with a scope get what nobody gets: public projects stay readab
 """
 
 import logging
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from urllib.parse import parse_qs
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
@@ -24,39 +22,16 @@ from starlette.types import Receive, Scope, Send
 from moorage import errors
 from moorage.access.scopes import parse_scopes
 from moorage.access.tokens import Right, Tokens
-from moorage.errors import Invalid, MoorageError, TooLarge, TooManyRequests, Unauthenticated
+from moorage.errors import Invalid, MoorageError, Unauthenticated
 from moorage.settings import Current, Fixed
+from moorage.signin.forms import Fields, address, form, one, parameters
+from moorage.signin.problems import NO_STORE, problem, render
 from moorage.web.callers import Caller, Callers
 from moorage.web.failures import report
 
 log = logging.getLogger(__name__)
 
 PATH = "/service/token"
-
-MAX_FORM = 64 * 1024
-"""Bytes of a POST body."""
-MAX_FIELDS = 200
-
-PROBLEMS: Mapping[type[MoorageError], tuple[int, str]] = {
-    errors.Invalid: (400, "BAD_REQUEST"),
-    errors.Unsupported: (405, "UNSUPPORTED"),
-    errors.TooLarge: (413, "SIZE_INVALID"),
-    errors.Unauthenticated: (401, "UNAUTHORIZED"),
-    errors.Denied: (403, "DENIED"),
-    errors.NotFound: (404, "NOT_FOUND"),
-    errors.TooManyRequests: (429, "TOOMANYREQUESTS"),
-    errors.Unavailable: (503, "UNAVAILABLE"),
-    errors.MoorageError: (400, "BAD_REQUEST"),
-}
-"""HTTP status and code; a class without a row has that of its nearest ancestor."""
-
-RETRY_AFTER = 5
-"""Seconds, when the failure does not say."""
-
-_NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-_CHALLENGE = {"WWW-Authenticate": 'Basic realm="harbor"'}
-
-Fields = Mapping[str, Sequence[str]]
 
 
 class TokenService:
@@ -94,38 +69,30 @@ class TokenService:
             return problem(500, "UNKNOWN", "internal error")
 
     async def _get(self, request: Request) -> Response:
-        fields = _fields(request.scope["query_string"])
+        fields = parameters(request.scope["query_string"])
         self._check(fields)
         headers = [value for key, value in request.scope["headers"] if key == b"authorization"]
         if len(headers) > 1:
             raise Invalid("more than one Authorization header")
-        caller = await self._callers.identify(headers[0] if headers else None, _address(request))
+        caller = await self._callers.identify(headers[0] if headers else None, address(request))
         if caller.source == "bearer":
             # A token for a token would outlive its account for ever.
             raise Unauthenticated("sign in with a name and a password")
         return await self._grant(caller, fields)
 
     async def _post(self, request: Request) -> Response:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/x-www-form-urlencoded":
-            raise Invalid("the body is not a form")
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_FORM:
-                raise TooLarge(f"the form has at most {MAX_FORM} bytes")
-        fields = _fields(bytes(body))
+        fields = await form(request)
         self._check(fields)
-        if _one(fields, "grant_type") != "password":
+        if one(fields, "grant_type") != "password":
             raise errors.Unsupported("only the password grant is supported")
-        account, password = _one(fields, "username"), _one(fields, "password")
-        caller = await self._callers.sign_in(account, password, _address(request))
+        account, password = one(fields, "username"), one(fields, "password")
+        caller = await self._callers.sign_in(account, password, address(request))
         if caller.principal.kind == "anonymous":
             raise Unauthenticated("wrong name or password")
         return await self._grant(caller, fields)
 
     def _check(self, fields: Fields) -> None:
-        if _one(fields, "service") != self._service:
+        if one(fields, "service") != self._service:
             raise Invalid("unable to handle this service")
 
     async def _grant(self, caller: Caller, fields: Fields) -> Response:
@@ -147,44 +114,4 @@ class TokenService:
             "expires_in": issued.expires_in,
             "issued_at": f"{datetime.fromtimestamp(issued.issued_at, UTC):%Y-%m-%dT%H:%M:%SZ}",
         }
-        return Response(orjson.dumps(body), headers=_NO_STORE, media_type="application/json")
-
-
-def render(error: MoorageError) -> Response:
-    """A failure of the domain as an answer."""
-    status, code = next(PROBLEMS[base] for base in type(error).__mro__ if base in PROBLEMS)
-    headers = {}
-    if status == 401:
-        headers = _CHALLENGE
-    elif status in (429, 503):
-        seconds = RETRY_AFTER
-        if isinstance(error, TooManyRequests) and isinstance(error.detail, dict):
-            seconds = max(1, int(error.detail.get("seconds", seconds)))
-        headers = {"Retry-After": str(seconds)}
-    elif status == 405:
-        headers = {"Allow": "GET, POST"}
-    return problem(status, code, error.message, headers)
-
-
-def problem(
-    status: int, code: str, message: str, headers: Mapping[str, str] | None = None
-) -> Response:
-    """One error in OCI's form."""
-    body = orjson.dumps({"errors": [{"code": code, "message": message}]})
-    return Response(body, status, {**_NO_STORE, **(headers or {})}, "application/json")
-
-
-def _fields(encoded: bytes) -> Fields:
-    try:
-        return parse_qs(encoded.decode("ascii"), errors="strict", max_num_fields=MAX_FIELDS)
-    except ValueError as error:
-        raise Invalid("the parameters are not well formed") from error
-
-
-def _one(fields: Fields, name: str) -> str:
-    values = fields.get(name, ())
-    return values[0] if len(values) == 1 else ""
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
+        return Response(orjson.dumps(body), headers=NO_STORE, media_type="application/json")

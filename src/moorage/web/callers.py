@@ -21,6 +21,8 @@ from moorage.access.roles import Pairs
 from moorage.access.tokens import Right, Tokens, UnknownKey
 from moorage.accounts.keys import Keys
 from moorage.accounts.logins import Logins
+from moorage.accounts.records import Login
+from moorage.accounts.sessions import Sessions
 from moorage.accounts.standing import Standings
 from moorage.clock import Clock, SystemClock
 from moorage.errors import ProjectUnknown, Unauthenticated
@@ -61,7 +63,7 @@ class Caller:
     """Somebody, or nobody, with what the credentials allow."""
 
     principal: Principal
-    source: Literal["none", "basic", "bearer"]
+    source: Literal["none", "basic", "bearer", "session"]
     access: Mapping[str, frozenset[str]] | None = None  # None: ask the grants
     revision: int = 0  # of the account when it was identified
     projects: Mapping[str, tuple[int, float]] = field(default_factory=dict, repr=False)
@@ -79,6 +81,7 @@ class Callers:
         keys: Keys,
         logins: Logins,
         standings: Standings,
+        sessions: Sessions,
         grants: Grants,
         clock: Clock | None = None,
     ) -> None:
@@ -86,6 +89,7 @@ class Callers:
         self._keys = keys
         self._logins = logins
         self._standings = standings
+        self._sessions = sessions
         self._grants = grants
         self._clock = clock or SystemClock()
         self._monotonic = self._clock.monotonic
@@ -126,10 +130,21 @@ class Callers:
 
     async def sign_in(self, account: str, password: str, address: str) -> Caller:
         """The caller behind a name and a password: as `identify` with Basic credentials."""
-        login = await self._logins.verify(account, password, address)
+        login = await self.check(account, password, address)
         if login is None:
             return Caller(ANONYMOUS, "basic")
         return Caller(login.principal, "basic", None, login.revision)
+
+    async def check(self, account: str, password: str, address: str) -> Login | None:
+        """The account behind a name and a password, or None; raises TooManyRequests."""
+        return await self._logins.verify(account, password, address)
+
+    async def resume(self, session: str, *, renew: bool = True) -> Caller:
+        """The caller whose session that is; nobody when it ended."""
+        login = await self._sessions.find(session, renew=renew)
+        if login is None:
+            return NOBODY
+        return Caller(login.principal, "session", None, login.revision)
 
     async def repository_actions(self, caller: Caller, repository: str) -> frozenset[str]:
         """Which of pull, push and delete the caller may do; nothing in an unknown project."""

@@ -1,4 +1,4 @@
-"""Labels, immutable tags, settings of the operator, and the audit log."""
+"""Settings of the operator, sessions, labels, immutable tags, and the audit log."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,6 +15,7 @@ _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     _settings()
+    _sessions()
     _labels()
     _immutable_rules()
     _audit_log()
@@ -28,6 +29,22 @@ def _settings() -> None:
         _moment("updated_at"),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_configuration")),
     )
+
+
+def _sessions() -> None:
+    op.create_table(
+        "sessions",
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("user_id", _ID, nullable=False),
+        sa.Column("revision", _ID, nullable=False),
+        sa.Column("expires_at", types.Timestamp(), nullable=False),
+        _moment("renewed_at"),
+        _moment("created_at"),
+        _reference("sessions", "user_id", "users"),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_sessions")),
+    )
+    op.create_index(op.f("ix_sessions_user_id"), "sessions", ["user_id"])
+    op.create_index(op.f("ix_sessions_expires_at"), "sessions", ["expires_at"])
 
 
 def _labels() -> None:

@@ -1,0 +1,232 @@
+"""Settings over REST, and what follows them."""
+
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text
+from tests.api.world import World
+from tests.support.accounts import SECRET_KEY
+
+from moorage.access.secretbox import SecretBox
+from moorage.config.configuration import Configuration
+from moorage.db import tables
+from moorage.settings import Configurations
+
+pytestmark = pytest.mark.anyio
+
+PATH = "/configurations"
+SECRETS = ("ldap_search_password", "oidc_client_secret", "uaa_client_secret")
+
+
+async def values(world: World) -> dict[str, Any]:
+    answer = await world.call("sysadmin", "GET", PATH)
+    assert answer.status_code == 200
+    return {name: item["value"] for name, item in answer.json().items()}
+
+
+async def change(world: World, **settings: Any) -> None:
+    answer = await world.call("sysadmin", "PUT", PATH, settings)
+    assert answer.status_code == 200, answer.text
+
+
+async def test_every_setting_is_shown_but_the_secrets(world: World) -> None:
+    """With its value, also when that is zero, and whether it can be changed."""
+    shown = (await world.call("sysadmin", "GET", PATH)).json()
+    assert shown.keys() == Configuration.model_fields.keys() - set(SECRETS)
+    assert shown["read_only"] == {"value": False, "editable": True}
+    assert shown["banner_message"] == {"value": "", "editable": True}
+    assert shown["storage_per_project"] == {"value": -1, "editable": True}
+    internal = (await world.call("sysadmin", "GET", "/internalconfig")).json()
+    assert internal == shown
+
+
+async def test_what_is_changed_stays_changed(world: World) -> None:
+    """What the body leaves out stays, a null is left out, an unknown name is ignored."""
+    await change(world, token_expiration=45, oidc_name="dex", read_only=None, no_such_setting=1)
+    await change(world, session_timeout=5)
+    found = await values(world)
+    assert (found["token_expiration"], found["oidc_name"]) == (45, "dex")
+    assert (found["session_timeout"], found["read_only"]) == (5, False)
+    await change(world, token_expiration=30)
+    async with world.content.db.read() as tx:
+        names = (await tx.execute(select(tables.configuration.c.name))).scalars().all()
+    assert sorted(names) == ["oidc_name", "session_timeout"], "a default needs no row"
+
+
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [
+        ({"token_expiration": 0}, 400),
+        ({"session_timeout": -1}, 400),
+        ({"session_timeout": 10**11}, 400),
+        ({"session_timeout": "soon"}, 400),
+        ({"robot_name_prefix": "a b"}, 400),
+        ({"robot_token_duration": 0}, 400),
+        ({"storage_per_project": 0}, 400),
+        ({"storage_per_project": 2**70}, 400),
+        ({"auth_mode": "none"}, 400),
+        ({"ldap_scope": 3}, 400),
+        ({"project_creation_restriction": "nobody"}, 400),
+        ({"skip_audit_log_database": True}, 400),
+        ({"banner_message": "x" * 70_000}, 400),
+        ({"banner_message": "a\0b"}, 422),
+        ([], 422),
+    ],
+)
+async def test_what_a_setting_cannot_be(world: World, settings: Any, status: int) -> None:
+    """Nothing is changed, not even what was right beside it."""
+    if isinstance(settings, dict):
+        settings = {"oidc_name": "dex", **settings}
+    answer = await world.call("sysadmin", "PUT", PATH, settings)
+    assert answer.status_code == status, answer.text
+    assert (await values(world))["oidc_name"] == ""
+
+
+async def test_the_auth_mode_stays_when_there_are_users(world: World) -> None:
+    """The same value again is no change."""
+    refused = await world.call("sysadmin", "PUT", PATH, {"auth_mode": "ldap_auth"})
+    assert refused.status_code == 400
+    assert "new users have been inserted" in refused.text
+    await change(world, auth_mode="db_auth")
+
+
+async def test_a_secret_is_written_and_never_read(world: World) -> None:
+    """Not over the API, and not in the database's text."""
+    await change(world, ldap_search_password="canary-1", oidc_client_secret="canary-2")
+    assert "canary" not in (await world.call("sysadmin", "GET", PATH)).text
+    assert "canary" not in (await world.call("sysadmin", "GET", "/internalconfig")).text
+    async with world.content.db.read() as tx:
+        rows = (await tx.execute(select(tables.configuration.c.value))).scalars().all()
+    assert len(rows) == 2
+    assert "canary" not in str(rows)
+    found = await world.configurations.current()
+    assert found.ldap_search_password.get_secret_value() == "canary-1"
+    assert "canary" not in repr(found)
+
+
+async def test_a_changed_secret_key_seals_the_secrets_anew(world: World) -> None:
+    """The former key is not needed any more."""
+    db, cache = world.content.db, world.content.cache
+    await change(world, oidc_client_secret="canary")
+    both = Configurations(db, cache, SecretBox("another key of 16", [SECRET_KEY]))
+    async with db.write() as tx:
+        await both.seal_anew(tx)
+    new = await Configurations(db, cache, SecretBox("another key of 16")).current()
+    assert new.oidc_client_secret.get_secret_value() == "canary"
+    old = await Configurations(db, cache, SecretBox(SECRET_KEY)).current()
+    assert old.oidc_client_secret.get_secret_value() == "", "a secret that cannot be opened is none"
+
+
+async def test_what_the_environment_sets_cannot_be_changed(world: World) -> None:
+    """It goes before the database; the same value again is accepted, as Terraform sends it."""
+    await change(world, token_expiration=45)
+    world.fix(Configuration(token_expiration=10))
+    shown = (await world.call("sysadmin", "GET", PATH)).json()
+    assert shown["token_expiration"] == {"value": 10, "editable": False}
+    refused = await world.call(
+        "sysadmin", "PUT", PATH, {"token_expiration": 20, "oidc_name": "dex"}
+    )
+    assert refused.status_code == 403
+    assert "token_expiration" in refused.text
+    await change(world, token_expiration=10, oidc_name="dex")
+    assert (await values(world))["oidc_name"] == "dex"
+
+
+async def test_rows_of_another_version_do_no_harm(world: World) -> None:
+    """What is unknown or not understood is as if it were not there."""
+    rows = {
+        "of_tomorrow": "1",
+        "token_expiration": '"soon"',
+        "oidc_name": "{",
+        "ldap_search_password": "?",
+        "session_timeout": "7",
+    }
+    async with world.content.db.write() as tx:
+        for name, value in rows.items():
+            await tx.execute(tables.configuration.insert().values(name=name, value=value))
+    found = await values(world)
+    assert (found["token_expiration"], found["oidc_name"]) == (30, "")
+    assert found["session_timeout"] == 7
+    await change(world, session_timeout=8)
+    assert (await values(world))["session_timeout"] == 8
+
+
+async def test_the_installation_tells_its_settings(world: World) -> None:
+    """To nobody less than to somebody."""
+    await change(world, banner_message="hello", self_registration=True)
+    nobody = (await world.call("", "GET", "/systeminfo")).json()
+    assert (nobody["banner_message"], nobody["self_registration"]) == ("hello", True)
+    assert "read_only" not in nobody
+    somebody = (await world.call("stranger", "GET", "/systeminfo")).json()
+    assert somebody["read_only"] is False
+    assert somebody["project_creation_restriction"] == "everyone"
+
+
+async def test_people_make_their_own_accounts_where_that_is_allowed(world: World) -> None:
+    """And never administrators."""
+    person = {"username": "newcomer", "password": "A-long-Pa55word", "email": "n@x.org"}
+    person |= {"realname": "New", "comment": ""}
+    assert (await world.call("", "POST", "/users", person)).status_code == 401
+    await change(world, self_registration=True)
+    body = {**person, "sysadmin_flag": True}
+    assert (await world.call("", "POST", "/users", body)).status_code == 201
+    async with world.content.db.read() as tx:
+        query = text("SELECT sysadmin FROM users WHERE username = 'newcomer'")
+        assert not (await tx.execute(query)).scalar_one()
+
+
+async def test_who_makes_projects_and_how_large(world: World) -> None:
+    """Both follow the settings at once."""
+    await change(world, project_creation_restriction="adminonly", storage_per_project=1 << 20)
+    body = {"project_name": "mine"}
+    refused = await world.call("stranger", "POST", "/projects", body)
+    assert refused.status_code == 403
+    assert "Only system admin can create project" in refused.text
+    assert (await world.call("sysadmin", "POST", "/projects", body)).status_code == 201
+    quotas = await world.call("sysadmin", "GET", "/quotas", params={"page_size": "100"})
+    hard = [quota["hard"]["storage"] for quota in quotas.json() if quota["ref"]["name"] == "mine"]
+    assert hard == [1 << 20]
+
+
+async def test_robot_accounts_follow_the_settings(world: World) -> None:
+    """Their prefix is part of no row; their time is that of the setting."""
+    await change(world, robot_name_prefix="bot_", robot_token_duration=7)
+    body = {
+        "name": "ci",
+        "level": "system",
+        "permissions": [
+            {
+                "kind": "system",
+                "namespace": "/",
+                "access": [{"resource": "catalog", "action": "read"}],
+            }
+        ],
+    }
+    made = (await world.call("sysadmin", "POST", "/robots", {**body, "duration": -1})).json()
+    assert made["name"] == "bot_ci"
+    await change(world, robot_name_prefix="robot-")
+    shown = (await world.call("sysadmin", "GET", f"/robots/{made['id']}")).json()
+    assert shown["name"] == "robot-ci"
+    person = {"username": "robot-x", "password": "A-long-Pa55word", "email": "", "realname": "x"}
+    refused = await world.call("sysadmin", "POST", "/users", person)
+    assert refused.status_code == 400
+
+
+async def test_read_only_refuses_every_change_but_its_end(world: World) -> None:
+    """Reads go on; the settings can be changed."""
+    await world.content.push_image("team/app", "v1")
+    await change(world, read_only=True)
+    for method, path, body in (
+        ("POST", "/projects", {"project_name": "x"}),
+        ("DELETE", "/projects/team/repositories/app", None),
+        ("PATCH", "/robots/1", {}),
+        ("PUT", "/projects/team", {}),
+    ):
+        refused = await world.call("sysadmin", method, path, body)
+        assert refused.status_code == 403, path
+        assert json.loads(refused.text)["errors"][0]["code"] == "DENIED"
+    assert (await world.call("sysadmin", "GET", "/projects/team/repositories/app")).is_success
+    await change(world, read_only=False)
+    gone = await world.call("sysadmin", "DELETE", "/projects/team/repositories/app")
+    assert gone.status_code == 200
