@@ -21,6 +21,7 @@ from moorage.api import (
     users,
 )
 from moorage.api.access import Api
+from moorage.api.document import describe, operation_id
 from moorage.api.paths import Paths
 from moorage.api.services import Services
 from moorage.web.readonly import check_writable
@@ -54,6 +55,7 @@ def create_api(services: Services) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=operation_id,
         middleware=[Middleware(Paths)],
         dependencies=[Depends(_writable)],
     )
@@ -62,6 +64,7 @@ def create_api(services: Services) -> FastAPI:
         app.include_router(resource.router, prefix=PREFIX)
     app.include_router(system.version_router)
     problems.install(app)
+    describe(app)
     return app
 
 

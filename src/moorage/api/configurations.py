@@ -41,6 +41,13 @@ class IntegerConfigItem(Wire):
     editable: bool = False
 
 
+class InternalConfigurationValue(Wire):
+    """A value of any kind, and whether it can be changed here."""
+
+    value: bool | int | str = ""
+    editable: bool = False
+
+
 class ScanAllPolicy(Wire):
     """When everything is scanned; `/system/scanAll/schedule` tells it."""
 
@@ -95,7 +102,7 @@ async def update_configurations(api: Api, _: Admin, body: ConfigurationsReq) -> 
     return Response(status_code=200)
 
 
-@router.get("/internalconfig", response_model=dict[str, StringConfigItem])
+@router.get("/internalconfig", response_model=dict[str, InternalConfigurationValue])
 async def get_internalconfig(api: Api, _: Admin) -> Response:
     """The same for Harbor's own services; Moorage's roles read their database instead."""
     return reply(await _items(api.configurations))
