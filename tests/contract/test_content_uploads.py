@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import func, select
-from tests.support.content import ALICE, Content, body, sha256
+from tests.support.content import ALICE, Content, body, image, sha256
 
 from moorage.access.principals import Principal
+from moorage.artifacts.manifests import Manifests
 from moorage.artifacts.rules import Rules
+from moorage.artifacts.uploads import Uploads
 from moorage.blobstore.memory import MemoryStore
+from moorage.config.configuration import Configuration
 from moorage.db import tables
 from moorage.db.engine import Database
 from moorage.errors import (
@@ -25,6 +28,8 @@ from moorage.errors import (
     TooLarge,
     UploadUnknown,
 )
+from moorage.oci import media_types
+from moorage.settings import Fixed
 
 pytestmark = pytest.mark.anyio
 
@@ -345,6 +350,30 @@ async def test_parallel_pushes_never_pass_the_quota(content: Content) -> None:
     assert sum(isinstance(result, str) for result in results) == 2
     assert all(isinstance(result, str | QuotaExceeded) for result in results)
     assert await content.used(project_id) == 8
+
+
+async def test_quotas_that_are_switched_off_go_on_counting(content: Content) -> None:
+    """Nothing is refused; with quotas on again, what adds to them is."""
+    project_id = await content.project("small", hard=10)
+    free = Fixed(Configuration(quota_per_project_enable=False))
+    uploads = Uploads(content.db, content.store, content.rules, free)
+    manifests = Manifests(content.db, content.rules, free)
+    layer = b"twelve bytes"
+    upload = await uploads.start(ALICE, "small/a")
+    await uploads.append(ALICE, "small/a", upload.id, body(layer), start=0, length=None)
+    await uploads.finish(ALICE, "small/a", upload.id, sha256(layer), None)
+    await uploads.push(ALICE, "small/a", sha256(b"{}"), body(b"{}"), length=2)
+
+    async def anywhere(_: str) -> bool:
+        return True
+
+    assert await uploads.mount(ALICE, "small/b", sha256(layer), anywhere, "small/a") is not None
+    manifest = image(b"{}", [layer])
+    await manifests.put(ALICE, "small/a", "v1", manifest, media_types.OCI_MANIFEST)
+    assert await content.used(project_id) == len(layer) + 2 + len(manifest)
+    with pytest.raises(QuotaExceeded):
+        await content.push_blob("small/a", b"more")
+    await content.push_blob("small/c", b"{}")
 
 
 async def test_the_same_layer_counts_once_a_project(content: Content) -> None:

@@ -91,7 +91,8 @@ async def commit(tx: Tx, done: Finished, rules: Rules, sound: Mapping[str, bool]
     await lease(tx, done.place.id, done.digest, rules)
     if rules.sparse:
         await absences.adopt(tx, done.place, done.digest)
-    await ledger.charge(tx, done.place.project_id, {done.digest: done.size})
+    contents = {done.digest: done.size}
+    await ledger.charge(tx, done.place.project_id, contents, limited=rules.limited)
     await failpoints.reach("blob.inserting")
     return Blob(done.digest, done.size, storage_key)
 
@@ -161,7 +162,8 @@ async def mount(tx: Tx, source: str, target: str, digest: str, rules: Rules) -> 
     await lease(tx, place.id, digest, rules)
     if rules.sparse:
         await absences.adopt(tx, place, digest)
-    await ledger.charge(tx, place.project_id, {digest: known.size})
+    contents = {digest: known.size}
+    await ledger.charge(tx, place.project_id, contents, limited=rules.limited)
     await failpoints.reach("mount.inserting")
     return Blob(digest, known.size, known.storage_key)
 

@@ -28,10 +28,10 @@ from moorage.projects import quota
 _BATCH = 500
 
 
-async def charge(tx: Tx, project_id: int, contents: Mapping[str, int]) -> None:
-    """Count `contents` (digest to bytes); raises QuotaExceeded."""
+async def charge(tx: Tx, project_id: int, contents: Mapping[str, int], *, limited: bool) -> None:
+    """Count `contents` (digest to bytes); raises QuotaExceeded where that is `limited`."""
     await _lock(tx, project_id)
-    await quota.charge(tx, project_id, contents)
+    await quota.charge(tx, project_id, contents, limited=limited)
 
 
 async def settle(tx: Tx, project_id: int, digests: Iterable[str]) -> None:

@@ -23,14 +23,16 @@ from moorage.errors import DigestInvalid, QuotaExceeded
 from moorage.oci import digest as digests
 from moorage.oci import names
 from moorage.oci.manifest import parse
+from moorage.settings import Current, Fixed
 
 
 class Manifests:
     """The write side of `/v2/<name>/manifests`, and its referrers."""
 
-    def __init__(self, db: Database, rules: Rules) -> None:
+    def __init__(self, db: Database, rules: Rules, settings: Current | None = None) -> None:
         self._db = db
         self._rules = rules
+        self._settings = settings or Fixed()
 
     async def put(
         self,
@@ -60,8 +62,9 @@ class Manifests:
         parsed = parse(payload, media_type)
         ordered = tuple(dict.fromkeys(wanted))
         push = Push(principal.name, repository, digest, payload, parsed, ordered)
+        rules = await self._rules.now(self._settings)
         try:
-            await self._db.run(storing.put, push, self._rules)
+            await self._db.run(storing.put, push, rules)
         except QuotaExceeded as error:
             await self._db.run(storing.tell_refused, push, error.message)
             raise
@@ -95,9 +98,8 @@ class Manifests:
         Raises ManifestUnknown when it is not there (any more), ManifestBlobUnknown when some of
         its content was collected.
         """
-        restored = await self._db.run(
-            trash.restore, repository, digest, principal.name, self._rules
-        )
+        rules = await self._rules.now(self._settings)
+        restored = await self._db.run(trash.restore, repository, digest, principal.name, rules)
         await failpoints.reach("restore.committed")
         return restored
 

@@ -1,6 +1,8 @@
 """The times and sizes by which content lives."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from moorage.settings import Current
 
 HOUR = 3600.0
 
@@ -15,8 +17,14 @@ class Rules:
     upload_age: float = 24 * HOUR  # how long an upload may rest
     max_blob: int | None = None  # largest blob
     sparse: bool = False  # whether a manifest may name content that is not there
+    limited: bool = True  # whether what does not fit into a project's quota is refused
 
     @property
     def retention(self) -> float:
         """How long the bytes of a collected blob stay."""
         return max(self.drain, self.trash)
+
+    async def now(self, settings: Current) -> "Rules":
+        """The rules with what an administrator changed since the start."""
+        limited = (await settings.current()).quota_per_project_enable
+        return self if limited == self.limited else replace(self, limited=limited)

@@ -37,11 +37,11 @@ async def put(tx: Tx, push: Push, rules: Rules) -> None:
     place = await repositories.ensure(tx, push.repository)
     held = await references.check(tx, place.id, push.parsed, sparse=rules.sparse)
     await failpoints.reach("manifest.checked")
-    await insert(tx, place, push, held)
+    await insert(tx, place, push, held, rules)
     await failpoints.reach("manifest.inserting")
 
 
-async def insert(tx: Tx, place: Place, push: Push, held: References) -> None:
+async def insert(tx: Tx, place: Place, push: Push, held: References, rules: Rules) -> None:
     """Everything that a manifest is, on a transaction that holds its references."""
     manifest_id = await _insert_manifest(tx, place, push, held)
     for tag in sorted(push.tags):
@@ -65,8 +65,8 @@ async def insert(tx: Tx, place: Place, push: Push, held: References) -> None:
             tags=list(push.tags),
         ),
     )
-    contents = {blob.digest: blob.size for blob in held.blobs}
-    await ledger.charge(tx, place.project_id, {**contents, push.digest: len(push.payload)})
+    contents = {blob.digest: blob.size for blob in held.blobs} | {push.digest: len(push.payload)}
+    await ledger.charge(tx, place.project_id, contents, limited=rules.limited)
 
 
 async def _insert_manifest(tx: Tx, place: Place, push: Push, held: References) -> int:

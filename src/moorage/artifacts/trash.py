@@ -46,7 +46,7 @@ async def _restore(tx: Tx, place: Place, digest: str, operator: str, rules: Rule
     free = await _free(tx, place, kept.tags)
     push = Push(operator, place.name, digest, kept.payload, parsed, free)
     held = await references.check(tx, place.id, parsed, sparse=rules.sparse)
-    await storing.insert(tx, place, push, held)
+    await storing.insert(tx, place, push, held, rules)
     await failpoints.reach("restore.restoring")
     return Pushed(digest, free, parsed.subject.digest if parsed.subject else None)
 

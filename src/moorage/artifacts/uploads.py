@@ -38,6 +38,7 @@ from moorage.errors import (
     UploadUnknown,
 )
 from moorage.oci import digest as digests
+from moorage.settings import Current, Fixed
 
 Body = AsyncIterator[bytes]
 
@@ -51,10 +52,13 @@ STAT_TTL = 60.0
 class Uploads:
     """The push side of `/v2/<name>/blobs`."""
 
-    def __init__(self, db: Database, store: BlobStore, rules: Rules) -> None:
+    def __init__(
+        self, db: Database, store: BlobStore, rules: Rules, settings: Current | None = None
+    ) -> None:
         self._db = db
         self._store = store
         self._rules = rules
+        self._settings = settings or Fixed()
         self._first = FirstClaims()
         self._seen: dict[str, float] = {}
 
@@ -177,7 +181,8 @@ class Uploads:
                 continue
             if not await self._whole(candidate, digest):
                 continue
-            mounted = await self._db.run(blobs.mount, candidate, repository, digest, self._rules)
+            rules = await self._rules.now(self._settings)
+            mounted = await self._db.run(blobs.mount, candidate, repository, digest, rules)
             if mounted is not None:
                 await failpoints.reach("mount.committed")
                 return mounted
@@ -254,7 +259,7 @@ class Uploads:
         self, held: Claim, body: Body, length: int | None, writer: Writer
     ) -> MoorageError | None:
         """Move the body; returns ClientGone when it broke off, raises when it does not fit."""
-        most = self._room(held)
+        most = _room(held, await self._rules.now(self._settings))
         alive = monotonic()
         try:
             async for data in body:
@@ -272,11 +277,6 @@ class Uploads:
         if length is not None and writer.size < length:
             raise SizeInvalid(f"{length} bytes were announced, {writer.size} arrived")
         return None
-
-    def _room(self, held: Claim) -> float:
-        """How many bytes may still come."""
-        limits = [limit for limit in (self._rules.max_blob, held.hard) if limit not in (None, -1)]
-        return min((limit - held.offset for limit in limits if limit is not None), default=1 << 62)
 
     def _too_much(self, held: Claim, length: int | None, size: int) -> MoorageError:
         if length is not None and size > length:
@@ -338,9 +338,10 @@ class Uploads:
     async def _commit(self, held: Claim, done: Finished) -> Blob:
         """One transaction; looks at the object of a digest that exists before it relies on it."""
         sound: dict[str, bool] = {}
+        rules = await self._rules.now(self._settings)
         for _ in range(8):
             try:
-                return await self._db.run(blobs.commit, done, self._rules, sound)
+                return await self._db.run(blobs.commit, done, rules, sound)
             except MustStat as known:
                 sound[known.key] = await self._sound(known.key, done.size)
             except QuotaExceeded:
@@ -373,3 +374,10 @@ class Uploads:
         with suppress(UploadUnknown):  # somebody newer has it
             await self._db.run(step)
         await failpoints.reach("upload.cancelled")
+
+
+def _room(held: Claim, rules: Rules) -> float:
+    """How many bytes may still come."""
+    hard = held.hard if rules.limited else -1
+    limits = [limit for limit in (rules.max_blob, hard) if limit not in (None, -1)]
+    return min((limit - held.offset for limit in limits if limit is not None), default=1 << 62)

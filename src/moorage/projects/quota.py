@@ -11,7 +11,7 @@ project share, and is locked for as short as can be.
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import ColumnElement, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Integer, bindparam, delete, func, select, update
 
 from moorage.db.engine import Database
 from moorage.db.prepared import Prepared
@@ -29,10 +29,13 @@ SORTS: Columns = {"hard.storage": quotas.c.hard, "used.storage": quotas.c.used}
 FILTERS: Columns = {"reference_id": quotas.c.project_id}
 
 
-async def charge(tx: Tx, project_id: int, contents: Mapping[str, int]) -> None:
+async def charge(
+    tx: Tx, project_id: int, contents: Mapping[str, int], *, limited: bool = True
+) -> None:
     """Count `contents` (digest to bytes) that the project does not hold yet.
 
-    Raises QuotaExceeded when they do not fit; the caller's transaction must then roll back.
+    Raises QuotaExceeded when they do not fit and quotas are `limited`; the caller's transaction
+    must then roll back.
     """
     rows = [
         {"project": project_id, "digest": digest, "size": contents[digest]}
@@ -41,7 +44,7 @@ async def charge(tx: Tx, project_id: int, contents: Mapping[str, int]) -> None:
     added = sum(size for (size,) in await tx.fetch_many(_COUNT, rows))
     if not added:
         return
-    if await tx.fetch(_CHARGE, project=project_id, added=added):
+    if await tx.fetch(_CHARGE, project=project_id, added=added, limited=int(limited)):
         return
     found = await tx.execute(
         select(quotas.c.hard, quotas.c.used).where(quotas.c.project_id == project_id)
@@ -68,7 +71,9 @@ _CHARGE = Prepared(
         update(quotas)
         .where(
             quotas.c.project_id == bindparam("project"),
-            (quotas.c.hard < 0) | (quotas.c.used + bindparam("added") <= quotas.c.hard),
+            (quotas.c.hard < 0)
+            | (quotas.c.used + bindparam("added") <= quotas.c.hard)
+            | (bindparam("limited", type_=Integer()) == 0),
         )
         .values(used=quotas.c.used + bindparam("added"), updated_at=now())
         .returning(quotas.c.id)

@@ -145,11 +145,11 @@ class Resources:
 
     @cached_property
     def uploads(self) -> Uploads:
-        return Uploads(self.db, self.ground.store, self.rules)
+        return Uploads(self.db, self.ground.store, self.rules, self.configurations)
 
     @cached_property
     def manifests(self) -> Manifests:
-        return Manifests(self.db, self.rules)
+        return Manifests(self.db, self.rules, self.configurations)
 
     @cached_property
     def listing(self) -> Listing:
