@@ -4,9 +4,11 @@ from moorage.access import scopes, tokens
 from moorage.accounts import logins
 from moorage.api import paths
 from moorage.artifacts import catalogue
+from moorage.artifacts import labels as artifact_labels
 from moorage.distribution import listing, referrers
 from moorage.distribution.options import Options
 from moorage.oci import manifest, names
+from moorage.projects import labels
 from moorage.roles.connections import BoundedConnection
 from moorage.signin import forms
 from moorage.web import bounds, paging
@@ -41,6 +43,13 @@ LIMITS = (
         f"{size(catalogue.MAX_ANNOTATIONS)}; the artifacts behind them are listed without theirs",
         MEMORY,
     ),
+    (
+        "Label",
+        f"name {labels.MAX_NAME}, description {labels.MAX_DESCRIPTION}, "
+        f"color {labels.MAX_COLOR} characters",
+        MEMORY,
+    ),
+    ("Labels of an artifact", str(artifact_labels.MAX_LABELS), MEMORY),
     ("Body of a REST request", size(paths.MAX_BODY), MEMORY),
     ("Form of a sign-in", size(forms.MAX_FORM), MEMORY),
     ("Scopes of one token", str(scopes.MAX_SCOPES), MEMORY),

@@ -37,6 +37,14 @@ ROBOT = {
     ],
 }
 
+PARAMS = {
+    ("GET", "/search"): {"q": "x"},
+    ("HEAD", "/projects"): {"project_name": "team"},
+    ("GET", "/users/search"): {"username": "x"},
+    ("GET", "/labels"): {"scope": "g"},
+}
+"""What a route needs beside its path."""
+
 # (method, route, who may on the private project, who may on the public one, body)
 ROUTES: list[tuple[str, str, str, str, Any]] = [
     ("GET", "/health", ALL, ALL, None),
@@ -80,6 +88,8 @@ ROUTES: list[tuple[str, str, str, str, Any]] = [
     ("POST", ARTIFACT + "/tags", "SAMD", "S", {"name": "x"}),
     ("GET", ARTIFACT + "/tags", MEMBERS, ALL, None),
     ("DELETE", ARTIFACT + "/tags/{tag_name}", "SAM", "S", None),
+    ("POST", ARTIFACT + "/labels", "SAMD", "S", {"id": 99999}),
+    ("DELETE", ARTIFACT + "/labels/{label_id}", "SAMD", "S", None),
     ("GET", "/projects/{project_name}/trash", "SAM", "S", None),
     ("POST", REPO + "/trash/{digest}/restore", "SAM", "S", None),
     ("GET", "/quotas", "S", "S", None),
@@ -102,6 +112,11 @@ ROUTES: list[tuple[str, str, str, str, Any]] = [
     ("PUT", "/robots/{robot_id}", "S", "S", {}),
     ("PATCH", "/robots/{robot_id}", "S", "S", {}),
     ("DELETE", "/robots/{robot_id}", "S", "S", None),
+    ("GET", "/labels", SIGNED, SIGNED, None),
+    ("POST", "/labels", "S", "S", {"scope": "g"}),
+    ("GET", "/labels/{label_id}", SIGNED, SIGNED, None),  # whose it is: see test_labels
+    ("PUT", "/labels/{label_id}", SIGNED, SIGNED, {"name": "x"}),
+    ("DELETE", "/labels/{label_id}", SIGNED, SIGNED, None),
     ("GET", "/permissions", "SA", "SA", None),
 ]
 
@@ -120,6 +135,7 @@ def fill(route: str, project: str) -> str:
         id=99999,
         user_id=99999,
         robot_id=99999,
+        label_id=99999,
     )
 
 
@@ -137,11 +153,7 @@ async def test_every_route_opens_to_the_roles_of_the_table_alone(
                 method,
                 fill(route, project),
                 json=body,
-                params={"q": "x", "project_name": "team", "username": "x"}
-                if route in ("/search", "/projects", "/users/search")
-                and method in ("GET", "HEAD")
-                and not (route == "/projects" and method == "GET")
-                else None,
+                params=PARAMS.get((method, route)),
             )
             refused = answer.status_code in (401, 403)
             expected = letter not in (private if project == "team" else public)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 from tests.api.test_access import ROUTES, fill
 from tests.api.world import World
-from tests.support.content import index
+from tests.support.content import index, sha256
 
 pytestmark = pytest.mark.anyio
 
@@ -42,6 +42,10 @@ FIELDS = (
     "secret",
     "severity",
     "disable",
+    "id",
+    "color",
+    "scope",
+    "project_id",
 )
 ODD: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, -1, 0, 2**31, 2**63, 2**200, 1.5, "", "\0", "x" * 300, "é\u202e", "\ud800", [], {}]
@@ -122,6 +126,7 @@ async def test_a_list_asks_the_same_for_one_item_and_for_many(world: World) -> N
 
     async def statements() -> dict[str, int]:
         found = {}
+        params = {"with_accessory": "true", "with_label": "true", "scope": "g"}
         for path in (
             "/projects",
             "/projects/team/members",
@@ -129,10 +134,11 @@ async def test_a_list_asks_the_same_for_one_item_and_for_many(world: World) -> N
             "/projects/team/repositories/app/artifacts",
             "/projects/team/artifacts",
             "/repositories",
+            "/labels",
         ):
-            await world.call("guest", "GET", path)  # fills the caches
+            await world.call("guest", "GET", path, params=params)  # fills the caches
             counted.clear()
-            answer = await world.call("guest", "GET", path, params={"with_accessory": "true"})
+            answer = await world.call("guest", "GET", path, params=params)
             assert answer.status_code == 200
             found[path] = len(counted)
         return found
@@ -148,6 +154,8 @@ async def test_a_list_asks_the_same_for_one_item_and_for_many(world: World) -> N
         whole = index(children)
         await content.manifests.put(world.people["developer"], "team/app", "multi", whole, "")
         for n in range(5):
+            label_id = await world.services.labels.create(None, f"label {n}")
+            await content.manifests.add_label("team/app", sha256(children[n]), label_id)
             await content.push_image(f"team/app{n}", "v1")
             body = {"project_name": f"more{n}", "public": True}
             await world.call("guest", "POST", "/projects", json=body)

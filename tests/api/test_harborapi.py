@@ -111,6 +111,35 @@ async def test_repositories_and_artifacts(harbor: Any, harborapi: ModuleType, wo
     await harbor.delete_repository("team", "a/b")
 
 
+async def test_labels(harbor: Any, harborapi: ModuleType, world: World) -> None:
+    """Both scopes, and on an artifact."""
+    models = harborapi.models
+    await world.content.push_image("team/a/b", "v1")
+    project_id = world.projects["team"]
+    for name, scope in (
+        ("global", {"scope": "g"}),
+        ("ours", {"scope": "p", "project_id": project_id}),
+    ):
+        location = await harbor.create_label(models.Label(name=name, color="#FFFFFF", **scope))
+        assert location.startswith("/api/v2.0/labels/")
+    (label,) = await harbor.get_labels(scope="g")
+    (ours,) = await harbor.get_labels(scope="p", project_id=project_id, name="our")
+    assert (ours.name, ours.project_id) == ("ours", project_id)
+    label.description = "changed"
+    await harbor.update_label(label.id, label)
+    assert (await harbor.get_label(label.id)).description == "changed"
+    for each in (label, ours):
+        await harbor.add_artifact_label("team", "a/b", "v1", each)
+    artifact = await harbor.get_artifact("team", "a/b", "v1", with_label=True)
+    assert [found.name for found in artifact.labels] == ["global", "ours"]
+    query = f"labels=({label.id} {ours.id})"
+    assert len(await harbor.get_artifacts("team", "a/b", query=query)) == 1
+    await harbor.delete_artifact_label("team", "a/b", "v1", ours.id)
+    await harbor.delete_label(label.id)
+    artifact = await harbor.get_artifact("team", "a/b", "v1", with_label=True)
+    assert not artifact.labels
+
+
 async def test_users(harbor: Any, harborapi: ModuleType) -> None:
     """From making one to deleting it."""
     models = harborapi.models

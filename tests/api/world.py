@@ -29,6 +29,7 @@ from moorage.artifacts.trashed import TrashList
 from moorage.config.configuration import Configuration
 from moorage.db import tables
 from moorage.projects.grants import Grants
+from moorage.projects.labels import Labels
 from moorage.projects.members import Members
 from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
@@ -111,6 +112,7 @@ class World:
             robots=Robots(db, self.passwords, self.configurations),
             projects=Projects(db, self.configurations),
             members=Members(db),
+            labels=Labels(db),
             metadata=Metadata(db),
             quotas=Quotas(db),
             configurations=self.configurations,

@@ -4,8 +4,10 @@ from fastapi import Depends, FastAPI, Request
 from starlette.middleware import Middleware
 
 from moorage.api import (
+    artifact_labels,
     artifacts,
     configurations,
+    labels,
     members,
     metadatas,
     permissions,
@@ -39,8 +41,10 @@ RESOURCES = (
     metadatas,
     repositories,
     artifacts,
+    artifact_labels,
     tags,
     trash,
+    labels,
     robots,
     quotas,
 )

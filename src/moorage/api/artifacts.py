@@ -8,6 +8,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from moorage.api.access import Api, Repository, Who, inside, inside_named
+from moorage.api.labels import LabelResp, render_label
 from moorage.api.lists import Listed, Paged, listing, lists
 from moorage.api.repositories import PATH as REPOSITORY
 from moorage.api.tags import TagResp, render_tag
@@ -80,19 +81,6 @@ class AdditionLink(Wire):
     kept: ClassVar[frozenset[str]] = frozenset({"absolute"})
     href: str = ""
     absolute: bool = False
-
-
-class LabelResp(Wire):
-    """A label."""
-
-    id: int = 0
-    name: str = ""
-    description: str = ""
-    color: str = ""
-    scope: str = ""
-    project_id: int = 0
-    creation_time: datetime | None = None
-    update_time: datetime | None = None
 
 
 class SBOMOverview(Wire):
@@ -193,6 +181,7 @@ def render_artifact(
             render_accessory(item, artifact.repository_name)
             for item in (artifact.accessories if with_accessory else ())
         ],
+        labels=[render_label(label) for label in artifact.labels],
     )
 
 
@@ -213,7 +202,7 @@ async def list_artifacts(
     accept: AcceptVulnerabilities = REPORTS,
 ) -> Response:
     """The artifacts of a repository, the last pushed first."""
-    page = await api.catalogue.artifacts(query, repository=name)
+    page = await api.catalogue.artifacts(query, repository=name, with_labels=with_label)
     items = [
         render_artifact(item, with_tag=with_tag, with_accessory=with_accessory)
         for item in page.items
@@ -239,7 +228,7 @@ async def get_artifact(
     accept: AcceptVulnerabilities = REPORTS,
 ) -> Response:
     """One artifact by tag or digest."""
-    artifact = await api.catalogue.artifact(name, reference)
+    artifact = await api.catalogue.artifact(name, reference, with_labels=with_label)
     return reply(render_artifact(artifact, with_tag=with_tag, with_accessory=with_accessory))
 
 
@@ -296,7 +285,10 @@ async def list_artifacts_of_project(
     if latest_in_repository and len(kinds) != 1:
         raise Invalid("latest_in_repository needs exactly one of media_type and artifact_type in q")
     page = await api.catalogue.artifacts(
-        query, project_id=ref.id, latest_in_repository=latest_in_repository
+        query,
+        project_id=ref.id,
+        latest_in_repository=latest_in_repository,
+        with_labels=with_label,
     )
     items = [
         render_artifact(item, with_tag=with_tag, with_accessory=with_accessory)

@@ -11,6 +11,7 @@ from moorage.artifacts.manifests import Manifests
 from moorage.artifacts.trashed import TrashList
 from moorage.clock import Clock, SystemClock
 from moorage.projects.grants import Grants
+from moorage.projects.labels import Labels
 from moorage.projects.members import Members
 from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
@@ -54,6 +55,7 @@ class Services:
     robots: Robots
     projects: Projects
     members: Members
+    labels: Labels
     metadata: Metadata
     quotas: Quotas
     configurations: Configurations

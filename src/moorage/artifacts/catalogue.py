@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from moorage.access.principals import Principal
-from moorage.artifacts import types
+from moorage.artifacts import labels, types
 from moorage.artifacts.entries import Accessory, Artifact, Reference, Repository, Tag
 from moorage.artifacts.room import fitting
 from moorage.db.engine import Database
@@ -135,10 +135,12 @@ class Catalogue:
         repository: str | None = None,
         project_id: int | None = None,
         latest_in_repository: bool = False,
+        with_labels: bool = False,
     ) -> Page[Artifact]:
         """Artifacts of one repository or of one project, the newest first.
 
-        `latest_in_repository` keeps only the last pushed one of each repository.
+        `latest_in_repository` keeps only the last pushed one of each repository; `with_labels`
+        says what they carry.
         Raises RepositoryUnknown.
         """
         async with self._db.read() as tx:
@@ -175,14 +177,16 @@ class Catalogue:
                 manifests.c.id.desc(),
             )
             rows = (await tx.execute(paged(sorted_, query))).all()
-            return Page(await _complete(tx, rows), total)
+            return Page(await _complete(tx, rows, with_labels), total)
 
-    async def artifact(self, repository: str, reference: str) -> Artifact:
+    async def artifact(
+        self, repository: str, reference: str, *, with_labels: bool = False
+    ) -> Artifact:
         """One artifact by tag or digest; raises RepositoryUnknown, ManifestUnknown."""
         async with self._db.read() as tx:
             place = await _repository(tx, repository)
             row = await _find(tx, place, reference)
-            return (await _complete(tx, [row]))[0]
+            return (await _complete(tx, [row], with_labels))[0]
 
     async def accessories(self, repository: str, reference: str, query: Query) -> Page[Accessory]:
         """Artifacts whose subject the named one is, the newest first."""
@@ -316,8 +320,8 @@ async def _narrow_special(
         statement = statement.where(and_(*(_is_tagged(Exact(v)) for v in wanted.values)))
     elif wanted is not None:
         statement = statement.where(_is_tagged(wanted))
-    if "labels" in query.filters:  # nothing carries a label yet
-        statement = statement.where(false())
+    if "labels" in query.filters:
+        statement = statement.where(labels.carried(query.filters["labels"]))
     kind = query.filters.get("type")
     if kind is not None:
         columns = (manifests.c.media_type, manifests.c.config_media_type)
@@ -345,7 +349,7 @@ async def _find(tx: Tx, place: Repository, reference: str) -> Any:
     return row
 
 
-async def _complete(tx: Tx, rows: Sequence[Any]) -> list[Artifact]:
+async def _complete(tx: Tx, rows: Sequence[Any], with_labels: bool) -> list[Artifact]:
     """The rows with what belongs to them: a query of each kind for all of them."""
     ids = [row.id for row in rows]
     annotations = await _annotations(tx, ids)
@@ -369,6 +373,7 @@ async def _complete(tx: Tx, rows: Sequence[Any]) -> list[Artifact]:
         .order_by(manifest_children.c.parent_id, manifest_children.c.position)
     ):
         children.setdefault(child.parent_id, []).append(Reference(**child._mapping))
+    carried = await labels.of(tx, ids) if with_labels else {}
     accessories: dict[int, list[Accessory]] = {}
     subject = manifests.alias("subject")
     for found in await tx.execute(
@@ -393,6 +398,7 @@ async def _complete(tx: Tx, rows: Sequence[Any]) -> list[Artifact]:
             tags=found_tags.get(row.id, ()),
             references=children.get(row.id, ()),
             accessories=accessories.get(row.id, ()),
+            labels=carried.get(row.id, ()),
         )
         for row in rows
     ]

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from moorage.projects.records import Label
+
 
 @dataclass(frozen=True, slots=True)
 class Repository:
@@ -76,4 +78,5 @@ class Artifact:
     references: Sequence[Reference] = ()
     tags: Sequence[Tag] = ()
     accessories: Sequence[Accessory] = ()
+    labels: Sequence[Label] = ()  # when they were asked for
     type: str = field(default="UNKNOWN")

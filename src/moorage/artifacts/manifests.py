@@ -1,4 +1,4 @@
-"""Pushing, tagging, deleting and restoring manifests: one transaction each.
+"""Pushing, tagging, labelling, deleting and restoring manifests: one transaction each.
 
 put         M1 check and lock references ─► M2 manifest, tags, quota, facts ─► commit
 delete      D1 manifest, tags, untagged referrers ─► trash, candidates, quota, facts ─► commit
@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from moorage import failpoints
 from moorage.access.principals import Principal
-from moorage.artifacts import removal, storing, tagging, trash
+from moorage.artifacts import labels, removal, storing, tagging, trash
 from moorage.artifacts.records import Pushed, Referrer
 from moorage.artifacts.room import fitting
 from moorage.artifacts.rules import Rules
@@ -86,6 +86,17 @@ class Manifests:
         """Give a stored manifest a new tag; raises ManifestUnknown, TagInvalid, Conflict."""
         names.check_tag(tag)
         await self._db.run(tagging.add, repository, digest, tag, principal.name)
+
+    async def add_label(self, repository: str, digest: str, label_id: int) -> None:
+        """Put a label on a stored manifest.
+
+        Raises ManifestUnknown, NotFound (no such label here), Conflict, PreconditionFailed.
+        """
+        await self._db.run(labels.add, repository, digest, label_id)
+
+    async def remove_label(self, repository: str, digest: str, label_id: int) -> None:
+        """Take a label off a manifest; raises RepositoryUnknown, NotFound."""
+        await self._db.run(labels.remove, repository, digest, label_id)
 
     async def delete_repository(self, principal: Principal, repository: str) -> None:
         """Delete everything in a repository; raises RepositoryUnknown."""

@@ -1,12 +1,13 @@
 """Steps that delete (D1): what was deleted goes to the trash, its bytes to the collector."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy import Row, exists, select, update
 from sqlalchemy import delete as sql_delete
 
 from moorage import failpoints
-from moorage.artifacts import blobs, kinds, ledger, repositories
+from moorage.artifacts import blobs, kinds, labels, ledger, repositories
 from moorage.artifacts.repositories import Place
 from moorage.artifacts.rules import Rules
 from moorage.db.tables import (
@@ -26,6 +27,15 @@ _BATCH = 500
 
 Found = Row[tuple[int, str, str, bytes]]
 _COLUMNS = manifests.c.id, manifests.c.digest, manifests.c.media_type, manifests.c.payload
+
+
+@dataclass(slots=True)
+class _Had:
+    """What belonged to a deleted manifest, for the trash."""
+
+    tags: list[str] = field(default_factory=list)
+    blobs: list[str] = field(default_factory=list)  # digests
+    labels: list[int] = field(default_factory=list)  # ids
 
 
 async def delete(tx: Tx, repository: str, digest: str, operator: str, rules: Rules) -> None:
@@ -89,28 +99,17 @@ async def _remove(
 ) -> None:
     """Delete manifests that nothing outside of `doomed` refers to."""
     ids = [found.id for found in doomed]
-    held: dict[int, list[str]] = {}
-    names: dict[int, list[str]] = {}
+    had = {manifest_id: _Had() for manifest_id in ids}
     for start in range(0, len(ids), _BATCH):
-        batch = ids[start : start + _BATCH]
-        gone = sql_delete(tags).where(tags.c.manifest_id.in_(batch))
-        for row in await tx.execute(gone.returning(tags.c.name, tags.c.manifest_id)):
-            names.setdefault(row.manifest_id, []).append(row.name)
-            tx.touch(kinds.TAG.key(place.name, row.name))
-        parents = sql_delete(manifest_children).where(manifest_children.c.parent_id.in_(batch))
-        await tx.execute(parents)
-        links = sql_delete(manifest_blobs).where(manifest_blobs.c.manifest_id.in_(batch))
-        returned = links.returning(manifest_blobs.c.manifest_id, manifest_blobs.c.digest)
-        for link in await tx.execute(returned):
-            held.setdefault(link.manifest_id, []).append(link.digest)
+        await _detach(tx, place, ids[start : start + _BATCH], had)
     for start in range(0, len(ids), _BATCH):
         await tx.execute(
             sql_delete(manifests).where(manifests.c.id.in_(ids[start : start + _BATCH]))
         )
     for found in doomed:
         tx.touch(kinds.MANIFEST.key(place.name, found.digest))
-    await _keep_in_trash(tx, place, doomed, names, held, operator, rules)
-    freed = {digest for digests in held.values() for digest in digests}
+    await _keep_in_trash(tx, place, doomed, had, operator, rules)
+    freed = {digest for each in had.values() for digest in each.blobs}
     candidates = sorted(freed)
     for start in range(0, len(candidates), _BATCH):
         await blobs.nominate(tx, candidates[start : start + _BATCH], 0, "manifest deleted")
@@ -122,7 +121,7 @@ async def _remove(
                 repository=place.name,
                 operator=operator,
                 digest=found.digest,
-                tags=sorted(names.get(found.id, [])),
+                tags=sorted(had[found.id].tags),
             )
             for found in doomed
         ),
@@ -130,12 +129,27 @@ async def _remove(
     await ledger.settle(tx, place.project_id, freed | {found.digest for found in doomed})
 
 
+async def _detach(tx: Tx, place: Place, batch: list[int], had: dict[int, _Had]) -> None:
+    """Delete what belongs to the manifests of a batch, and note it in `had`."""
+    gone = sql_delete(tags).where(tags.c.manifest_id.in_(batch))
+    for row in await tx.execute(gone.returning(tags.c.name, tags.c.manifest_id)):
+        had[row.manifest_id].tags.append(row.name)
+        tx.touch(kinds.TAG.key(place.name, row.name))
+    parents = sql_delete(manifest_children).where(manifest_children.c.parent_id.in_(batch))
+    await tx.execute(parents)
+    links = sql_delete(manifest_blobs).where(manifest_blobs.c.manifest_id.in_(batch))
+    returned = links.returning(manifest_blobs.c.manifest_id, manifest_blobs.c.digest)
+    for link in await tx.execute(returned):
+        had[link.manifest_id].blobs.append(link.digest)
+    for manifest_id, label_id in await labels.take_off(tx, batch):
+        had[manifest_id].labels.append(label_id)
+
+
 async def _keep_in_trash(
     tx: Tx,
     place: Place,
     doomed: Sequence[Found],
-    names: dict[int, list[str]],
-    held: dict[int, list[str]],
+    had: dict[int, _Had],
     operator: str,
     rules: Rules,
 ) -> None:
@@ -146,8 +160,9 @@ async def _keep_in_trash(
                 digest=found.digest,
                 media_type=found.media_type,
                 payload=found.payload,
-                tags=sorted(names.get(found.id, [])),
-                blobs=sorted(held.get(found.id, [])),
+                tags=sorted(had[found.id].tags),
+                blobs=sorted(had[found.id].blobs),
+                labels=sorted(had[found.id].labels),
                 deleted_by=operator,
                 expires_at=from_now(rules.trash),
             )

@@ -41,8 +41,8 @@ async def put(tx: Tx, push: Push, rules: Rules) -> None:
     await failpoints.reach("manifest.inserting")
 
 
-async def insert(tx: Tx, place: Place, push: Push, held: References, rules: Rules) -> None:
-    """Everything that a manifest is, on a transaction that holds its references."""
+async def insert(tx: Tx, place: Place, push: Push, held: References, rules: Rules) -> int:
+    """Everything that a manifest is, on a transaction that holds its references; its row's id."""
     manifest_id = await _insert_manifest(tx, place, push, held)
     for tag in sorted(push.tags):
         await _point(tx, place, tag, manifest_id)
@@ -67,6 +67,7 @@ async def insert(tx: Tx, place: Place, push: Push, held: References, rules: Rule
     )
     contents = {blob.digest: blob.size for blob in held.blobs} | {push.digest: len(push.payload)}
     await ledger.charge(tx, place.project_id, contents, limited=rules.limited)
+    return manifest_id
 
 
 async def _insert_manifest(tx: Tx, place: Place, push: Push, held: References) -> int:

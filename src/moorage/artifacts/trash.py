@@ -1,6 +1,6 @@
 """Steps that bring a deleted manifest back.
 
-artifact_trash ─► manifest, tags that are free
+artifact_trash ─► manifest, tags that are free, labels that are still there
 blob_trash ─────► blobs: the row returns with the very key, unless the sweeper has claimed it
 
 Only blobs that the manifest held here come back with it. What it merely names may be absent, and
@@ -10,7 +10,7 @@ may be somebody else's: linking it would hand their bytes to whoever knows a dig
 from sqlalchemy import Row, delete, select
 
 from moorage import failpoints
-from moorage.artifacts import blobs, references, repositories, storing
+from moorage.artifacts import blobs, labels, references, repositories, storing
 from moorage.artifacts.records import Pushed
 from moorage.artifacts.repositories import Place
 from moorage.artifacts.rules import Rules
@@ -22,7 +22,7 @@ from moorage.db.types import now
 from moorage.errors import ManifestBlobUnknown, ManifestUnknown
 from moorage.oci.manifest import Descriptor, ParsedManifest, parse
 
-Kept = Row[tuple[str, bytes, list[str], list[str]]]
+Kept = Row[tuple[str, bytes, list[str], list[str], list[int]]]
 
 
 async def restore(tx: Tx, repository: str, digest: str, operator: str, rules: Rules) -> Pushed:
@@ -46,7 +46,8 @@ async def _restore(tx: Tx, place: Place, digest: str, operator: str, rules: Rule
     free = await _free(tx, place, kept.tags)
     push = Push(operator, place.name, digest, kept.payload, parsed, free)
     held = await references.check(tx, place.id, parsed, sparse=rules.sparse)
-    await storing.insert(tx, place, push, held, rules)
+    manifest_id = await storing.insert(tx, place, push, held, rules)
+    await labels.put_back(tx, place, manifest_id, kept.labels)
     await failpoints.reach("restore.restoring")
     return Pushed(digest, free, parsed.subject.digest if parsed.subject else None)
 
@@ -60,6 +61,7 @@ async def _take(tx: Tx, place: Place, digest: str) -> Kept:
             artifact_trash.c.payload,
             artifact_trash.c.tags,
             artifact_trash.c.blobs,
+            artifact_trash.c.labels,
         )
         .where(*mine, artifact_trash.c.expires_at > now())
         .order_by(artifact_trash.c.id.desc())

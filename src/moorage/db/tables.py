@@ -249,6 +249,7 @@ labels = Table(
     _updated(),
     Index("uq_labels_global", "name", unique=True, **_where("project_id IS NULL")),
     Index("uq_labels_project", "project_id", "name", unique=True),
+    sqlite_autoincrement=True,  # the trash names a row by its id: none comes again
 )
 
 immutable_rules = Table(

@@ -5,6 +5,7 @@ kinds.py      what is cached about a project and who marks it
 grants.py     caller x project -> (resource, action) pairs
 projects.py   create, find, list, update, delete
 members.py    who has which role
+labels.py     labels of a project, and the global ones
 metadata.py   the settings of a project, as strings
 quota.py      steps that count bytes inside the transaction of a push or a delete
 """

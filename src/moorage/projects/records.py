@@ -43,6 +43,19 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Label:
+    """A label that artifacts can carry."""
+
+    id: int
+    project_id: int | None  # None: global, for the artifacts of every project
+    name: str
+    description: str
+    color: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Quota:
     """The storage quota of one project, in bytes."""
 

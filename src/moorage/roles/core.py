@@ -64,6 +64,7 @@ def _services(resources: Resources, health: Health) -> Services:
         robots=resources.robots,
         projects=resources.projects,
         members=resources.members,
+        labels=resources.labels,
         metadata=resources.metadata,
         quotas=resources.quotas,
         configurations=resources.configurations,

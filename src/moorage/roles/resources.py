@@ -41,6 +41,7 @@ from moorage.db import connect
 from moorage.db.engine import Database
 from moorage.ops import Probe
 from moorage.projects.grants import Grants
+from moorage.projects.labels import Labels
 from moorage.projects.members import Members
 from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
@@ -170,6 +171,10 @@ class Resources:
     @cached_property
     def members(self) -> Members:
         return Members(self.db)
+
+    @cached_property
+    def labels(self) -> Labels:
+        return Labels(self.db)
 
     @cached_property
     def metadata(self) -> Metadata:

@@ -59,6 +59,7 @@ def _labels() -> None:
         _moment("updated_at"),
         _reference("labels", "project_id", "projects"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_labels")),
+        sqlite_autoincrement=True,
     )
     everywhere = sa.text("project_id IS NULL")
     op.create_index(
