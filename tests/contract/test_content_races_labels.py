@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 from tests.support.content import ALICE, Content, sha256
 from tests.support.races import EMPTY, REPOSITORY, Hold, begun, meet
 
@@ -220,6 +220,34 @@ async def test_a_label_and_a_repository_are_deleted(
     assert await carried(content) == []
     await content.manifests.restore(ALICE, REPOSITORY, digest)
     assert await carried(content) == []
+
+
+async def test_a_label_is_deleted_amid_the_delete_of_many_images(
+    content: Content, labels: Labels
+) -> None:
+    """It waits before it touches anything, so that the two never block one another."""
+    label = await labels.create(None, "x")
+    for repository in (OTHER, REPOSITORY):
+        await content.manifests.add_label(repository, await pushed(content, repository), label)
+    async with content.db.read() as tx:
+        rows = select(tables.manifests.c.id).order_by(tables.manifests.c.id.desc())
+        ids = list((await tx.execute(rows)).scalars())
+    tries: list[str] = []
+
+    def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        tries.extend([statement] * statement.startswith("DELETE FROM labels"))
+
+    engine = content.db.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", count)
+    try:
+        async with content.db.write() as tx:
+            first = await steps.take_off(tx, ids[:1])
+            task = await begun(content.db, labels.delete(label))
+            assert first + await steps.take_off(tx, ids[1:]) == [(n, label) for n in ids]
+        assert await task is None
+    finally:
+        event.remove(engine, "before_cursor_execute", count)
+    assert len(tries) == 1
 
 
 async def test_a_label_is_made_while_its_project_is_deleted(

@@ -1,8 +1,8 @@
 """Labels on artifacts: steps that put them on and take them off, and what lists ask of them.
 
 A manifest carries global labels and those of its own project; a label of another project is none
-at all here. Whoever touches `manifest_labels` holds the labels first, in the order of their ids:
-the delete of a label takes the rows below it along, and would meet us half-way.
+at all here. Who adds or removes several rows holds their labels first: the delete of a label takes
+the rows below it along, and two that want the same rows would meet half-way.
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,6 @@ async def add(tx: Tx, repository: str, digest: str, label_id: int) -> None:
 async def remove(tx: Tx, repository: str, digest: str, label_id: int) -> None:
     """Take a label off a manifest; raises RepositoryUnknown, NotFound when it carries it not."""
     place = await repositories.demand(tx, repository)
-    await tx.execute(tx.dialect.for_key_share(select(labels.c.id).where(labels.c.id == label_id)))
     target = select(manifests.c.id).where(
         manifests.c.repository_id == place.id, manifests.c.digest == digest
     )
