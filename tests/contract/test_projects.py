@@ -22,6 +22,7 @@ from moorage.errors import Conflict, Invalid, NameInvalid, NotFound, ProjectUnkn
 from moorage.projects import quota
 from moorage.projects.grants import Grants
 from moorage.projects.kinds import ROBOT
+from moorage.projects.labels import Labels
 from moorage.projects.members import Members
 from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
@@ -211,6 +212,18 @@ async def test_a_new_project_of_an_old_name_starts_without_old_rights(stage: Sta
         await stage.grants.actions(BOB, "team")
     await stage.projects.create(ADMIN, "team")
     assert await stage.grants.actions(BOB, "team") == frozenset()
+
+
+async def test_nothing_is_added_to_a_project_that_is_gone(stage: Stage) -> None:
+    """Who was let in a moment before its end gets a 404, not a broken constraint."""
+    project = await stage.projects.create(ADMIN, "team")
+    await stage.projects.delete(project)
+    with pytest.raises(ProjectUnknown):
+        await stage.members.add(project, roles.DEVELOPER, username="bob")
+    with pytest.raises(ProjectUnknown):
+        await Metadata(stage.db).add(project, {"severity": "high"})
+    with pytest.raises(ProjectUnknown):
+        await Labels(stage.db).create(project, "late")
 
 
 async def test_a_deleted_project_takes_its_unfinished_uploads_along(stage: Stage) -> None:

@@ -6,6 +6,7 @@ grants.py     caller x project -> (resource, action) pairs
 projects.py   create, find, list, update, delete
 members.py    who has which role
 labels.py     labels of a project, and the global ones
+holding.py    keeps a project while something is added to it
 metadata.py   the settings of a project, as strings
 quota.py      steps that count bytes inside the transaction of a push or a delete
 """

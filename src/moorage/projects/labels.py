@@ -12,10 +12,11 @@ from sqlalchemy.exc import IntegrityError
 
 from moorage.db.engine import Database
 from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
-from moorage.db.tables import labels, projects
+from moorage.db.tables import labels
 from moorage.db.transactions import Tx
 from moorage.db.types import now
-from moorage.errors import Conflict, Invalid, NotFound, ProjectUnknown
+from moorage.errors import Conflict, Invalid, NotFound
+from moorage.projects.holding import hold
 from moorage.projects.records import Label
 
 FIELDS: Columns = {
@@ -80,7 +81,7 @@ class Labels:
 
         async def step(tx: Tx) -> int:
             if project_id is not None:
-                await _hold_project(tx, project_id)
+                await hold(tx, project_id)
             made = await tx.execute(
                 tx.dialect.insert(labels)
                 .values(project_id=project_id, **values)
@@ -119,12 +120,6 @@ class Labels:
 
         if not await self._db.run(step):
             raise _missing(label_id)
-
-
-async def _hold_project(tx: Tx, project_id: int) -> None:
-    query = select(projects.c.id).where(projects.c.id == project_id)
-    if (await tx.execute(tx.dialect.for_key_share(query))).scalar_one_or_none() is None:
-        raise ProjectUnknown(f"project {project_id} not found")
 
 
 def _within(project_id: int | None) -> ColumnElement[bool]:

@@ -11,6 +11,7 @@ from moorage.db.tables import project_members, users
 from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import Conflict, Invalid, NotFound
+from moorage.projects.holding import hold
 from moorage.projects.kinds import ROLE
 from moorage.projects.records import Member
 
@@ -26,7 +27,7 @@ def check_role(role_id: int) -> int:
 
 
 async def add(tx: Tx, project_id: int, user_id: int, role_id: int) -> int:
-    """Step: make the user a member. Returns the membership's id; raises Conflict."""
+    """Step: make the user a member, both held. Returns the membership's id; raises Conflict."""
     tx.touch(ROLE.key(project_id, user_id))
     made = await tx.execute(
         tx.dialect.insert(project_members)
@@ -92,15 +93,17 @@ class Members:
     ) -> int:
         """Make a user a member, by id or by name. Returns the membership's id.
 
-        Raises Invalid, NotFound (no such user), Conflict.
+        Raises Invalid, ProjectUnknown, NotFound (no such user), Conflict.
         """
         check_role(role_id)
         if not user_id and not username:
             raise Invalid("a member is named by user_id or username")
 
         async def step(tx: Tx) -> int:
+            await hold(tx, project_id)
             who = users.c.id == user_id if user_id else users.c.username == username
-            found = (await tx.execute(select(users.c.id).where(who))).scalar_one_or_none()
+            query = tx.dialect.for_key_share(select(users.c.id).where(who))
+            found = (await tx.execute(query)).scalar_one_or_none()
             if found is None:
                 raise NotFound("user not found")
             return await add(tx, project_id, int(found), role_id)

@@ -74,15 +74,20 @@ def check(values: Mapping[str, str]) -> dict[str, str]:
 
 
 async def store(tx: Tx, project_id: int, values: Mapping[str, str]) -> None:
-    """Set checked `values` and `public` among them; the caller touches the project's key."""
+    """Set checked `values` and `public` among them; the caller touches the project's key.
+
+    Raises ProjectUnknown.
+    """
     values = dict(values)
     public = values.pop("public", None)
     changes = {} if public is None else {"public": public == "true"}
-    await tx.execute(
+    changed = await tx.execute(
         update(projects)
         .where(projects.c.id == project_id)
         .values(**changes, revision=projects.c.revision + 1, updated_at=now())
     )
+    if not changed.rowcount:
+        raise ProjectUnknown(f"project {project_id} not found")
     if values:
         insert = tx.dialect.insert(project_metadata)
         await tx.execute(
