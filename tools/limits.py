@@ -40,7 +40,7 @@ LIMITS = (
     ("Page of the REST API", f"{paging.MAX_PAGE_SIZE} entries", CLIENTS),
     (
         "Annotations in a page of artifacts",
-        f"{size(catalogue.MAX_ANNOTATIONS)}; the artifacts behind them are listed without theirs",
+        f"{size(catalogue.MAX_TEXTS)}; the artifacts behind them are listed without theirs",
         MEMORY,
     ),
     (

@@ -60,7 +60,7 @@ async def test_a_list_has_room_for_so_many_annotations(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page of the largest manifests neither fills the memory nor is refused."""
-    monkeypatch.setattr(catalogue, "MAX_ANNOTATIONS", 2500)
+    monkeypatch.setattr(catalogue, "MAX_TEXTS", 2500)
     for tag in ("v1", "v2", "v3"):
         annotations = {"note": "x" * 1000, "tag": tag}
         await world.content.push_image("team/app", tag, annotations=annotations)
@@ -85,7 +85,8 @@ async def test_an_artifact_is_shown_as_harbor_shows_it(world: World) -> None:
     assert artifact["labels"] is None
     assert artifact["accessories"] is None
     assert artifact["references"] is None
-    assert "icon" not in artifact
+    icon = await world.call("", "GET", f"/icons/{artifact['icon']}")
+    assert icon.json()["content-type"] == "image/svg+xml"
     (tag,) = artifact["tags"]
     assert (tag["name"], tag["immutable"]) == ("v1", False)
     assert artifact["tags"][0]["artifact_id"] == artifact["id"]

@@ -24,7 +24,10 @@ from moorage.accounts.robots import Robots
 from moorage.accounts.users import Users
 from moorage.api.app import create_api
 from moorage.api.services import Services, System
+from moorage.artifacts.additions import Additions
+from moorage.artifacts.attributes import Attributes
 from moorage.artifacts.catalogue import Catalogue
+from moorage.artifacts.copying import Copies
 from moorage.artifacts.trashed import TrashList
 from moorage.config.configuration import Configuration
 from moorage.db import tables
@@ -117,6 +120,9 @@ class World:
             quotas=Quotas(db),
             configurations=self.configurations,
             catalogue=Catalogue(db),
+            attributes=Attributes(db, self.content.store),
+            additions=Additions(db, self.content.store),
+            copies=Copies(db, self.content.rules),
             manifests=self.content.manifests,
             trash=TrashList(db),
             health=self.health,

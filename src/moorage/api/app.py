@@ -4,9 +4,11 @@ from fastapi import Depends, FastAPI, Request
 from starlette.middleware import Middleware
 
 from moorage.api import (
+    additions,
     artifact_labels,
     artifacts,
     configurations,
+    icons,
     labels,
     members,
     metadatas,
@@ -24,11 +26,10 @@ from moorage.api import (
 )
 from moorage.api.access import Api
 from moorage.api.document import describe, operation_id
+from moorage.api.lists import PREFIX
 from moorage.api.paths import Paths
 from moorage.api.services import Services
 from moorage.web.readonly import check_writable
-
-PREFIX = "/api/v2.0"
 
 RESOURCES = (
     system,
@@ -42,7 +43,9 @@ RESOURCES = (
     repositories,
     artifacts,
     artifact_labels,
+    additions,
     tags,
+    icons,
     trash,
     labels,
     robots,

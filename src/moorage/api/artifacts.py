@@ -7,19 +7,20 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from moorage.api.access import Api, Repository, Who, inside, inside_named
+from moorage.api.access import Api, Repository, Who, allowed, inside, inside_named
 from moorage.api.labels import LabelResp, render_label
-from moorage.api.lists import Listed, Paged, listing, lists
+from moorage.api.lists import PREFIX, Listed, Paged, created, listing, lists
 from moorage.api.repositories import PATH as REPOSITORY
 from moorage.api.tags import TagResp, render_tag
-from moorage.api.wire import Wire, reply
+from moorage.api.wire import Json, Wire, reply, verbatim
 from moorage.artifacts import entries
 from moorage.errors import Invalid
-from moorage.oci import media_types
+from moorage.oci.names import project_of, split_reference
 from moorage.projects.records import ProjectRef
 
 router = APIRouter(tags=["artifact"])
 PATH = REPOSITORY + "/artifacts/{reference}"
+ADDITIONS = PATH + "/additions"
 
 REPORTS = (
     "application/vnd.security.vulnerability.report; version=1.1, "
@@ -106,7 +107,7 @@ class ArtifactResp(Wire):
     icon: str = ""
     push_time: datetime | None = None
     pull_time: datetime | None = None
-    extra_attrs: dict[str, Any] = Field(default_factory=dict)
+    extra_attrs: Json = None
     annotations: dict[str, str] = Field(default_factory=dict)
     references: list[ReferenceResp] = Field(default_factory=list)
     tags: list[TagResp] = Field(default_factory=list)
@@ -129,6 +130,7 @@ def render_accessory(accessory: entries.Accessory, repository: str) -> Accessory
         size=accessory.size,
         digest=accessory.digest,
         type=accessory.type,
+        icon=accessory.icon,
         creation_time=accessory.created_at,
     )
 
@@ -156,15 +158,25 @@ def _platform(platform: Any) -> Platform:
     return Platform.model_validate(texts)
 
 
+def _link(artifact: entries.Artifact, addition: str) -> AdditionLink:
+    """A slash in the name of a repository is escaped twice, as everywhere in this API."""
+    project, _, name = artifact.repository_name.partition("/")
+    path = ADDITIONS.format(
+        project_name=project,
+        repository_name=name.replace("/", "%252F"),
+        reference=artifact.digest,
+    )
+    return AdditionLink(href=f"{PREFIX}{path}/{addition}")
+
+
 def render_artifact(
     artifact: entries.Artifact, *, with_tag: bool = True, with_accessory: bool = False
 ) -> ArtifactResp:
     """An artifact as its clients read it."""
-    index = artifact.media_type in media_types.INDEXES
     return ArtifactResp(
         id=artifact.id,
         type=artifact.type,
-        media_type=artifact.media_type if index else artifact.config_media_type,
+        media_type=artifact.config_media_type or artifact.media_type,
         manifest_media_type=artifact.media_type,
         artifact_type=artifact.artifact_type or artifact.config_media_type or artifact.media_type,
         project_id=artifact.project_id,
@@ -172,11 +184,14 @@ def render_artifact(
         repository_name=artifact.repository_name,
         digest=artifact.digest,
         size=artifact.total_size,
+        icon=artifact.icon,
         push_time=artifact.pushed_at,
         pull_time=artifact.pulled_at,
+        extra_attrs=verbatim(artifact.extra_attrs),
         annotations={k: v for k, v in artifact.annotations.items() if isinstance(v, str)},
         references=[_reference(item) for item in artifact.references],
         tags=[render_tag(tag) for tag in artifact.tags] if with_tag else [],
+        addition_links={name: _link(artifact, name) for name in artifact.additions},
         accessories=[
             render_accessory(item, artifact.repository_name)
             for item in (artifact.accessories if with_accessory else ())
@@ -205,9 +220,29 @@ async def list_artifacts(
     page = await api.catalogue.artifacts(query, repository=name, with_labels=with_label)
     items = [
         render_artifact(item, with_tag=with_tag, with_accessory=with_accessory)
-        for item in page.items
+        for item in await api.attributes.fill(page.items)
     ]
     return listing(request, query, page, items)
+
+
+@router.post(REPOSITORY + "/artifacts", status_code=201)
+async def copy_artifact(
+    request: Request,
+    api: Api,
+    who: Who,
+    name: Repository,
+    ref: Annotated[ProjectRef, inside_named("artifact", "create")],
+    origin: Annotated[
+        str,
+        Query(alias="from", description="project/repository:tag or project/repository@digest."),
+    ],
+) -> Response:
+    """Copy an artifact with its tags, children and accessories; no bytes move."""
+    source, reference = split_reference(origin)
+    project = await api.grants.project(project_of(source))
+    await allowed(api, who, project, "artifact", "read")
+    await api.copies.copy(who, source, reference, name)
+    return created(request, reference)
 
 
 @router.get(PATH, response_model=ArtifactResp)
@@ -228,7 +263,8 @@ async def get_artifact(
     accept: AcceptVulnerabilities = REPORTS,
 ) -> Response:
     """One artifact by tag or digest."""
-    artifact = await api.catalogue.artifact(name, reference, with_labels=with_label)
+    found = await api.catalogue.artifact(name, reference, with_labels=with_label)
+    (artifact,) = await api.attributes.fill([found])
     return reply(render_artifact(artifact, with_tag=with_tag, with_accessory=with_accessory))
 
 
@@ -292,6 +328,6 @@ async def list_artifacts_of_project(
     )
     items = [
         render_artifact(item, with_tag=with_tag, with_accessory=with_accessory)
-        for item in page.items
+        for item in await api.attributes.fill(page.items)
     ]
     return listing(request, query, page, items)

@@ -13,6 +13,9 @@ from moorage.web.paging import MAX_PAGE, MAX_PAGE_SIZE, build_query, list_header
 
 T = TypeVar("T")
 
+PREFIX = "/api/v2.0"
+"""What every path of this API begins with."""
+
 PageNumber = Annotated[int, Query(le=MAX_PAGE, ge=-MAX_PAGE, description="The first page is 1.")]
 PageSize = Annotated[
     int, Query(le=MAX_PAGE_SIZE, ge=-MAX_PAGE, description="Items of one page, at most 100.")

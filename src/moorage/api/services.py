@@ -6,7 +6,10 @@ from typing import Protocol
 
 from moorage.accounts.robots import Robots
 from moorage.accounts.users import Users
+from moorage.artifacts.additions import Additions
+from moorage.artifacts.attributes import Attributes
 from moorage.artifacts.catalogue import Catalogue
+from moorage.artifacts.copying import Copies
 from moorage.artifacts.manifests import Manifests
 from moorage.artifacts.trashed import TrashList
 from moorage.clock import Clock, SystemClock
@@ -60,6 +63,9 @@ class Services:
     quotas: Quotas
     configurations: Configurations
     catalogue: Catalogue
+    attributes: Attributes
+    additions: Additions
+    copies: Copies
     manifests: Manifests
     trash: TrashList
     health: Health

@@ -17,7 +17,7 @@ from functools import cache
 from typing import Annotated, Any, ClassVar, get_args, get_origin
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, WithJsonSchema, model_validator
 from starlette.responses import Response
 
 YEAR_ONE = "0001-01-01T00:00:00.000Z"
@@ -36,6 +36,15 @@ def _storable(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_storable)]
 """A string that every database can store."""
+
+
+Json = Annotated[Any, WithJsonSchema({"type": "object", "additionalProperties": True})]
+"""A JSON object that is printed as it was kept: made by `verbatim`, absent when None."""
+
+
+def verbatim(text: str | None) -> Any:
+    """A `Json` of its text; one without fields is absent."""
+    return orjson.Fragment(text) if text and text != "{}" else None
 
 
 class Wire(BaseModel):

@@ -22,11 +22,12 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    tuple_,
     update,
 )
 
 from moorage.access.principals import Principal
-from moorage.artifacts import labels, types
+from moorage.artifacts import icons, labels, types
 from moorage.artifacts.entries import Accessory, Artifact, Reference, Repository, Tag
 from moorage.artifacts.room import fitting
 from moorage.db.engine import Database
@@ -79,8 +80,8 @@ TAG_FIELDS: Columns = {
 }
 """What each list can be narrowed and sorted by."""
 
-MAX_ANNOTATIONS = 8 << 20
-"""Bytes of annotations in one list; a hundred of the largest manifests would hold 400 MiB."""
+MAX_TEXTS = 8 << 20
+"""Bytes of annotations and attributes in one list; a hundred of the largest would hold 500 MiB."""
 
 
 class Catalogue:
@@ -324,16 +325,14 @@ async def _narrow_special(
         statement = statement.where(labels.carried(query.filters["labels"]))
     kind = query.filters.get("type")
     if kind is not None:
-        columns = (manifests.c.media_type, manifests.c.config_media_type)
-        known = await tx.execute(select(*columns).join(repositories).where(*scope).distinct())
-        pairs = [
-            (row.media_type, row.config_media_type)
-            for row in known
-            if types.matches(types.of(row.media_type, row.config_media_type), kind)
+        columns: list[ColumnElement[str]] = [
+            manifests.c.media_type,
+            manifests.c.config_media_type,
+            manifests.c.artifact_type,
         ]
-        statement = statement.where(
-            or_(false(), *(and_(columns[0] == a, columns[1] == b) for a, b in pairs))
-        )
+        known = await tx.execute(select(*columns).join(repositories).where(*scope).distinct())
+        kinds = [tuple(row) for row in known if types.matches(types.of(*row), kind)]
+        statement = statement.where(tuple_(*columns).in_(kinds))
     return statement
 
 
@@ -352,7 +351,7 @@ async def _find(tx: Tx, place: Repository, reference: str) -> Any:
 async def _complete(tx: Tx, rows: Sequence[Any], with_labels: bool) -> list[Artifact]:
     """The rows with what belongs to them: a query of each kind for all of them."""
     ids = [row.id for row in rows]
-    annotations = await _annotations(tx, ids)
+    texts = await _texts(tx, ids)
     found_tags: dict[int, list[Tag]] = {}
     for tag in await tx.execute(
         _tags()
@@ -375,6 +374,7 @@ async def _complete(tx: Tx, rows: Sequence[Any], with_labels: bool) -> list[Arti
         children.setdefault(child.parent_id, []).append(Reference(**child._mapping))
     carried = await labels.of(tx, ids) if with_labels else {}
     accessories: dict[int, list[Accessory]] = {}
+    documented: set[int] = set()
     subject = manifests.alias("subject")
     for found in await tx.execute(
         _artifacts()
@@ -390,11 +390,14 @@ async def _complete(tx: Tx, rows: Sequence[Any], with_labels: bool) -> list[Arti
         .order_by(manifests.c.id)
     ):
         accessories.setdefault(found.subject_id, []).append(_accessory(found, found.subject_id))
+        if found.artifact_type in types.SBOMS:
+            documented.add(found.subject_id)
     return [
         Artifact(
             **row._mapping,
-            type=types.of(row.media_type, row.config_media_type),
-            annotations=annotations.get(row.id, {}),
+            **_kind(row, row.id in documented),
+            annotations=texts[row.id].annotations if row.id in texts else {},
+            extra_attrs=texts[row.id].extra_attrs if row.id in texts else None,
             tags=found_tags.get(row.id, ()),
             references=children.get(row.id, ()),
             accessories=accessories.get(row.id, ()),
@@ -404,28 +407,43 @@ async def _complete(tx: Tx, rows: Sequence[Any], with_labels: bool) -> list[Arti
     ]
 
 
-async def _annotations(tx: Tx, ids: Sequence[int]) -> dict[int, Mapping[str, Any]]:
-    """Annotations by manifest, for as many of `ids` as MAX_ANNOTATIONS has room for."""
+def _kind(row: Any, documented: bool) -> Mapping[str, Any]:
+    """What follows from its media types, and from whether a bill of materials hangs onto it."""
+    processor = types.processor(row.media_type, row.config_media_type, row.artifact_type)
+    attached = processor.attached if documented else ()
+    return {
+        "type": processor.type,
+        "icon": icons.digest_of(processor.type),
+        "additions": (*processor.additions, *attached),
+    }
+
+
+async def _texts(tx: Tx, ids: Sequence[int]) -> dict[int, Any]:
+    """Annotations and attributes by manifest, as far as MAX_TEXTS has room for both."""
+    annotations = func.length(cast(manifests.c.annotations, Text))
+    length = annotations + func.coalesce(func.length(manifests.c.extra_attrs), 0)
     measured = await tx.execute(
-        select(
-            manifests.c.id, func.length(cast(manifests.c.annotations, Text)).label("size")
-        ).where(manifests.c.id.in_(ids))
+        select(manifests.c.id, length.label("size")).where(manifests.c.id.in_(ids))
     )
     sizes = {row.id: row.size for row in measured}
-    count = fitting((sizes.get(manifest_id, 0) for manifest_id in ids), MAX_ANNOTATIONS)
+    count = fitting((sizes.get(manifest_id, 0) for manifest_id in ids), MAX_TEXTS)
     found = await tx.execute(
-        select(manifests.c.id, manifests.c.annotations).where(manifests.c.id.in_(ids[:count]))
+        select(manifests.c.id, manifests.c.annotations, manifests.c.extra_attrs).where(
+            manifests.c.id.in_(ids[:count])
+        )
     )
-    return {row.id: row.annotations for row in found}
+    return {row.id: row for row in found}
 
 
 def _accessory(row: Any, subject_id: int) -> Accessory:
+    kind = types.of_accessory(row.artifact_type, row.config_media_type)
     return Accessory(
         id=row.id,
         subject_id=subject_id,
         subject_digest=row.subject_digest,
         digest=row.digest,
         size=row.total_size,
-        type=types.of_accessory(row.artifact_type, row.config_media_type),
+        type=kind,
         created_at=row.pushed_at,
+        icon=icons.digest_of(kind),
     )

@@ -56,6 +56,7 @@ class Accessory:
     size: int  # bytes
     type: str
     created_at: datetime
+    icon: str = ""  # digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +81,6 @@ class Artifact:
     accessories: Sequence[Accessory] = ()
     labels: Sequence[Label] = ()  # when they were asked for
     type: str = field(default="UNKNOWN")
+    icon: str = ""  # digest
+    extra_attrs: str | None = None  # a JSON object; None: nobody has read it yet
+    additions: Sequence[str] = ()  # names of those that there may be

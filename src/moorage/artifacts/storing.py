@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import select, update
 
 from moorage import failpoints
-from moorage.artifacts import absences, kinds, ledger, references, repositories
+from moorage.artifacts import absences, kinds, ledger, references, repositories, types
 from moorage.artifacts.references import References
 from moorage.artifacts.repositories import Place
 from moorage.artifacts.rules import Rules
@@ -77,7 +77,7 @@ async def _insert_manifest(tx: Tx, place: Place, push: Push, held: References) -
         "digest": push.digest,
         "media_type": parsed.media_type,
         "artifact_type": parsed.artifact_type or parsed.config_media_type,
-        "config_media_type": parsed.config_media_type,
+        "config_media_type": types.config_type(parsed),
         "payload": push.payload,
         "payload_size": len(push.payload),
         "total_size": held.total_size(len(push.payload)),

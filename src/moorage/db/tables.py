@@ -317,6 +317,7 @@ manifests = Table(
     Column("depth", Integer, nullable=False, server_default=text("0")),  # indexes below it
     Column("subject_digest", Digest),  # may name a manifest that is not here
     Column("annotations", JSON, nullable=False, server_default="{}"),
+    Column("extra_attrs", Text),  # JSON of its config; null until somebody asks for it
     Column("pushed_by", String(255), nullable=False, server_default=""),
     Column("pushed_at", Timestamp, nullable=False, server_default=now()),
     Column("pulled_at", Timestamp),

@@ -2,7 +2,8 @@
 
 import re
 
-from moorage.errors import NameInvalid, TagInvalid
+from moorage.errors import Invalid, NameInvalid, TagInvalid
+from moorage.oci import digest as digests
 
 MAX_REPOSITORY = 255
 """Characters of a repository name, project included."""
@@ -45,3 +46,20 @@ def check_tag(tag: str) -> str:
     if not _TAG.fullmatch(tag):
         raise TagInvalid("a tag is up to 128 letters, digits, . _ and -, not starting with . or -")
     return tag
+
+
+def split_reference(text: str) -> tuple[str, str]:
+    """`project/repository:tag` or `…@digest` as repository and reference; a digest goes first.
+
+    Raises Invalid, NameInvalid, TagInvalid, DigestInvalid.
+    """
+    name, at, digest = text.partition("@")
+    repository, colon, tag = name.partition(":")
+    if not at and not colon:
+        raise Invalid("an artifact is named project/repository:tag or project/repository@digest")
+    check_repository(repository)
+    if colon:
+        check_tag(tag)
+    if at:
+        digests.parse(digest)
+    return repository, digest if at else tag

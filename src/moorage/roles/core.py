@@ -12,6 +12,9 @@ from starlette.types import ASGIApp
 from moorage import __version__
 from moorage.api.app import create_api
 from moorage.api.services import Services, System
+from moorage.artifacts.additions import Additions
+from moorage.artifacts.attributes import Attributes
+from moorage.artifacts.copying import Copies
 from moorage.ops import Operations
 from moorage.roles.resources import Resources
 from moorage.signin.pages import SigninPages
@@ -69,6 +72,9 @@ def _services(resources: Resources, health: Health) -> Services:
         quotas=resources.quotas,
         configurations=resources.configurations,
         catalogue=resources.catalogue,
+        attributes=Attributes(resources.db, resources.ground.store),
+        additions=Additions(resources.db, resources.ground.store),
+        copies=Copies(resources.db, resources.rules),
         manifests=resources.manifests,
         trash=resources.trash,
         health=health,

@@ -1,4 +1,4 @@
-"""Settings of the operator, sessions, labels, immutable tags, and the audit log."""
+"""Settings, sessions, labels, attributes of artifacts, immutable tags, and the audit log."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -19,6 +19,7 @@ def upgrade() -> None:
     _labels()
     _immutable_rules()
     _audit_log()
+    op.add_column("manifests", sa.Column("extra_attrs", sa.Text(), nullable=True))
 
 
 def _settings() -> None:
