@@ -122,7 +122,8 @@ async def _sources(tx: Tx, ids: Sequence[int]) -> tuple[list[_Source], dict[int,
         config_child = processors[manifest_id].config_child
         if config_child is not None and (digest := config_child(document)):
             children[manifest_id] = digest
-    carriers = {**own, **await _carriers(tx, children)}
+    elsewhere = await _carriers(tx, children)
+    carriers = {i: elsewhere.get(i, own[i]) for i in wanted if i in own}
     configs = await _configs(tx, carriers)
     return [
         _Source(manifest_id, processors[manifest_id], own[manifest_id][1], configs[manifest_id])

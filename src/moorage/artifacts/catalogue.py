@@ -331,7 +331,7 @@ async def _narrow_special(
             manifests.c.artifact_type,
         ]
         known = await tx.execute(select(*columns).join(repositories).where(*scope).distinct())
-        kinds = [tuple(row) for row in known if types.matches(types.of(*row), kind)]
+        kinds = [row for row in map(tuple, known) if types.matches(types.of(*row), kind)]
         statement = statement.where(tuple_(*columns).in_(kinds))
     return statement
 

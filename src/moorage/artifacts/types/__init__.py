@@ -40,7 +40,7 @@ PROCESSORS: Mapping[str, Processor] = {
     "application/vnd.cyclonedx+json": SBOM,
     "application/vnd.cyclonedx+xml": SBOM,
 }
-"""By the type of the artifact, of its config or of the manifest itself, in this order."""
+"""By the type of the artifact, of its config or of the manifest itself."""
 
 SBOMS = tuple(kind for kind, processor in PROCESSORS.items() if processor is SBOM)
 """Types of artifacts that are bills of materials."""
@@ -58,10 +58,10 @@ _MAX_TYPE = 255
 
 def processor(media_type: str, config_media_type: str, artifact_type: str) -> Processor:
     """How an artifact with these media types of manifest, config and artifact is shown."""
-    for kind in (artifact_type, config_media_type, media_type):
-        if kind in PROCESSORS:
-            return PROCESSORS[kind]
-    return others.processor(config_media_type, artifact_type)
+    kinds = (artifact_type, config_media_type, media_type)
+    known = [PROCESSORS[kind] for kind in kinds if kind in PROCESSORS]
+    special = [each for each in known if each.type != IMAGE.type]  # all else may look like images
+    return next(iter(special or known), None) or others.processor(config_media_type, artifact_type)
 
 
 def of(media_type: str, config_media_type: str, artifact_type: str) -> str:

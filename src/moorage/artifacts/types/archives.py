@@ -179,7 +179,7 @@ class Archive:
             self._pass_over(size)
             return
         if size > MAX_DOCUMENT:
-            raise TooLarge(f"{path[-1]} has more than {MAX_DOCUMENT >> 20} MiB")
+            raise TooLarge(f"{key} has more than {MAX_DOCUMENT >> 20} MiB")
         self._body(size, lambda data: self.files.update({key: data}))
 
 
