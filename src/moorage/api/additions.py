@@ -18,8 +18,7 @@ Addition = Literal[
 DOCUMENT: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The document; its type is that of the addition.",
-        "headers": {"Content-Type": {"schema": {"type": "string"}}},
-        "content": {"application/octet-stream": {"schema": {"type": "string"}}},
+        "content": {"*/*": {"schema": {}}},
     }
 }
 

@@ -18,7 +18,6 @@ from sqlalchemy import (
     and_,
     cast,
     exists,
-    false,
     func,
     or_,
     select,

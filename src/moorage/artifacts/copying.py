@@ -116,7 +116,7 @@ async def _place(tx: Tx, source_id: int, push: Push, rules: Rules) -> None:
             await absences.adopt(tx, place, blob.digest)
     held = await references.check(tx, place.id, push.parsed, sparse=rules.sparse)
     await failpoints.reach("manifest.checked")
-    await storing.insert(tx, place, push, held)
+    await storing.insert(tx, place, push, held, rules)
     await failpoints.reach("manifest.inserting")
 
 
