@@ -3,8 +3,9 @@
 from moorage.access import scopes, tokens
 from moorage.accounts import logins
 from moorage.api import paths
-from moorage.artifacts import catalogue
+from moorage.artifacts import attributes, catalogue, copying
 from moorage.artifacts import labels as artifact_labels
+from moorage.artifacts.types import archives, documents, processor
 from moorage.distribution import listing, referrers
 from moorage.distribution.options import Options
 from moorage.oci import manifest, names
@@ -39,7 +40,7 @@ LIMITS = (
     ("Referrers in one answer", size(referrers.MAX_BYTES), MEMORY),
     ("Page of the REST API", f"{paging.MAX_PAGE_SIZE} entries", CLIENTS),
     (
-        "Annotations in a page of artifacts",
+        "Annotations and attributes in a page of artifacts",
         f"{size(catalogue.MAX_TEXTS)}; the artifacts behind them are listed without theirs",
         MEMORY,
     ),
@@ -50,6 +51,30 @@ LIMITS = (
         MEMORY,
     ),
     ("Labels of an artifact", str(artifact_labels.MAX_LABELS), MEMORY),
+    ("Config that is read for the attributes of an artifact", size(processor.MAX_CONFIG), MEMORY),
+    (
+        "Configs that one answer reads for the first time",
+        f"{size(attributes.ROOM)}, {attributes.SECONDS:g} s; the next answer reads on",
+        "A list is not held up.",
+    ),
+    ("Addition that is no bill of materials", size(processor.MAX_DOCUMENT), MEMORY),
+    (
+        "Package that an addition is taken from",
+        f"{size(archives.MAX_PACKED)}, unpacked {size(archives.MAX_UNPACKED)} and "
+        f"{archives.MAX_RATIO} times its size, {archives.MAX_ENTRIES} entries, "
+        f"{archives.MAX_DEPTH} folders deep",
+        "Bounds what a bomb costs.",
+    ),
+    (
+        "YAML that an addition is made of",
+        f"{size(documents.MAX_YAML)}, {documents.MAX_DEPTH} levels, no aliases",
+        "Bounds what a bomb costs.",
+    ),
+    (
+        "Manifests of one copy",
+        f"{copying.MAX_MANIFESTS}, {copying.MAX_LEVELS} levels",
+        "Anybody who may push may hang a lot onto an image.",
+    ),
     ("Body of a REST request", size(paths.MAX_BODY), MEMORY),
     ("Form of a sign-in", size(forms.MAX_FORM), MEMORY),
     ("Scopes of one token", str(scopes.MAX_SCOPES), MEMORY),

@@ -107,6 +107,13 @@ async def test_repositories_and_artifacts(harbor: Any, harborapi: ModuleType, wo
     await harbor.delete_artifact_tag("team", "a/b", "v1", "v2")
     assert await harbor.get_artifact_accessories("team", "a/b", "v1") == []
     assert (await harbor.get_artifact("team", "a/b", "v1")).tags[0].name == "v1"
+    assert artifact.extra_attrs.root["os"] == ""
+    assert artifact.addition_links.root["build_history"].absolute is False
+    assert await harbor.get_artifact_build_history("team", "a/b", "v1") == []
+    assert (await harbor.get_icon(artifact.icon)).content
+    copied = await harbor.copy_artifact("open", "c/d", f"team/a/b@{artifact.digest}")
+    assert copied.endswith(f"/artifacts/{artifact.digest}")
+    assert (await harbor.get_artifact("open", "c/d", "v1")).digest == artifact.digest
     await harbor.delete_artifact("team", "a/b", "v1")
     await harbor.delete_repository("team", "a/b")
 

@@ -119,38 +119,37 @@ def pax(records: bytes, kind: bytes = tarfile.XHDTYPE) -> tuple[tarfile.TarInfo,
     return entry("h", records, type=kind)
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"no tar at all",
-        bytes([255]) * 512,
-        tar(entry("d/a", b"x" * 600))[:1000],
-        tar(entry("d/a", b"x"), ended=False)[:700],
-        tar(pax(b"8 path=x\n"), entry("d/a")),
-        tar(pax(b"path=x\n"), entry("d/a")),
-        tar(pax(b"99999999999 path=x\n"), entry("d/a")),
-        tar(pax(b"10 path=x"), entry("d/a")),
-        tar(pax(b"12 size=-1x\n"), entry("d/a")),
-        tar(pax(b"11 path=/x\n"), entry("d/a")),
-        tar(pax(b"x" * 70_000), entry("d/a")),
-        tar(entry("d/a", size=-5), form=tarfile.GNU_FORMAT),
-        tar(entry("d/a", type=tarfile.GNUTYPE_SPARSE)),
-    ],
+BROKEN = (
+    b"",
+    b"no tar at all",
+    bytes([255]) * 512,
+    tar(entry("d/a", b"x" * 600))[:1000],
+    tar(entry("d/a", b"x"), ended=False)[:700],
+    tar(pax(b"8 path=x\n"), entry("d/a")),
+    tar(pax(b"path=x\n"), entry("d/a")),
+    tar(pax(b"99999999999 path=x\n"), entry("d/a")),
+    tar(pax(b"10 path=x"), entry("d/a")),
+    tar(pax(b"12 size=-1x\n"), entry("d/a")),
+    tar(pax(b"11 path=/x\n"), entry("d/a")),
+    tar(pax(b"x" * 70_000), entry("d/a")),
+    tar(entry("d/a", size=-5), form=tarfile.GNU_FORMAT),
+    tar(entry("d/a", type=tarfile.GNUTYPE_SPARSE)),
 )
-def test_what_is_no_tar_is_refused(data: bytes) -> None:
+
+
+@pytest.mark.parametrize("number", range(len(BROKEN)))
+def test_what_is_no_tar_is_refused(number: int) -> None:
     """With a reason that the client reads."""
     with pytest.raises((Invalid, TooLarge)):
-        read(data, compressed=False)
+        read(BROKEN[number], compressed=False)
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"x", gzip.compress(b""), gzip.compress(tar(entry("d/a", b"x" * 5000)))[:-40]]
-)
-def test_what_is_no_gzip_is_refused(data: bytes) -> None:
+def test_what_is_no_gzip_is_refused() -> None:
     """Cut off counts."""
-    with pytest.raises(Invalid):
-        read(data)
+    whole = gzip.compress(tar(entry("d/a", b"x" * 5000)))
+    for data in (b"", b"x", gzip.compress(b""), whole[:-40]):
+        with pytest.raises(Invalid):
+            read(data)
 
 
 @given(st.data())

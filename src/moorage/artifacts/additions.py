@@ -39,7 +39,7 @@ class Additions:
 
 async def _reader(tx: Tx, row: Any, name: str) -> tuple[Any, Reader]:
     """The manifest that the addition is made of, and who makes it."""
-    processor = types.processor(row.media_type, row.config_media_type, row.artifact_type)
+    processor = types.processor_of(row.media_type, row.config_media_type, row.artifact_type)
     if name in processor.additions:
         return row, processor.additions[name]
     if name not in processor.attached:

@@ -106,7 +106,7 @@ async def _sources(tx: Tx, ids: Sequence[int]) -> tuple[list[_Source], dict[int,
     ).where(manifests.c.id.in_(ids), manifests.c.extra_attrs.is_(None))
     sizes, processors, found = {}, {}, {}
     for row in await tx.execute(query):
-        processor = types.processor(row.media_type, row.config_media_type, row.artifact_type)
+        processor = types.processor_of(row.media_type, row.config_media_type, row.artifact_type)
         if processor.attributes is None:
             found[row.id] = NOTHING
         else:

@@ -408,7 +408,7 @@ async def _complete(tx: Tx, rows: Sequence[Any], with_labels: bool) -> list[Arti
 
 def _kind(row: Any, documented: bool) -> Mapping[str, Any]:
     """What follows from its media types, and from whether a bill of materials hangs onto it."""
-    processor = types.processor(row.media_type, row.config_media_type, row.artifact_type)
+    processor = types.processor_of(row.media_type, row.config_media_type, row.artifact_type)
     attached = processor.attached if documented else ()
     return {
         "type": processor.type,

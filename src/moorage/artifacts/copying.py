@@ -30,6 +30,8 @@ from moorage.oci.manifest import parse
 
 MAX_MANIFESTS = 2000
 """Manifests of one copy: an index, its children and everything that is attached to them."""
+MAX_REFERENCES = 10_000
+"""Children that the indexes of one level may name, those named twice counted twice."""
 MAX_LEVELS = 16
 """Levels of children and accessories."""
 SIGNATURES = (".sig", ".att", ".sbom")
@@ -156,10 +158,13 @@ async def _children(tx: Tx, plan: Plan, level: Mapping[int, str]) -> dict[int, s
         .join(manifests, manifests.c.id == manifest_children.c.child_id)
         .where(manifest_children.c.parent_id.in_(level))
         .order_by(manifests.c.id)
-        .limit(MAX_MANIFESTS * 2)
+        .limit(MAX_REFERENCES + 1)
     )
+    rows = (await tx.execute(query)).all()
+    if len(rows) > MAX_REFERENCES:
+        raise TooLarge(f"the indexes of one copy name at most {MAX_REFERENCES} manifests")
     found = {}
-    for row in await tx.execute(query):
+    for row in rows:
         plan.children.setdefault(row.parent_id, set()).add(row.id)
         found[row.id] = row.digest
     return found

@@ -56,17 +56,19 @@ ACCESSORIES = {
 _MAX_TYPE = 255
 
 
-def processor(media_type: str, config_media_type: str, artifact_type: str) -> Processor:
+def processor_of(media_type: str, config_media_type: str, artifact_type: str) -> Processor:
     """How an artifact with these media types of manifest, config and artifact is shown."""
     kinds = (artifact_type, config_media_type, media_type)
     known = [PROCESSORS[kind] for kind in kinds if kind in PROCESSORS]
     special = [each for each in known if each.type != IMAGE.type]  # all else may look like images
-    return next(iter(special or known), None) or others.processor(config_media_type, artifact_type)
+    return next(iter(special or known), None) or others.processor_of(
+        config_media_type, artifact_type
+    )
 
 
 def of(media_type: str, config_media_type: str, artifact_type: str) -> str:
     """The artifact's type from the same."""
-    return processor(media_type, config_media_type, artifact_type).type
+    return processor_of(media_type, config_media_type, artifact_type).type
 
 
 def config_type(parsed: ParsedManifest) -> str:

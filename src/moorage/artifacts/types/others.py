@@ -20,7 +20,7 @@ def attributes(manifest: Document, config: Document) -> Document:
     return {name: value for name, value in config.items() if name not in skipped}
 
 
-def processor(*media_types: str) -> Processor:
+def processor_of(*media_types: str) -> Processor:
     """For the first of these types that tells a name; it has no attributes when none does."""
     for media_type in media_types:
         if own := _OWN.fullmatch(media_type):
