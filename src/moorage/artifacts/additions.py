@@ -4,6 +4,7 @@ artifact ─► processor ─┬─ reader ────────────�
                        └─ attached ─► newest accessory ─► its reader
 """
 
+import asyncio
 from typing import Any
 
 from moorage.artifacts import contents, types
@@ -16,6 +17,9 @@ from moorage.db.tables import manifests
 from moorage.db.transactions import Tx
 from moorage.errors import Invalid, NotFound
 
+PARALLEL = 4
+"""Additions that one process makes at a time: an archive costs a thread, a document memory."""
+
 
 class Additions:
     """Reads additions."""
@@ -23,6 +27,7 @@ class Additions:
     def __init__(self, db: Database, store: BlobStore) -> None:
         self._db = db
         self._store = store
+        self._slots = asyncio.Semaphore(PARALLEL)
 
     async def read(self, repository: str, reference: str, name: str) -> Addition:
         """The addition of that name.
@@ -34,7 +39,8 @@ class Additions:
             row = await contents.find(tx, repository, reference)
             row, reader = await _reader(tx, row, name)
             held = (await contents.blobs_of(tx, [row.id])).get(row.id, {})
-        return await reader(Stored(self._store, row.payload, held))
+        async with self._slots:
+            return await reader(Stored(self._store, row.payload, held))
 
 
 async def _reader(tx: Tx, row: Any, name: str) -> tuple[Any, Reader]:
