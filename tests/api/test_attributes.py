@@ -208,7 +208,7 @@ async def test_a_row_that_somebody_holds_is_not_waited_for(world: World) -> None
         (MODEL, None, "CNAI", {"name": "x"}),
         ("application/vnd.cnai.model.config.v1+json", None, "CNAI", {"name": "x"}),
         ("application/vnd.oci.empty.v1+json", "application/spdx+json", "SBOM", {}),
-        ("application/vnd.goharbor.harbor.sbom.v1", None, "SBOM", {}),
+        ("application/vnd.goharbor.harbor.sbom.v1", None, "SBOM", {"name": "x"}),
         ("application/vnd.acme.rocket.config.v1+json", None, "ROCKET", {"name": "x"}),
         ("application/vnd.acme.a.b.config.v1+json", None, "A.B", {"name": "x"}),
         (

@@ -162,6 +162,10 @@ async def test_no_more_is_copied_at_once_than_the_limit(
     with pytest.raises(TooLarge):
         await copy(content)
     monkeypatch.setattr(copying, "MAX_REFERENCES", 2)
+    monkeypatch.setattr(copying, "MAX_LEVELS", 3)
+    with pytest.raises(TooLarge):
+        await copy(content)
+    monkeypatch.setattr(copying, "MAX_LEVELS", 4)
     await copy(content)
 
 

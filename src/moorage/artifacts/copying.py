@@ -146,6 +146,8 @@ async def _plan(tx: Tx, source: str, reference: str) -> Plan:
         plan.digests.update(level)
         if len(plan.digests) > MAX_MANIFESTS:
             raise TooLarge(f"more than {MAX_MANIFESTS} manifests belong to {row.digest}")
+    else:
+        raise TooLarge(f"what belongs to {row.digest} nests deeper than {MAX_LEVELS} levels")
     named = select(tags.c.manifest_id, tags.c.name).where(tags.c.manifest_id.in_(plan.digests))
     for tag in await tx.execute(named.order_by(tags.c.name)):
         plan.tags.setdefault(tag.manifest_id, []).append(tag.name)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from moorage.artifacts.types.processor import Addition, Content, Processor, layers
+from moorage.artifacts.types.processor import Addition, Content, Processor, layers, whole
 from moorage.errors import NotFound
 
 HARBOR = "application/vnd.goharbor.harbor.sbom.v1"
@@ -16,4 +16,4 @@ async def document(content: Content) -> Addition:
     return replace(await content.stream(parts[0]), content_type=HARBOR)
 
 
-SBOM = Processor("SBOM", None, {"sbom": document})
+SBOM = Processor("SBOM", whole, {"sbom": document})
