@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import httpx2
 import pytest
 from tests.support.clients import ClientFailed, Crane, Home
 from tests.support.images import image
@@ -25,6 +26,39 @@ def test_a_chart_comes_back_as_it_was_packed(home: Home, tmp_path: Path) -> None
         "--version", "1.2.3+build.4", "--destination", tmp_path,
     )  # fmt: skip
     assert (tmp_path / chart.name).read_bytes() == chart.read_bytes()
+
+
+def test_a_chart_that_helm_packed_is_shown_and_copied(home: Home, tmp_path: Path) -> None:
+    """Its fields, its files and its dependencies; helm pulls the copy."""
+    home.run("helm", "create", "needed")
+    home.run("helm", "create", "shown")
+    folder = home.folder / "shown"
+    (folder / "README.md").write_text("# Shown")
+    with (folder / "Chart.yaml").open("a") as chart:
+        chart.write("dependencies: [{name: needed, version: 0.1.0, repository: file://../needed}]")
+    home.run("helm", "dependency", "update", "shown")
+    home.run("helm", "package", "shown")
+    home.run(
+        "helm", "push", "shown-0.1.0.tgz", f"oci://{home.registry}/library/charts", "--plain-http"
+    )
+    api = f"http://{home.registry}/api/v2.0/projects/library/repositories"
+    path = f"{api}/charts%252Fshown/artifacts/0.1.0"
+    with httpx2.Client(auth=(home.username, home.password)) as client:
+        artifact = client.get(path).json()
+        assert (artifact["type"], artifact["extra_attrs"]["appVersion"]) == ("CHART", "1.16.0")
+        values = client.get(f"{path}/additions/values.yaml").text
+        assert values == (folder / "values.yaml").read_text()
+        assert client.get(f"{path}/additions/readme.md").text == "# Shown"
+        (needed,) = client.get(f"{path}/additions/dependencies").json()
+        assert (needed["name"], needed["version"]) == ("needed", "0.1.0")
+        copied = client.post(f"{api}/copy/artifacts", params={"from": "library/charts/shown:0.1.0"})
+        assert copied.status_code == 201
+    home.run(
+        "helm", "pull", f"oci://{home.registry}/library/copy", "--plain-http",
+        "--version", "0.1.0", "--destination", tmp_path,
+    )  # fmt: skip
+    (pulled,) = tmp_path.glob("*.tgz")
+    assert pulled.read_bytes() == (home.folder / "shown-0.1.0.tgz").read_bytes()
 
 
 def test_any_client_pulls_a_chart(home: Home, tmp_path: Path, fetch: Fetcher) -> None:
