@@ -122,7 +122,7 @@ class World:
             catalogue=Catalogue(db),
             attributes=Attributes(db, self.content.store),
             additions=Additions(db, self.content.store),
-            copies=Copies(db, self.content.rules),
+            copies=Copies(db, self.content.rules, self.configurations),
             manifests=self.content.manifests,
             trash=TrashList(db),
             health=self.health,

@@ -27,6 +27,7 @@ from moorage.db.transactions import Tx
 from moorage.errors import ManifestUnknown, QuotaExceeded, TooLarge
 from moorage.oci import names
 from moorage.oci.manifest import parse
+from moorage.settings import Current, Fixed
 
 MAX_MANIFESTS = 2000
 """Manifests of one copy: an index, its children and everything that is attached to them."""
@@ -60,9 +61,10 @@ class Plan:
 class Copies:
     """Copies artifacts."""
 
-    def __init__(self, db: Database, rules: Rules) -> None:
+    def __init__(self, db: Database, rules: Rules, settings: Current | None = None) -> None:
         self._db = db
         self._rules = rules
+        self._settings = settings or Fixed()
 
     async def copy(self, principal: Principal, source: str, reference: str, target: str) -> str:
         """Copy an artifact with all that belongs to it, and with its tags; its digest.
@@ -75,13 +77,14 @@ class Copies:
         async with self._db.read() as tx:
             plan = await _plan(tx, source, reference)
         order = plan.order()
+        rules = await self._rules.now(self._settings)
         for at, manifest_id in enumerate(order):
             last = at == len(order) - 1
             push = await self._push(principal, plan, manifest_id, target)
             if manifest_id == plan.root and not last:
                 push = replace(push, tags=())
             try:
-                await self._db.run(_place, plan.repository_id, push, self._rules)
+                await self._db.run(_place, plan.repository_id, push, rules)
             except QuotaExceeded as error:
                 await self._db.run(storing.tell_refused, push, error.message)
                 raise

@@ -74,7 +74,7 @@ def _services(resources: Resources, health: Health) -> Services:
         catalogue=resources.catalogue,
         attributes=Attributes(resources.db, resources.ground.store),
         additions=Additions(resources.db, resources.ground.store),
-        copies=Copies(resources.db, resources.rules),
+        copies=Copies(resources.db, resources.rules, resources.configurations),
         manifests=resources.manifests,
         trash=resources.trash,
         health=health,
