@@ -16,6 +16,7 @@ MoorageError
 │   └── ManifestBlobUnknown   a manifest names content that is not there
 ├── Conflict            exists already, or somebody else is at it
 ├── PreconditionFailed  a rule or a reference forbids it now
+│   └── TagImmutable
 ├── TooManyRequests
 ├── ClientGone          nobody reads the answer
 └── Unavailable         try again: the request was right
@@ -131,6 +132,10 @@ class Conflict(MoorageError):
 
 class PreconditionFailed(MoorageError):
     """A rule or a reference forbids this now."""
+
+
+class TagImmutable(PreconditionFailed):
+    """A rule of the project keeps the tag as it is."""
 
 
 class TooManyRequests(MoorageError):

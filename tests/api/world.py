@@ -32,6 +32,7 @@ from moorage.artifacts.trashed import TrashList
 from moorage.config.configuration import Configuration
 from moorage.db import tables
 from moorage.projects.grants import Grants
+from moorage.projects.immutability import ImmutableRules
 from moorage.projects.labels import Labels
 from moorage.projects.members import Members
 from moorage.projects.metadata import Metadata
@@ -117,6 +118,7 @@ class World:
             members=Members(db),
             labels=Labels(db),
             metadata=Metadata(db),
+            immutable_rules=ImmutableRules(db),
             quotas=Quotas(db),
             configurations=self.configurations,
             catalogue=Catalogue(db),

@@ -217,7 +217,9 @@ async def list_artifacts(
     accept: AcceptVulnerabilities = REPORTS,
 ) -> Response:
     """The artifacts of a repository, the last pushed first."""
-    page = await api.catalogue.artifacts(query, repository=name, with_labels=with_label)
+    page = await api.catalogue.artifacts(
+        query, repository=name, with_labels=with_label, immutable=with_immutable_status
+    )
     items = [
         render_artifact(item, with_tag=with_tag, with_accessory=with_accessory)
         for item in await api.attributes.fill(page.items)
@@ -263,7 +265,9 @@ async def get_artifact(
     accept: AcceptVulnerabilities = REPORTS,
 ) -> Response:
     """One artifact by tag or digest."""
-    found = await api.catalogue.artifact(name, reference, with_labels=with_label)
+    found = await api.catalogue.artifact(
+        name, reference, with_labels=with_label, immutable=with_immutable_status
+    )
     (artifact,) = await api.attributes.fill([found])
     return reply(render_artifact(artifact, with_tag=with_tag, with_accessory=with_accessory))
 
@@ -325,6 +329,7 @@ async def list_artifacts_of_project(
         project_id=ref.id,
         latest_in_repository=latest_in_repository,
         with_labels=with_label,
+        immutable=with_immutable_status,
     )
     items = [
         render_artifact(item, with_tag=with_tag, with_accessory=with_accessory)

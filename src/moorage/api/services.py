@@ -14,6 +14,7 @@ from moorage.artifacts.manifests import Manifests
 from moorage.artifacts.trashed import TrashList
 from moorage.clock import Clock, SystemClock
 from moorage.projects.grants import Grants
+from moorage.projects.immutability import ImmutableRules
 from moorage.projects.labels import Labels
 from moorage.projects.members import Members
 from moorage.projects.metadata import Metadata
@@ -60,6 +61,7 @@ class Services:
     members: Members
     labels: Labels
     metadata: Metadata
+    immutable_rules: ImmutableRules
     quotas: Quotas
     configurations: Configurations
     catalogue: Catalogue

@@ -46,6 +46,7 @@ def render_tag(tag: entries.Tag) -> TagResp:
         name=tag.name,
         push_time=tag.pushed_at,
         pull_time=tag.pulled_at,
+        immutable=tag.immutable,
     )
 
 
@@ -77,7 +78,7 @@ async def list_tags(
     with_immutable_status: bool = False,
 ) -> Response:
     """The tags of an artifact, the last pushed first."""
-    page = await api.catalogue.tags(name, reference, query)
+    page = await api.catalogue.tags(name, reference, query, immutable=with_immutable_status)
     return listing(request, query, page, [render_tag(tag) for tag in page.items])
 
 

@@ -9,6 +9,7 @@ and accessories of an artifact that is there.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
@@ -48,6 +49,7 @@ from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import ManifestUnknown, RepositoryUnknown, TagUnknown
 from moorage.oci.digest import is_digest
+from moorage.projects import immutability
 from moorage.projects.visibility import visible
 
 REPOSITORY_FIELDS: Columns = {
@@ -136,11 +138,12 @@ class Catalogue:
         project_id: int | None = None,
         latest_in_repository: bool = False,
         with_labels: bool = False,
+        immutable: bool = False,
     ) -> Page[Artifact]:
         """Artifacts of one repository or of one project, the newest first.
 
         `latest_in_repository` keeps only the last pushed one of each repository; `with_labels`
-        says what they carry.
+        asks what they carry, `immutable` which tags the rules of the project keep.
         Raises RepositoryUnknown.
         """
         async with self._db.read() as tx:
@@ -177,16 +180,16 @@ class Catalogue:
                 manifests.c.id.desc(),
             )
             rows = (await tx.execute(paged(sorted_, query))).all()
-            return Page(await _complete(tx, rows, with_labels), total)
+            return Page(await _complete(tx, rows, with_labels, immutable), total)
 
     async def artifact(
-        self, repository: str, reference: str, *, with_labels: bool = False
+        self, repository: str, reference: str, *, with_labels: bool = False, immutable: bool = False
     ) -> Artifact:
         """One artifact by tag or digest; raises RepositoryUnknown, ManifestUnknown."""
         async with self._db.read() as tx:
             place = await _repository(tx, repository)
             row = await _find(tx, place, reference)
-            return (await _complete(tx, [row], with_labels))[0]
+            return (await _complete(tx, [row], with_labels, immutable))[0]
 
     async def accessories(self, repository: str, reference: str, query: Query) -> Page[Accessory]:
         """Artifacts whose subject the named one is, the newest first."""
@@ -207,7 +210,9 @@ class Catalogue:
             )
             return Page([_accessory(found, row.id) for found in rows], total)
 
-    async def tags(self, repository: str, reference: str, query: Query) -> Page[Tag]:
+    async def tags(
+        self, repository: str, reference: str, query: Query, *, immutable: bool = False
+    ) -> Page[Tag]:
         """The tags of one artifact, the last pushed first."""
         async with self._db.read() as tx:
             place = await _repository(tx, repository)
@@ -218,7 +223,11 @@ class Catalogue:
                 statement, query, TAG_FIELDS, tags.c.pushed_at.desc(), tags.c.id.desc()
             )
             rows = await tx.execute(paged(sorted_, query))
-            return Page([Tag(**found._mapping) for found in rows], total)
+            found = [Tag(**each._mapping) for each in rows]
+            if immutable:
+                rules = await immutability.in_force(tx, [place.project_id])
+                found = _marked(found, rules[place.project_id], place.name)
+            return Page(found, total)
 
     async def tag(self, repository: str, reference: str, name: str) -> Tag:
         """The tag of that name on that artifact; raises TagUnknown."""
@@ -347,7 +356,9 @@ async def _find(tx: Tx, place: Repository, reference: str) -> Any:
     return row
 
 
-async def _complete(tx: Tx, rows: Sequence[Any], with_labels: bool) -> list[Artifact]:
+async def _complete(
+    tx: Tx, rows: Sequence[Any], with_labels: bool, immutable: bool
+) -> list[Artifact]:
     """The rows with what belongs to them: a query of each kind for all of them."""
     ids = [row.id for row in rows]
     texts = await _texts(tx, ids)
@@ -358,6 +369,11 @@ async def _complete(tx: Tx, rows: Sequence[Any], with_labels: bool) -> list[Arti
         .order_by(tags.c.pushed_at.desc(), tags.c.id.desc())
     ):
         found_tags.setdefault(tag.artifact_id, []).append(Tag(**tag._mapping))
+    if immutable:
+        rules = await immutability.in_force(tx, {row.project_id for row in rows})
+        for row in rows:
+            mine, covering = found_tags.get(row.id, []), rules[row.project_id]
+            found_tags[row.id] = _marked(mine, covering, row.repository_name)
     children: dict[int, list[Reference]] = {}
     for child in await tx.execute(
         select(
@@ -432,6 +448,11 @@ async def _texts(tx: Tx, ids: Sequence[int]) -> dict[int, Any]:
         )
     )
     return {row.id: row for row in found}
+
+
+def _marked(found: list[Tag], rules: immutability.Covering, repository: str) -> list[Tag]:
+    covered = rules.covered(repository, [tag.name for tag in found])
+    return [replace(tag, immutable=tag.name in covered) for tag in found]
 
 
 def _accessory(row: Any, subject_id: int) -> Accessory:

@@ -33,6 +33,7 @@ class Tag:
     name: str
     pushed_at: datetime
     pulled_at: datetime | None
+    immutable: bool = False  # only where it was asked for
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class Manifests:
         """Store a manifest under a tag or its digest, and point further `tags` at it.
 
         Raises ManifestInvalid, ManifestBlobUnknown, SizeInvalid, DigestInvalid, TagInvalid,
-        NameInvalid, ProjectUnknown, QuotaExceeded, TooLarge.
+        NameInvalid, ProjectUnknown, QuotaExceeded, TooLarge, TagImmutable.
         """
         if digests.is_digest(reference):
             algorithm, _ = digests.parse(reference)
@@ -72,13 +72,16 @@ class Manifests:
         return Pushed(digest, ordered, parsed.subject.digest if parsed.subject else None)
 
     async def delete(self, principal: Principal, repository: str, digest: str) -> None:
-        """Delete a manifest with its tags; raises ManifestUnknown, PreconditionFailed."""
+        """Delete a manifest with its tags.
+
+        Raises ManifestUnknown; PreconditionFailed while an index names it; TagImmutable.
+        """
         digests.parse(digest)
         await self._db.run(removal.delete, repository, digest, principal.name, self._rules)
         await failpoints.reach("delete.committed")
 
     async def delete_tag(self, principal: Principal, repository: str, tag: str) -> None:
-        """Remove a tag, its manifest stays; raises TagUnknown."""
+        """Remove a tag, its manifest stays; raises TagUnknown, TagImmutable."""
         await self._db.run(removal.delete_tag, repository, tag, principal.name)
         await failpoints.reach("delete.committed")
 
@@ -99,7 +102,7 @@ class Manifests:
         await self._db.run(labels.remove, repository, digest, label_id)
 
     async def delete_repository(self, principal: Principal, repository: str) -> None:
-        """Delete everything in a repository; raises RepositoryUnknown."""
+        """Delete everything in a repository; raises RepositoryUnknown, TagImmutable."""
         await self._db.run(removal.delete_repository, repository, principal.name, self._rules)
         await failpoints.reach("delete.committed")
 

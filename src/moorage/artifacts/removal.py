@@ -22,6 +22,7 @@ from moorage.db.transactions import Tx
 from moorage.db.types import from_now
 from moorage.errors import ManifestUnknown, PreconditionFailed, TagUnknown
 from moorage.events import ArtifactDeleted, RepositoryDeleted, TagDeleted, emit
+from moorage.projects import immutability
 
 _BATCH = 500
 
@@ -41,7 +42,7 @@ class _Had:
 async def delete(tx: Tx, repository: str, digest: str, operator: str, rules: Rules) -> None:
     """Delete a manifest, its tags, and the untagged manifests that refer to it as their subject.
 
-    Raises ManifestUnknown; PreconditionFailed while an index names it.
+    Raises ManifestUnknown; PreconditionFailed while an index names it; TagImmutable.
     """
     place = await repositories.demand(tx, repository)
     query = select(*_COLUMNS).where(
@@ -97,7 +98,7 @@ async def _referrers(tx: Tx, place: Place, digest: str) -> list[Found]:
 async def _remove(
     tx: Tx, place: Place, doomed: Sequence[Found], operator: str, rules: Rules
 ) -> None:
-    """Delete manifests that nothing outside of `doomed` refers to."""
+    """Delete manifests that nothing outside of `doomed` refers to; raises TagImmutable."""
     ids = [found.id for found in doomed]
     had = {manifest_id: _Had() for manifest_id in ids}
     for start in range(0, len(ids), _BATCH):
@@ -132,9 +133,11 @@ async def _remove(
 async def _detach(tx: Tx, place: Place, batch: list[int], had: dict[int, _Had]) -> None:
     """Delete what belongs to the manifests of a batch, and note it in `had`."""
     gone = sql_delete(tags).where(tags.c.manifest_id.in_(batch))
-    for row in await tx.execute(gone.returning(tags.c.name, tags.c.manifest_id)):
+    untied = (await tx.execute(gone.returning(tags.c.name, tags.c.manifest_id))).all()
+    for row in untied:
         had[row.manifest_id].tags.append(row.name)
         tx.touch(kinds.TAG.key(place.name, row.name))
+    await immutability.guard(tx, place.project_id, place.name, [row.name for row in untied])
     parents = sql_delete(manifest_children).where(manifest_children.c.parent_id.in_(batch))
     await tx.execute(parents)
     links = sql_delete(manifest_blobs).where(manifest_blobs.c.manifest_id.in_(batch))
@@ -170,7 +173,7 @@ async def _keep_in_trash(
 
 
 async def delete_tag(tx: Tx, repository: str, tag: str, operator: str) -> None:
-    """Remove a tag; raises TagUnknown."""
+    """Remove a tag; raises TagUnknown, TagImmutable."""
     place = await repositories.demand(tx, repository)
     gone = (
         sql_delete(tags)
@@ -180,6 +183,7 @@ async def delete_tag(tx: Tx, repository: str, tag: str, operator: str) -> None:
     manifest_id = (await tx.execute(gone)).scalar_one_or_none()
     if manifest_id is None:
         raise TagUnknown(f"tag {tag} not found", detail={"tag": tag})
+    await immutability.guard(tx, place.project_id, place.name, (tag,))
     tx.touch(kinds.TAG.key(repository, tag))
     digest = select(manifests.c.digest).where(manifests.c.id == manifest_id)
     fact = TagDeleted(
@@ -194,7 +198,7 @@ async def delete_tag(tx: Tx, repository: str, tag: str, operator: str) -> None:
 
 
 async def delete_repository(tx: Tx, repository: str, operator: str, rules: Rules) -> None:
-    """Delete all manifests of a repository and hide it; raises RepositoryUnknown."""
+    """Delete all manifests of a repository and hide it; raises RepositoryUnknown, TagImmutable."""
     # Alone: an index that is pushed meanwhile would hold its children, or be hidden with its tag.
     place = await repositories.demand_alone(tx, repository)
     query = select(*_COLUMNS).where(manifests.c.repository_id == place.id)

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from moorage import failpoints
 from moorage.artifacts import absences, kinds, ledger, references, repositories, types
 from moorage.artifacts.references import References
 from moorage.artifacts.repositories import Place
 from moorage.artifacts.rules import Rules
+from moorage.db.prepared import Prepared
 from moorage.db.tables import manifest_blobs, manifest_children, manifests, repository_blobs, tags
 from moorage.db.tables import repositories as repository_table
 from moorage.db.transactions import Tx
@@ -16,6 +17,7 @@ from moorage.db.types import now
 from moorage.errors import ManifestUnknown
 from moorage.events import ArtifactPushed, QuotaRefused, emit
 from moorage.oci.manifest import ParsedManifest
+from moorage.projects import immutability
 
 _BATCH = 500
 
@@ -145,20 +147,40 @@ async def _insert_references(tx: Tx, place: Place, manifest_id: int, held: Refer
 
 
 async def _point(tx: Tx, place: Place, tag: str, manifest_id: int) -> None:
-    insert = tx.dialect.insert(tags).values(
-        repository_id=place.id, name=tag, manifest_id=manifest_id
-    )
-    await tx.execute(
-        insert.on_conflict_do_update(
-            index_elements=["repository_id", "name"],
-            set_={
-                "manifest_id": manifest_id,
-                "revision": tags.c.revision + 1,
-                "pushed_at": now(),
-            },
-        )
-    )
+    """Make the tag, or move it; raises TagImmutable.
+
+    One statement unless it moves: it locks the row and tells where the tag pointed until now.
+    """
+    row = {"repository": place.id, "name": tag, "manifest": manifest_id}
+    ((pointed,),) = await tx.fetch(_POINT, **row)
+    if pointed != manifest_id:
+        await immutability.guard(tx, place.project_id, place.name, (tag,))
+        await tx.fetch(_MOVE, **row)
     tx.touch(kinds.TAG.key(place.name, tag))
+
+
+_POINT = Prepared(
+    lambda dialect: (
+        dialect.insert(tags)
+        .values(
+            repository_id=bindparam("repository"),
+            name=bindparam("name"),
+            manifest_id=bindparam("manifest"),
+        )
+        .on_conflict_do_update(
+            index_elements=["repository_id", "name"],
+            set_={"revision": tags.c.revision + 1, "pushed_at": now()},
+        )
+        .returning(tags.c.manifest_id)
+    )
+)
+_MOVE = Prepared(
+    lambda dialect: (
+        update(tags)
+        .where(tags.c.repository_id == bindparam("repository"), tags.c.name == bindparam("name"))
+        .values(manifest_id=bindparam("manifest"))
+    )
+)
 
 
 async def tell_refused(tx: Tx, push: Push, message: str) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from moorage.projects.selectors import Selectors
+
 
 @dataclass(frozen=True, slots=True)
 class ProjectRef:
@@ -53,6 +55,18 @@ class Label:
     color: str
     created_at: datetime
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ImmutableRule:
+    """Which tags of one project neither move nor go."""
+
+    id: int
+    project_id: int
+    disabled: bool
+    priority: int  # for lists only: one rule that covers a tag is enough
+    repositories: Selectors
+    tags: Selectors
 
 
 @dataclass(frozen=True, slots=True)

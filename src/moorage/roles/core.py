@@ -69,6 +69,7 @@ def _services(resources: Resources, health: Health) -> Services:
         members=resources.members,
         labels=resources.labels,
         metadata=resources.metadata,
+        immutable_rules=resources.immutable_rules,
         quotas=resources.quotas,
         configurations=resources.configurations,
         catalogue=resources.catalogue,

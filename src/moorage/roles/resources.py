@@ -41,6 +41,7 @@ from moorage.db import connect
 from moorage.db.engine import Database
 from moorage.ops import Probe
 from moorage.projects.grants import Grants
+from moorage.projects.immutability import ImmutableRules
 from moorage.projects.labels import Labels
 from moorage.projects.members import Members
 from moorage.projects.metadata import Metadata
@@ -179,6 +180,10 @@ class Resources:
     @cached_property
     def metadata(self) -> Metadata:
         return Metadata(self.db)
+
+    @cached_property
+    def immutable_rules(self) -> ImmutableRules:
+        return ImmutableRules(self.db)
 
     @cached_property
     def quotas(self) -> Quotas:
