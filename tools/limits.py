@@ -1,5 +1,6 @@
 """The limits that are no settings, for docs/reference: what, how much, why it is fixed."""
 
+from moorage import patterns
 from moorage.access import scopes, tokens
 from moorage.accounts import logins
 from moorage.api import paths
@@ -9,7 +10,7 @@ from moorage.artifacts.types import archives, documents, processor
 from moorage.distribution import listing, referrers
 from moorage.distribution.options import Options
 from moorage.oci import manifest, names
-from moorage.projects import labels
+from moorage.projects import immutability, labels, selectors
 from moorage.roles.connections import BoundedConnection
 from moorage.signin import forms
 from moorage.web import bounds, paging
@@ -22,6 +23,7 @@ def size(count: int) -> str:
 
 CLIENTS = "Clients are written for it."
 MEMORY = "Bounds the memory of one request."
+RULES = "Each rule is tried when a tag is moved or deleted."
 SLOW = "No network that works is slower; what is, would keep a connection for nothing."
 GUESSING = "Slows down guessing, and locks nobody out for good."
 
@@ -38,6 +40,9 @@ LIMITS = (
         MEMORY,
     ),
     ("Referrers in one answer", size(referrers.MAX_BYTES), MEMORY),
+    ("Immutable tag rules of a project", str(immutability.MAX_RULES), RULES),
+    ("Selectors of each sort in a rule", str(selectors.MAX_SELECTORS), RULES),
+    ("Pattern in a rule", f"{patterns.MAX_LENGTH} characters", RULES),
     ("Page of the REST API", f"{paging.MAX_PAGE_SIZE} entries", CLIENTS),
     (
         "Annotations and attributes in a page of artifacts",
