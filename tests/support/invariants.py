@@ -1,6 +1,7 @@
 """What must be true of a registry's rows and objects between any two requests.
 
 quota       what is counted is what manifests are, refer to, or what was pushed for the next one
+lists       what a manifest's row says of tags, indexes and subjects is so
 references  every manifest's content has a row, a link to its repository and an object
 garbage     what nothing refers to is known to the collector, what no row names does not exist
 """
@@ -19,6 +20,7 @@ async def violations(content: Content) -> list[str]:
     """What is wrong, in words; nobody may write meanwhile."""
     async with _view(content) as tx:
         wrong = await _quota(tx)
+        wrong += await _lists(tx)
         wrong += await _references(tx)
         wrong += await _candidates(tx)
         live = set((await tx.execute(select(t.blobs.c.storage_key))).scalars())
@@ -49,6 +51,20 @@ async def leftovers(content: Content) -> list[str]:
 async def _view(content: Content) -> AsyncIterator[Tx]:
     async with content.db.read() as tx:
         yield tx
+
+
+async def _lists(tx: Tx) -> list[str]:
+    rows = (await tx.execute(select(t.manifests))).all()
+    there = {(row.repository_id, row.digest) for row in rows}
+    tagged = set((await tx.execute(select(t.tags.c.manifest_id))).scalars())
+    children = set((await tx.execute(select(t.manifest_children.c.child_id))).scalars())
+    wrong = []
+    for row in rows:
+        accessory = (row.repository_id, row.subject_digest) in there
+        shown = not accessory and (row.id in tagged or row.id not in children)
+        if (row.tagged, row.listed) != (row.id in tagged, shown):
+            wrong.append(f"tagged {row.tagged}, listed {row.listed}: {row.digest}")
+    return wrong
 
 
 async def _quota(tx: Tx) -> list[str]:

@@ -20,7 +20,6 @@ from sqlalchemy import (
     cast,
     exists,
     func,
-    or_,
     select,
     tuple_,
     update,
@@ -149,13 +148,14 @@ class Catalogue:
         async with self._db.read() as tx:
             scope: list[ColumnElement[bool]] = []
             if repository is not None:
-                place = await _repository(tx, repository)
+                place = await _place(tx, repository)
                 scope.append(manifests.c.repository_id == place.id)
             if project_id is not None:
                 scope.append(repositories.c.project_id == project_id)
-            statement = _artifacts().where(*scope, ~_is_accessory())
-            if query.filters.get("base") != Exact("*"):
-                statement = statement.where(or_(_is_tagged(), ~_is_child()))
+            children_too = query.filters.get("base") == Exact("*")
+            statement = _artifacts().where(
+                *scope, ~_is_accessory() if children_too else manifests.c.listed
+            )
             statement = await _narrow_special(tx, statement, query, scope)
             statement = narrow(statement, query, ARTIFACT_FIELDS)
             if latest_in_repository:
@@ -172,14 +172,11 @@ class Catalogue:
                     manifests.c.id.in_(select(newest.c.id).where(newest.c.place == 1))
                 )
             total = await count(tx, statement)
-            sorted_ = ordered(
-                statement,
-                query,
-                ARTIFACT_FIELDS,
-                manifests.c.pushed_at.desc(),
-                manifests.c.id.desc(),
-            )
-            rows = (await tx.execute(paged(sorted_, query))).all()
+            # The ids come from an index alone; only the rows of this page are read.
+            page = paged(_newest(statement.with_only_columns(manifests.c.id), query), query)
+            chosen = page.subquery()
+            newest = _newest(_artifacts().join(chosen, chosen.c.id == manifests.c.id), query)
+            rows = (await tx.execute(newest)).all()
             return Page(await _complete(tx, rows, with_labels, immutable), total)
 
     async def artifact(
@@ -187,14 +184,14 @@ class Catalogue:
     ) -> Artifact:
         """One artifact by tag or digest; raises RepositoryUnknown, ManifestUnknown."""
         async with self._db.read() as tx:
-            place = await _repository(tx, repository)
+            place = await _place(tx, repository)
             row = await _find(tx, place, reference)
             return (await _complete(tx, [row], with_labels, immutable))[0]
 
     async def accessories(self, repository: str, reference: str, query: Query) -> Page[Accessory]:
         """Artifacts whose subject the named one is, the newest first."""
         async with self._db.read() as tx:
-            place = await _repository(tx, repository)
+            place = await _place(tx, repository)
             row = await _find(tx, place, reference)
             statement = narrow(
                 _artifacts().where(
@@ -215,7 +212,7 @@ class Catalogue:
     ) -> Page[Tag]:
         """The tags of one artifact, the last pushed first."""
         async with self._db.read() as tx:
-            place = await _repository(tx, repository)
+            place = await _place(tx, repository)
             row = await _find(tx, place, reference)
             statement = narrow(_tags().where(tags.c.manifest_id == row.id), query, TAG_FIELDS)
             total = await count(tx, statement)
@@ -267,6 +264,24 @@ async def _repository(tx: Tx, name: str) -> Repository:
     return Repository(**row._mapping)
 
 
+async def _place(tx: Tx, name: str) -> Any:
+    """Id and name of the listed repository; raises RepositoryUnknown."""
+    found = await tx.execute(
+        select(repositories.c.id, repositories.c.name).where(
+            repositories.c.name == name, repositories.c.pushed_at.is_not(None)
+        )
+    )
+    row = found.one_or_none()
+    if row is None:
+        raise RepositoryUnknown(f"repository {name} not found")
+    return row
+
+
+def _newest(statement: Select[Any], query: Query) -> Select[Any]:
+    newest = manifests.c.pushed_at.desc(), manifests.c.id.desc()
+    return ordered(statement, query, ARTIFACT_FIELDS, *newest)
+
+
 def _artifacts() -> Select[Any]:
     return select(
         manifests.c.id,
@@ -295,15 +310,12 @@ def _tags() -> Select[Any]:
     )
 
 
-def _is_tagged(match: Match | None = None) -> ColumnElement[bool]:
-    where = [tags.c.manifest_id == manifests.c.id]
-    if match is not None:
-        where.append(condition(tags.c.name, match))
-    return exists().where(*where)
-
-
-def _is_child() -> ColumnElement[bool]:
-    return exists().where(manifest_children.c.child_id == manifests.c.id)
+def _is_tagged(match: Match) -> ColumnElement[bool]:
+    return exists().where(
+        tags.c.manifest_id == manifests.c.id,
+        tags.c.repository_id == manifests.c.repository_id,
+        condition(tags.c.name, match),
+    )
 
 
 def _is_accessory() -> ColumnElement[bool]:
@@ -322,9 +334,9 @@ async def _narrow_special(
     """Apply the filters that are no columns of `manifests`: tags, labels, type."""
     wanted = query.filters.get("tags")
     if wanted == Exact("nil"):
-        statement = statement.where(~_is_tagged())
+        statement = statement.where(~manifests.c.tagged)
     elif wanted == Exact("*"):
-        statement = statement.where(_is_tagged())
+        statement = statement.where(manifests.c.tagged)
     elif isinstance(wanted, AllOf):
         statement = statement.where(and_(*(_is_tagged(Exact(v)) for v in wanted.values)))
     elif wanted is not None:
@@ -344,7 +356,7 @@ async def _narrow_special(
     return statement
 
 
-async def _find(tx: Tx, place: Repository, reference: str) -> Any:
+async def _find(tx: Tx, place: Any, reference: str) -> Any:
     statement = _artifacts().where(manifests.c.repository_id == place.id)
     if is_digest(reference):
         statement = statement.where(manifests.c.digest == reference)

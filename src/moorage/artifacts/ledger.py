@@ -30,20 +30,21 @@ _BATCH = 500
 
 async def charge(tx: Tx, project_id: int, contents: Mapping[str, int], *, limited: bool) -> None:
     """Count `contents` (digest to bytes); raises QuotaExceeded where that is `limited`."""
-    await _lock(tx, project_id)
+    await lock(tx, project_id)
     await quota.charge(tx, project_id, contents, limited=limited)
 
 
 async def settle(tx: Tx, project_id: int, digests: Iterable[str]) -> None:
     """Stop counting those of `digests` that nothing in the project holds any more."""
-    await _lock(tx, project_id)
+    await lock(tx, project_id)
     suspects = sorted(set(digests))
     for start in range(0, len(suspects), _BATCH):
         unheld = _unheld(project_id, suspects[start : start + _BATCH])
         await quota.release(tx, project_id, (await tx.execute(unheld)).scalars().all())
 
 
-async def _lock(tx: Tx, project_id: int) -> None:
+async def lock(tx: Tx, project_id: int) -> None:
+    """From here to its commit a transaction is alone with the project's ledger."""
     await tx.fetch(_LOCK, project=project_id)
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import Row, exists, select, update
 from sqlalchemy import delete as sql_delete
 
 from moorage import failpoints
-from moorage.artifacts import blobs, kinds, labels, ledger, repositories
+from moorage.artifacts import blobs, kinds, labels, ledger, listed, repositories
 from moorage.artifacts.repositories import Place
 from moorage.artifacts.rules import Rules
 from moorage.db.tables import (
@@ -101,8 +101,9 @@ async def _remove(
     """Delete manifests that nothing outside of `doomed` refers to; raises TagImmutable."""
     ids = [found.id for found in doomed]
     had = {manifest_id: _Had() for manifest_id in ids}
+    children: set[int] = set()
     for start in range(0, len(ids), _BATCH):
-        await _detach(tx, place, ids[start : start + _BATCH], had)
+        children |= await _detach(tx, place, ids[start : start + _BATCH], had)
     for start in range(0, len(ids), _BATCH):
         await tx.execute(
             sql_delete(manifests).where(manifests.c.id.in_(ids[start : start + _BATCH]))
@@ -127,11 +128,16 @@ async def _remove(
             for found in doomed
         ),
     )
-    await ledger.settle(tx, place.project_id, freed | {found.digest for found in doomed})
+    digests = [found.digest for found in doomed]
+    await ledger.settle(tx, place.project_id, freed | set(digests))
+    await listed.refresh(tx, children - set(ids))
+    for start in range(0, len(digests), _BATCH):
+        left = await listed.accessories(tx, place.id, digests[start : start + _BATCH])
+        await listed.refresh(tx, left)
 
 
-async def _detach(tx: Tx, place: Place, batch: list[int], had: dict[int, _Had]) -> None:
-    """Delete what belongs to the manifests of a batch, and note it in `had`."""
+async def _detach(tx: Tx, place: Place, batch: list[int], had: dict[int, _Had]) -> set[int]:
+    """Delete what belongs to the manifests of a batch, and note it in `had`; their children."""
     gone = sql_delete(tags).where(tags.c.manifest_id.in_(batch))
     untied = (await tx.execute(gone.returning(tags.c.name, tags.c.manifest_id))).all()
     for row in untied:
@@ -139,13 +145,15 @@ async def _detach(tx: Tx, place: Place, batch: list[int], had: dict[int, _Had]) 
         tx.touch(kinds.TAG.key(place.name, row.name))
     await immutability.guard(tx, place.project_id, place.name, [row.name for row in untied])
     parents = sql_delete(manifest_children).where(manifest_children.c.parent_id.in_(batch))
-    await tx.execute(parents)
+    children = await tx.execute(parents.returning(manifest_children.c.child_id))
+    freed = set(children.scalars())
     links = sql_delete(manifest_blobs).where(manifest_blobs.c.manifest_id.in_(batch))
     returned = links.returning(manifest_blobs.c.manifest_id, manifest_blobs.c.digest)
     for link in await tx.execute(returned):
         had[link.manifest_id].blobs.append(link.digest)
     for manifest_id, label_id in await labels.take_off(tx, batch):
         had[manifest_id].labels.append(label_id)
+    return freed
 
 
 async def _keep_in_trash(
@@ -194,6 +202,8 @@ async def delete_tag(tx: Tx, repository: str, tag: str, operator: str) -> None:
         tag=tag,
     )
     await emit(tx, fact)
+    await ledger.lock(tx, place.project_id)
+    await listed.refresh(tx, [manifest_id])
     await failpoints.reach("delete.deleting")
 
 

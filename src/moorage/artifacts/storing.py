@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, select, update
 
 from moorage import failpoints
-from moorage.artifacts import absences, kinds, ledger, references, repositories, types
+from moorage.artifacts import absences, kinds, ledger, listed, references, repositories, types
 from moorage.artifacts.references import References
 from moorage.artifacts.repositories import Place
 from moorage.artifacts.rules import Rules
@@ -46,8 +46,9 @@ async def put(tx: Tx, push: Push, rules: Rules) -> None:
 async def insert(tx: Tx, place: Place, push: Push, held: References, rules: Rules) -> int:
     """Everything that a manifest is, on a transaction that holds its references; its row's id."""
     manifest_id = await _insert_manifest(tx, place, push, held)
+    changed = {manifest_id, *(child.id for child in held.children)}
     for tag in sorted(push.tags):
-        await _point(tx, place, tag, manifest_id)
+        changed.add(await _point(tx, place, tag, manifest_id))
     await tx.execute(
         update(repository_table)
         .where(repository_table.c.id == place.id)
@@ -69,6 +70,8 @@ async def insert(tx: Tx, place: Place, push: Push, held: References, rules: Rule
     )
     contents = {blob.digest: blob.size for blob in held.blobs} | {push.digest: len(push.payload)}
     await ledger.charge(tx, place.project_id, contents, limited=rules.limited)
+    await listed.refresh(tx, changed)
+    await listed.hide_accessories(tx, place.id, push.digest)
     return manifest_id
 
 
@@ -146,10 +149,10 @@ async def _insert_references(tx: Tx, place: Place, manifest_id: int, held: Refer
         await tx.execute(links.values(pending=False))
 
 
-async def _point(tx: Tx, place: Place, tag: str, manifest_id: int) -> None:
-    """Make the tag, or move it; raises TagImmutable.
+async def _point(tx: Tx, place: Place, tag: str, manifest_id: int) -> int:
+    """Make the tag, or move it. Returns where it pointed until now; raises TagImmutable.
 
-    One statement unless it moves: it locks the row and tells where the tag pointed until now.
+    One statement unless it moves: it locks the row and tells where the tag pointed.
     """
     row = {"repository": place.id, "name": tag, "manifest": manifest_id}
     ((pointed,),) = await tx.fetch(_POINT, **row)
@@ -157,6 +160,7 @@ async def _point(tx: Tx, place: Place, tag: str, manifest_id: int) -> None:
         await immutability.guard(tx, place.project_id, place.name, (tag,))
         await tx.fetch(_MOVE, **row)
     tx.touch(kinds.TAG.key(place.name, tag))
+    return int(pointed)
 
 
 _POINT = Prepared(

@@ -6,7 +6,7 @@ insert itself. A look beforehand would let both through.
 
 from sqlalchemy import select
 
-from moorage.artifacts import kinds, repositories
+from moorage.artifacts import kinds, ledger, listed, repositories
 from moorage.db import Tx
 from moorage.db.tables import manifests, tags
 from moorage.errors import Conflict, ManifestUnknown
@@ -39,3 +39,5 @@ async def add(tx: Tx, repository: str, digest: str, name: str, operator: str) ->
         tags=[name],
     )
     await emit(tx, fact)
+    await ledger.lock(tx, place.project_id)
+    await listed.refresh(tx, [manifest.id])

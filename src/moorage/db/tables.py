@@ -322,9 +322,11 @@ manifests = Table(
     Column("pushed_at", Timestamp, nullable=False, server_default=now()),
     Column("pulled_at", Timestamp),
     Column("pull_count", BigInteger, nullable=False, server_default=text("0")),
+    Column("tagged", Boolean, nullable=False, server_default=false()),  # see artifacts.listed
+    Column("listed", Boolean, nullable=False, server_default=true()),
     UniqueConstraint("repository_id", "digest"),
     Index("ix_manifests_subject", "repository_id", "subject_digest"),
-    Index("ix_manifests_pushed", "repository_id", "pushed_at"),
+    Index("ix_manifests_listed", "repository_id", "listed", "pushed_at", "id"),
 )
 
 manifest_blobs = Table(

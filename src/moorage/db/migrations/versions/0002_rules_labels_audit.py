@@ -19,7 +19,33 @@ def upgrade() -> None:
     _labels()
     _immutable_rules()
     _audit_log()
+    _manifests()
+
+
+def _manifests() -> None:
     op.add_column("manifests", sa.Column("extra_attrs", sa.Text(), nullable=True))
+    tagged: sa.Column[bool] = sa.Column(
+        "tagged", sa.Boolean(), server_default=sa.false(), nullable=False
+    )
+    listed: sa.Column[bool] = sa.Column(
+        "listed", sa.Boolean(), server_default=sa.true(), nullable=False
+    )
+    op.add_column("manifests", tagged)
+    op.add_column("manifests", listed)
+    op.execute(
+        "UPDATE manifests SET tagged = EXISTS "
+        "(SELECT 1 FROM tags WHERE tags.manifest_id = manifests.id)"
+    )
+    op.execute(
+        "UPDATE manifests SET listed = NOT EXISTS (SELECT 1 FROM manifests subject "
+        "WHERE subject.repository_id = manifests.repository_id "
+        "AND subject.digest = manifests.subject_digest) "
+        "AND (tagged OR NOT EXISTS "
+        "(SELECT 1 FROM manifest_children WHERE child_id = manifests.id))"
+    )
+    columns = ["repository_id", "listed", "pushed_at", "id"]
+    op.create_index("ix_manifests_listed", "manifests", columns)
+    op.drop_index("ix_manifests_pushed", "manifests")
 
 
 def _settings() -> None:
