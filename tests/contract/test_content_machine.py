@@ -26,6 +26,7 @@ from sqlalchemy import func, select
 from tests.support.content import ALICE, Content, body, image, sha256
 from tests.support.crashfs import CrashFiles
 from tests.support.databases import open_sqlite, sqlite_template
+from tests.support.invariants import lists
 
 from moorage import failpoints
 from moorage.artifacts.rules import Rules
@@ -310,6 +311,8 @@ class Registry(RuleBasedStateMachine):
         for (place, tag), expected in self.tags.items():
             assert await self._tag_of(place, tag) == expected
         assert await self.content.used(self.project) == await self._recount()
+        async with self.content.db.read() as tx:
+            assert await lists(tx) == []
 
     async def _recount(self) -> int:
         """Distinct content of manifests, and of pushes that no manifest has referenced yet."""

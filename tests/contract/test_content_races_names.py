@@ -24,6 +24,7 @@ from tests.support.races import (
 
 from moorage.artifacts import tagging
 from moorage.artifacts.catalogue import Catalogue
+from moorage.db.queries import Query
 from moorage.errors import (
     ManifestBlobUnknown,
     ManifestUnknown,
@@ -31,6 +32,7 @@ from moorage.errors import (
     ProjectUnknown,
     TagUnknown,
 )
+from moorage.oci.media_types import OCI_MANIFEST
 from moorage.projects.projects import Projects
 
 pytestmark = pytest.mark.anyio
@@ -92,6 +94,40 @@ async def test_a_manifest_is_deleted_while_its_tag_moves_away(content: Content, 
     assert await tagged(content, "v1") == sha256(new)
     with pytest.raises(ManifestUnknown):
         await content.pulls.manifest(REPOSITORY, sha256(old))
+
+
+@pytest.mark.parametrize("first", ["tag", "index"])
+async def test_a_child_loses_its_tag_while_its_index_is_pushed(
+    content: Content, hold: Hold, first: str
+) -> None:
+    """Each alone would leave the image in the list; after both only the index is."""
+    child = await content.push_image(REPOSITORY, "child", EMPTY, [b"child"])
+    untag = content.manifests.delete_tag(ALICE, REPOSITORY, "child")
+    push = put(content, "all", index([child]))
+    if first == "tag":
+        await meet(content, hold("delete.deleting"), untag, push)
+    else:
+        await meet(content, hold("manifest.inserting"), push, untag)
+    listed = await Catalogue(content.db).artifacts(Query(), repository=REPOSITORY)
+    assert [artifact.digest for artifact in listed.items] == [sha256(index([child]))]
+
+
+async def test_a_signature_is_pushed_while_its_image_is_tagged_and_deleted(
+    content: Content, hold: Hold
+) -> None:
+    """A tagged one stays, and is listed once its subject is gone."""
+    signed = await content.push_image(REPOSITORY, "v1", EMPTY, [b"signed"])
+    subject = {"mediaType": OCI_MANIFEST, "digest": sha256(signed), "size": len(signed)}
+    signature = image(EMPTY, [], subject=subject)
+    await put(content, "sig", signature)
+    await meet(
+        content,
+        hold("delete.deleting"),
+        content.manifests.delete(ALICE, REPOSITORY, sha256(signed)),
+        put(content, "sig2", signature),
+    )
+    listed = await Catalogue(content.db).artifacts(Query(), repository=REPOSITORY)
+    assert [artifact.digest for artifact in listed.items] == [sha256(signature)]
 
 
 async def test_one_tag_is_deleted_twice(content: Content, hold: Hold) -> None:

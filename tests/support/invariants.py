@@ -20,7 +20,7 @@ async def violations(content: Content) -> list[str]:
     """What is wrong, in words; nobody may write meanwhile."""
     async with _view(content) as tx:
         wrong = await _quota(tx)
-        wrong += await _lists(tx)
+        wrong += await lists(tx)
         wrong += await _references(tx)
         wrong += await _candidates(tx)
         live = set((await tx.execute(select(t.blobs.c.storage_key))).scalars())
@@ -53,7 +53,8 @@ async def _view(content: Content) -> AsyncIterator[Tx]:
         yield tx
 
 
-async def _lists(tx: Tx) -> list[str]:
+async def lists(tx: Tx) -> list[str]:
+    """What each row says of itself, found out without the step that writes it."""
     rows = (await tx.execute(select(t.manifests))).all()
     there = {(row.repository_id, row.digest) for row in rows}
     tagged = set((await tx.execute(select(t.tags.c.manifest_id))).scalars())

@@ -175,8 +175,8 @@ class Catalogue:
             # The ids come from an index alone; only the rows of this page are read.
             page = paged(_newest(statement.with_only_columns(manifests.c.id), query), query)
             chosen = page.subquery()
-            newest = _newest(_artifacts().join(chosen, chosen.c.id == manifests.c.id), query)
-            rows = (await tx.execute(newest)).all()
+            whole = _newest(_artifacts().join(chosen, chosen.c.id == manifests.c.id), query)
+            rows = (await tx.execute(whole)).all()
             return Page(await _complete(tx, rows, with_labels, immutable), total)
 
     async def artifact(
@@ -265,9 +265,9 @@ async def _repository(tx: Tx, name: str) -> Repository:
 
 
 async def _place(tx: Tx, name: str) -> Any:
-    """Id and name of the listed repository; raises RepositoryUnknown."""
+    """Id, project and name of the listed repository; raises RepositoryUnknown."""
     found = await tx.execute(
-        select(repositories.c.id, repositories.c.name).where(
+        select(repositories.c.id, repositories.c.project_id, repositories.c.name).where(
             repositories.c.name == name, repositories.c.pushed_at.is_not(None)
         )
     )
