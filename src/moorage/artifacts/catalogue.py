@@ -172,6 +172,8 @@ class Catalogue:
                     manifests.c.id.in_(select(newest.c.id).where(newest.c.place == 1))
                 )
             total = await count(tx, statement)
+            if not total:
+                return Page([], 0)
             # The ids come from an index alone; only the rows of this page are read.
             page = paged(_newest(statement.with_only_columns(manifests.c.id), query), query)
             chosen = page.subquery()

@@ -326,7 +326,7 @@ manifests = Table(
     Column("listed", Boolean, nullable=False, server_default=true()),
     UniqueConstraint("repository_id", "digest"),
     Index("ix_manifests_subject", "repository_id", "subject_digest"),
-    Index("ix_manifests_listed", "repository_id", "listed", "pushed_at", "id"),
+    Index("ix_manifests_listed", "repository_id", "listed", "pushed_at", "id", "tagged"),
 )
 
 manifest_blobs = Table(

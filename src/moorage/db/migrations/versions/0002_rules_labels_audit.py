@@ -43,7 +43,7 @@ def _manifests() -> None:
         "AND (tagged OR NOT EXISTS "
         "(SELECT 1 FROM manifest_children WHERE child_id = manifests.id))"
     )
-    columns = ["repository_id", "listed", "pushed_at", "id"]
+    columns = ["repository_id", "listed", "pushed_at", "id", "tagged"]
     op.create_index("ix_manifests_listed", "manifests", columns)
     op.drop_index("ix_manifests_pushed", "manifests")
 
