@@ -249,6 +249,17 @@ async def test_other_pages(site: Site, method: str, path: str, status: int) -> N
     assert answer.json()["errors"]
 
 
+async def test_cookies_of_others_do_not_end_a_session(site: Site) -> None:
+    """Whatever another application on the same host has set."""
+    await site.login()
+    secret = site.client.cookies["sid"]
+    for other in ("a[b]=1", "x:y=2", "{}", "a=b=c", "ü=ü"):
+        async with site.browser() as client:
+            text = f"{other}; sid={secret}".encode()
+            answer = await client.get("/api/v2.0/x", headers=[(b"cookie", text)])
+            assert answer.json() == "alice", other
+
+
 async def test_cookies_that_are_none(site: Site) -> None:
     """Whatever is sent, nobody is anybody."""
     for text in ("sid", "sid=", "sid=\x7f", "=;=;", "sid=" + "x" * 8000, 'sid="', "sid=a; sid=b"):

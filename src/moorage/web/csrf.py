@@ -13,9 +13,9 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
 
 import orjson
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SESSION_COOKIE = "sid"
@@ -40,15 +40,11 @@ _REFUSAL = orjson.dumps(
 
 
 def cookies(scope: Scope) -> Mapping[str, str]:
-    """The cookies of a request; none when they are not well formed."""
+    """The cookies of a request, read as leniently as browsers send them."""
     found: dict[str, str] = {}
     for name, value in scope["headers"]:
         if name == b"cookie":
-            try:
-                jar = SimpleCookie(value.decode("latin-1"))
-            except CookieError:
-                continue
-            found |= {key: morsel.value for key, morsel in jar.items()}
+            found |= cookie_parser(value.decode("latin-1"))
     return found
 
 
