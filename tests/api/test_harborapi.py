@@ -188,3 +188,27 @@ async def test_robots(harbor: Any, harborapi: ModuleType) -> None:
     assert secret is not None
     assert await harbor.get_robots() == []
     await harbor.delete_robot(made.id)
+
+
+async def test_immutable_tag_rules(harbor: Any, harborapi: ModuleType) -> None:
+    """From making one to deleting it; the client switches it with nothing but the switch."""
+    models = harborapi.models
+    chosen = models.ImmutableSelector(kind="doublestar", decoration="matches", pattern="v*")
+    place = models.ImmutableSelector(kind="doublestar", decoration="repoMatches", pattern="**")
+    rule = models.ImmutableRule(
+        action="immutable",
+        template="immutable_template",
+        tag_selectors=[chosen],
+        scope_selectors={"repository": [place]},
+    )
+    location = await harbor.create_project_immutable_tag_rule("team", rule)
+    number = int(location.rpartition("/")[2])
+    (made,) = await harbor.get_project_immutable_tag_rules("team")
+    assert (made.id, made.tag_selectors) == (number, [chosen])
+    await harbor.enable_project_immutable_tagrule("team", number, enabled=False)
+    (made,) = await harbor.get_project_immutable_tag_rules("team", query="disabled=true")
+    assert made.scope_selectors == {"repository": [place]}
+    made.priority = 2
+    await harbor.update_project_immutable_tag_rule("team", number, made)
+    await harbor.delete_project_immutable_tag_rule("team", number)
+    assert await harbor.get_project_immutable_tag_rules("team") == []

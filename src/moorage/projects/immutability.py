@@ -202,11 +202,15 @@ class ImmutableRules:
 
 
 def _content(repositories: Iterable[Selector], tags: Iterable[Selector]) -> dict[str, Any]:
-    """Checked selectors as columns."""
-    places = selectors.dump(selectors.check(repositories, OF_REPOSITORIES, "scope_selectors"))
-    names = selectors.dump(selectors.check(tags, OF_TAGS, "tag_selectors"))
-    fingerprint = hashlib.sha256(orjson.dumps([places, names])).hexdigest()
-    return {"repositories": places, "tags": names, "fingerprint": fingerprint}
+    """Checked selectors as columns; their order makes no other rule."""
+    places = selectors.check(repositories, OF_REPOSITORIES, "scope_selectors")
+    names = selectors.check(tags, OF_TAGS, "tag_selectors")
+    same = orjson.dumps([selectors.dump(sorted(places)), selectors.dump(sorted(names))])
+    return {
+        "repositories": selectors.dump(places),
+        "tags": selectors.dump(names),
+        "fingerprint": hashlib.sha256(same).hexdigest(),
+    }
 
 
 async def _refuse_twin(tx: Tx, among: ColumnElement[bool], values: Mapping[str, Any]) -> None:
