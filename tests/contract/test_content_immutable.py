@@ -1,5 +1,6 @@
 """Immutable tags: what the rules of a project keep, on both databases."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,7 +18,7 @@ from moorage.db import tables
 from moorage.db.engine import Database
 from moorage.db.queries import Exact, Query
 from moorage.errors import Conflict, Invalid, MoorageError, NotFound, ProjectUnknown, TagImmutable
-from moorage.projects.immutability import MAX_RULES, ImmutableRules
+from moorage.projects.immutability import MAX_RULES, Covering, ImmutableRules
 from moorage.projects.projects import Projects
 from moorage.projects.selectors import MAX_SELECTORS, Selector
 
@@ -337,6 +338,19 @@ async def test_the_number_of_rules_is_bounded(content: Content) -> None:
 
 
 # --- what it costs
+
+
+async def test_dear_rules_leave_others_their_turn() -> None:
+    """Whoever may write rules cannot stop everybody else with them."""
+    dear = [([*repositories("**")], tags("*a" * 500 + str(n))) for n in range(20)]
+    covering = Covering((tuple(places), tuple(of_tags)) for places, of_tags in dear)
+    work = asyncio.ensure_future(covering.covered("library/a", ["a" * 128] * 200))
+    turns = 0
+    while not work.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert await work == frozenset()
+    assert turns > 3
 
 
 async def test_only_a_tag_that_moves_costs_a_look_at_the_rules(content: Content) -> None:

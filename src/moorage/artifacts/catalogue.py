@@ -225,7 +225,7 @@ class Catalogue:
             found = [Tag(**each._mapping) for each in rows]
             if immutable:
                 rules = await immutability.in_force(tx, [place.project_id])
-                found = _marked(found, rules[place.project_id], place.name)
+                found = await _marked(found, rules[place.project_id], place.name)
             return Page(found, total)
 
     async def tag(self, repository: str, reference: str, name: str) -> Tag:
@@ -387,7 +387,7 @@ async def _complete(
         rules = await immutability.in_force(tx, {row.project_id for row in rows})
         for row in rows:
             mine, covering = found_tags.get(row.id, []), rules[row.project_id]
-            found_tags[row.id] = _marked(mine, covering, row.repository_name)
+            found_tags[row.id] = await _marked(mine, covering, row.repository_name)
     children: dict[int, list[Reference]] = {}
     for child in await tx.execute(
         select(
@@ -464,8 +464,8 @@ async def _texts(tx: Tx, ids: Sequence[int]) -> dict[int, Any]:
     return {row.id: row for row in found}
 
 
-def _marked(found: list[Tag], rules: immutability.Covering, repository: str) -> list[Tag]:
-    covered = rules.covered(repository, [tag.name for tag in found])
+async def _marked(found: list[Tag], rules: immutability.Covering, repository: str) -> list[Tag]:
+    covered = await rules.covered(repository, [tag.name for tag in found])
     return [replace(tag, immutable=tag.name in covered) for tag in found]
 
 

@@ -10,9 +10,11 @@ its commit. So a rule is in force when its creation is answered, and no change i
 did not see it. On SQLite there is one writer anyway.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
+from time import perf_counter
 from typing import Any
 
 import orjson
@@ -32,6 +34,8 @@ from moorage.projects.selectors import OF_REPOSITORIES, OF_TAGS, Selector, Selec
 
 MAX_RULES = 100
 """Of one project: each of them is read and tried when a tag moves."""
+TURN = 0.005
+"""Seconds that nobody else gets to run while rules are tried."""
 
 FIELDS: Columns = {
     "id": immutable_rules.c.id,
@@ -49,16 +53,37 @@ class Covering:
 
     def __init__(self, rules: Iterable[tuple[Selectors, Selectors]] = ()) -> None:
         self._rules = tuple(rules)
+        self._turn = _Turn()
 
-    def covered(self, repository: str, tags: Iterable[str]) -> frozenset[str]:
+    async def covered(self, repository: str, tags: Iterable[str]) -> frozenset[str]:
         """Those of `tags` that a rule covers in the repository of that full name."""
         name = repository.partition("/")[2]
-        here = [of_tags for places, of_tags in self._rules if selectors.accept(places, name)]
-        if not here:
-            return frozenset()
-        return frozenset(
-            tag for tag in tags if any(selectors.accept(of_tags, tag) for of_tags in here)
-        )
+        here = []
+        for places, of_tags in self._rules:
+            if selectors.accept(places, name):
+                here.append(of_tags)
+            await self._turn.passed()
+        found = set()
+        for tag in tags if here else ():
+            for of_tags in here:
+                if selectors.accept(of_tags, tag):
+                    found.add(tag)
+                    break
+                await self._turn.passed()
+        return frozenset(found)
+
+
+class _Turn:
+    """Lets other requests run: somebody's rules may be many, dear, and met by thousands of tags."""
+
+    def __init__(self) -> None:
+        self._ends = perf_counter() + TURN
+
+    async def passed(self) -> None:
+        """Wait for the next turn if this one is over."""
+        if perf_counter() > self._ends:
+            await asyncio.sleep(0)
+            self._ends = perf_counter() + TURN
 
 
 async def guard(tx: Tx, project_id: int, repository: str, tags: Collection[str]) -> None:
@@ -71,7 +96,7 @@ async def guard(tx: Tx, project_id: int, repository: str, tags: Collection[str])
     await tx.fetch(_SHARE, project=project_id)
     # A statement of its own: the look at the rules must come after the lock was granted.
     rows = await tx.fetch(_IN_FORCE, project=project_id)
-    covered = Covering(_parsed(*row) for row in rows).covered(repository, tags)
+    covered = await Covering(_parsed(*row) for row in rows).covered(repository, tags)
     if covered:
         name = repository.partition("/")[2]
         raise TagImmutable(

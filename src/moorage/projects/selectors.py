@@ -18,7 +18,7 @@ from moorage.errors import Invalid
 
 OF_TAGS = ("matches", "excludes")
 OF_REPOSITORIES = ("repoMatches", "repoExcludes")
-MAX_SELECTORS = 16
+MAX_SELECTORS = 8
 """Of each sort in one rule."""
 
 _EXCLUDING = frozenset({"excludes", "repoExcludes"})
