@@ -36,6 +36,7 @@ MAX_RULES = 100
 """Of one project: each of them is read and tried when a tag moves."""
 TURN = 0.005
 """Seconds that nobody else gets to run while rules are tried."""
+_TOLD = 100  # tags in the detail of a refusal
 
 FIELDS: Columns = {
     "id": immutable_rules.c.id,
@@ -66,10 +67,10 @@ class Covering:
         found = set()
         for tag in tags if here else ():
             for of_tags in here:
+                await self._turn.passed()
                 if selectors.accept(of_tags, tag):
                     found.add(tag)
                     break
-                await self._turn.passed()
         return frozenset(found)
 
 
@@ -102,7 +103,7 @@ async def guard(tx: Tx, project_id: int, repository: str, tags: Collection[str])
         raise TagImmutable(
             f"Failed to process request due to '{name}:{min(covered)}' configured as immutable. "
             "Use another tag, or have the rule changed by a maintainer of the project.",
-            detail={"repository": repository, "tags": sorted(covered)},
+            detail={"repository": repository, "tags": sorted(covered)[:_TOLD]},
         )
 
 
