@@ -7,6 +7,7 @@ from sqlalchemy import update
 from tests.api.world import World
 from tests.support.content import sha256
 
+from moorage.accounts.records import Permission
 from moorage.db import tables
 
 pytestmark = pytest.mark.anyio
@@ -37,6 +38,19 @@ async def test_an_artifact_is_copied_by_tag_and_by_digest(world: World) -> None:
     nested = "/projects/team/repositories/a%252Fb/artifacts"
     assert (await copy(world, "developer", "open/base:v1", nested)).status_code == 201
     assert (await world.content.pulls.manifest("team/a/b", "v1")).payload == manifest
+
+
+async def test_who_may_not_pull_gets_no_copy_to_pull(world: World) -> None:
+    """A robot account that may look at the artifacts of another project only."""
+    await world.content.push_image("other/secret", "v1")
+    own = Permission("project", "team", frozenset({("artifact", "create")}))
+    look = {("artifact", "read"), ("artifact", "list")}
+    for name, pairs, status in (
+        ("looker", look, 403),
+        ("puller", look | {("repository", "pull")}, 201),
+    ):
+        await world.robot(name, own, Permission("project", "other", frozenset(pairs)))
+        assert (await copy(world, name, "other/secret:v1")).status_code == status
 
 
 @pytest.mark.parametrize(

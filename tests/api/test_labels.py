@@ -8,7 +8,6 @@ from tests.api.test_access import LETTERS
 from tests.api.world import World
 from tests.support.content import index, sha256
 
-from moorage.access.principals import Principal
 from moorage.accounts.records import Permission
 from moorage.artifacts import labels
 from moorage.db import tables
@@ -42,18 +41,6 @@ async def carried(world: World, reference: str = "v1") -> list[str]:
     path = f"{APP}/artifacts/{reference}"
     artifact = (await world.call("guest", "GET", path, params={"with_label": "true"})).json()
     return [label["name"] for label in artifact["labels"] or ()]
-
-
-async def robot(world: World, name: str, *permissions: Permission) -> None:
-    """Make a robot account of the system that calls as `name`."""
-    created = await world.services.robots.create(
-        world.people["sysadmin"],
-        name=name,
-        level="system",
-        permissions=list(permissions),
-        duration=-1,
-    )
-    world.people[name] = Principal("robot", created.robot.id, created.robot.name)
 
 
 # --- labels themselves
@@ -243,10 +230,10 @@ async def test_every_operation_opens_to_its_roles_alone(world: World) -> None:
 async def test_robots_have_the_pairs_of_their_scope(world: World) -> None:
     """A right in the system opens global labels, one in a project the labels of that project."""
     pairs = frozenset(("label", action) for action in ("create", "read", "update", "delete"))
-    await robot(world, "global-robot", Permission("system", "/", pairs))
+    await world.robot("global-robot", Permission("system", "/", pairs))
     listing = pairs | {("label", "list")}
-    await robot(world, "team-robot", Permission("project", "team", listing))
-    await robot(world, "idle-robot", Permission("project", "team", frozenset({("tag", "list")})))
+    await world.robot("team-robot", Permission("project", "team", listing))
+    await world.robot("idle-robot", Permission("project", "team", frozenset({("tag", "list")})))
     for name, project, status in (
         ("global-robot", "", 200),
         ("global-robot", "team", 403),

@@ -20,6 +20,7 @@ from moorage.access.principals import ANONYMOUS, Principal
 from moorage.access.roles import ROLE_NAMES
 from moorage.access.secretbox import SecretBox
 from moorage.accounts.passwords import Passwords
+from moorage.accounts.records import Permission
 from moorage.accounts.robots import Robots
 from moorage.accounts.users import Users
 from moorage.api.app import create_api
@@ -131,6 +132,17 @@ class World:
             system=System(version="v0.1.0", external_url="https://registry.example"),
         )
         return create_api(self.services)
+
+    async def robot(self, name: str, *permissions: Permission) -> None:
+        """Make a robot account of the system that calls as `name`."""
+        made = await self.services.robots.create(
+            self.people["sysadmin"],
+            name=name,
+            level="system",
+            permissions=list(permissions),
+            duration=-1,
+        )
+        self.people[name] = Principal("robot", made.robot.id, made.robot.name)
 
     def client(self, name: str = "") -> httpx2.AsyncClient:
         """A client that calls as this person; nobody by default."""

@@ -243,6 +243,8 @@ async def copy_artifact(
     source, reference = split_reference(origin)
     project = await api.grants.project(project_of(source))
     await allowed(api, who, project, "artifact", "read")
+    # Whoever has the copy can pull it: to read what is told of an artifact is not enough.
+    await allowed(api, who, project, "repository", "pull")
     await api.copies.copy(who, source, reference, name)
     return created(request, reference)
 
