@@ -4,7 +4,7 @@ from moorage import patterns
 from moorage.access import scopes, tokens
 from moorage.accounts import logins
 from moorage.api import paths
-from moorage.artifacts import attributes, catalogue, copying
+from moorage.artifacts import attributes, copying, details
 from moorage.artifacts import labels as artifact_labels
 from moorage.artifacts.types import archives, documents, processor
 from moorage.distribution import listing, referrers
@@ -46,7 +46,7 @@ LIMITS = (
     ("Page of the REST API", f"{paging.MAX_PAGE_SIZE} entries", CLIENTS),
     (
         "Annotations and attributes in a page of artifacts",
-        f"{size(catalogue.MAX_TEXTS)}; the artifacts behind them are listed without theirs",
+        f"{size(details.MAX_TEXTS)}; the artifacts behind them are listed without theirs",
         MEMORY,
     ),
     (

@@ -4,7 +4,7 @@ import pytest
 from tests.api.world import World
 from tests.support.content import ALICE, CONFIG, image, index, sha256
 
-from moorage.artifacts import catalogue
+from moorage.artifacts import details
 
 pytestmark = pytest.mark.anyio
 
@@ -60,7 +60,7 @@ async def test_a_list_has_room_for_so_many_annotations(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page of the largest manifests neither fills the memory nor is refused."""
-    monkeypatch.setattr(catalogue, "MAX_TEXTS", 2500)
+    monkeypatch.setattr(details, "MAX_TEXTS", 2500)
     for tag in ("v1", "v2", "v3"):
         annotations = {"note": "x" * 1000, "tag": tag}
         await world.content.push_image("team/app", tag, annotations=annotations)

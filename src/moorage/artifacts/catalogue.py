@@ -8,16 +8,12 @@ A list of artifacts leaves out, as Harbor does: untagged children of an index (u
 and accessories of an artifact that is there.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Select,
-    Text,
     and_,
-    cast,
     exists,
     func,
     select,
@@ -26,9 +22,8 @@ from sqlalchemy import (
 )
 
 from moorage.access.principals import Principal
-from moorage.artifacts import icons, labels, types
-from moorage.artifacts.entries import Accessory, Artifact, Reference, Repository, Tag
-from moorage.artifacts.room import fitting
+from moorage.artifacts import details, labels, types
+from moorage.artifacts.entries import Accessory, Artifact, Repository, Tag
 from moorage.db.engine import Database
 from moorage.db.queries import (
     AllOf,
@@ -43,7 +38,7 @@ from moorage.db.queries import (
     ordered,
     paged,
 )
-from moorage.db.tables import manifest_children, manifests, projects, repositories, tags
+from moorage.db.tables import manifests, projects, repositories, tags
 from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import ManifestUnknown, RepositoryUnknown, TagUnknown
@@ -79,9 +74,6 @@ TAG_FIELDS: Columns = {
     "pull_time": tags.c.pulled_at,
 }
 """What each list can be narrowed and sorted by."""
-
-MAX_TEXTS = 8 << 20
-"""Bytes of annotations and attributes in one list; a hundred of the largest would hold 500 MiB."""
 
 
 class Catalogue:
@@ -153,7 +145,7 @@ class Catalogue:
             if project_id is not None:
                 scope.append(repositories.c.project_id == project_id)
             children_too = query.filters.get("base") == Exact("*")
-            statement = _artifacts().where(
+            statement = details.artifact_rows().where(
                 *scope, ~_is_accessory() if children_too else manifests.c.listed
             )
             statement = await _narrow_special(tx, statement, query, scope)
@@ -177,9 +169,11 @@ class Catalogue:
             # The ids come from an index alone; only the rows of this page are read.
             page = paged(_newest(statement.with_only_columns(manifests.c.id), query), query)
             chosen = page.subquery()
-            whole = _newest(_artifacts().join(chosen, chosen.c.id == manifests.c.id), query)
+            whole = _newest(
+                details.artifact_rows().join(chosen, chosen.c.id == manifests.c.id), query
+            )
             rows = (await tx.execute(whole)).all()
-            return Page(await _complete(tx, rows, with_labels, immutable), total)
+            return Page(await details.complete(tx, rows, with_labels, immutable), total)
 
     async def artifact(
         self, repository: str, reference: str, *, with_labels: bool = False, immutable: bool = False
@@ -188,7 +182,7 @@ class Catalogue:
         async with self._db.read() as tx:
             place = await _place(tx, repository)
             row = await _find(tx, place, reference)
-            return (await _complete(tx, [row], with_labels, immutable))[0]
+            return (await details.complete(tx, [row], with_labels, immutable))[0]
 
     async def accessories(self, repository: str, reference: str, query: Query) -> Page[Accessory]:
         """Artifacts whose subject the named one is, the newest first."""
@@ -196,7 +190,7 @@ class Catalogue:
             place = await _place(tx, repository)
             row = await _find(tx, place, reference)
             statement = narrow(
-                _artifacts().where(
+                details.artifact_rows().where(
                     manifests.c.repository_id == place.id,
                     manifests.c.subject_digest == row.digest,
                 ),
@@ -207,7 +201,7 @@ class Catalogue:
             rows = await tx.execute(
                 paged(ordered(statement, query, ARTIFACT_FIELDS, manifests.c.id.desc()), query)
             )
-            return Page([_accessory(found, row.id) for found in rows], total)
+            return Page([details.accessory(found, row.id) for found in rows], total)
 
     async def tags(
         self, repository: str, reference: str, query: Query, *, immutable: bool = False
@@ -216,7 +210,9 @@ class Catalogue:
         async with self._db.read() as tx:
             place = await _place(tx, repository)
             row = await _find(tx, place, reference)
-            statement = narrow(_tags().where(tags.c.manifest_id == row.id), query, TAG_FIELDS)
+            statement = narrow(
+                details.tag_rows().where(tags.c.manifest_id == row.id), query, TAG_FIELDS
+            )
             total = await count(tx, statement)
             sorted_ = ordered(
                 statement, query, TAG_FIELDS, tags.c.pushed_at.desc(), tags.c.id.desc()
@@ -225,7 +221,7 @@ class Catalogue:
             found = [Tag(**each._mapping) for each in rows]
             if immutable:
                 rules = await immutability.in_force(tx, [place.project_id])
-                found = await _marked(found, rules[place.project_id], place.name)
+                found = await details.marked(found, rules[place.project_id], place.name)
             return Page(found, total)
 
     async def tag(self, repository: str, reference: str, name: str) -> Tag:
@@ -284,34 +280,6 @@ def _newest(statement: Select[Any], query: Query) -> Select[Any]:
     return ordered(statement, query, ARTIFACT_FIELDS, *newest)
 
 
-def _artifacts() -> Select[Any]:
-    return select(
-        manifests.c.id,
-        repositories.c.project_id,
-        manifests.c.repository_id,
-        repositories.c.name.label("repository_name"),
-        manifests.c.digest,
-        manifests.c.media_type,
-        manifests.c.config_media_type,
-        manifests.c.artifact_type,
-        manifests.c.total_size,
-        manifests.c.pushed_at,
-        manifests.c.pulled_at,
-        manifests.c.subject_digest,
-    ).join(repositories, repositories.c.id == manifests.c.repository_id)
-
-
-def _tags() -> Select[Any]:
-    return select(
-        tags.c.id,
-        tags.c.repository_id,
-        tags.c.manifest_id.label("artifact_id"),
-        tags.c.name,
-        tags.c.pushed_at,
-        tags.c.pulled_at,
-    )
-
-
 def _is_tagged(match: Match) -> ColumnElement[bool]:
     return exists().where(
         tags.c.manifest_id == manifests.c.id,
@@ -359,7 +327,7 @@ async def _narrow_special(
 
 
 async def _find(tx: Tx, place: Any, reference: str) -> Any:
-    statement = _artifacts().where(manifests.c.repository_id == place.id)
+    statement = details.artifact_rows().where(manifests.c.repository_id == place.id)
     if is_digest(reference):
         statement = statement.where(manifests.c.digest == reference)
     else:
@@ -368,116 +336,3 @@ async def _find(tx: Tx, place: Any, reference: str) -> Any:
     if row is None:
         raise ManifestUnknown(f"artifact {place.name}:{reference} not found")
     return row
-
-
-async def _complete(
-    tx: Tx, rows: Sequence[Any], with_labels: bool, immutable: bool
-) -> list[Artifact]:
-    """The rows with what belongs to them: a query of each kind for all of them."""
-    ids = [row.id for row in rows]
-    texts = await _texts(tx, ids)
-    found_tags: dict[int, list[Tag]] = {}
-    for tag in await tx.execute(
-        _tags()
-        .where(tags.c.manifest_id.in_(ids))
-        .order_by(tags.c.pushed_at.desc(), tags.c.id.desc())
-    ):
-        found_tags.setdefault(tag.artifact_id, []).append(Tag(**tag._mapping))
-    if immutable:
-        rules = await immutability.in_force(tx, {row.project_id for row in rows})
-        for row in rows:
-            mine, covering = found_tags.get(row.id, []), rules[row.project_id]
-            found_tags[row.id] = await _marked(mine, covering, row.repository_name)
-    children: dict[int, list[Reference]] = {}
-    for child in await tx.execute(
-        select(
-            manifest_children.c.parent_id,
-            manifest_children.c.child_id,
-            manifests.c.digest.label("child_digest"),
-            manifest_children.c.platform,
-        )
-        .join(manifests, manifests.c.id == manifest_children.c.child_id)
-        .where(manifest_children.c.parent_id.in_(ids))
-        .order_by(manifest_children.c.parent_id, manifest_children.c.position)
-    ):
-        children.setdefault(child.parent_id, []).append(Reference(**child._mapping))
-    carried = await labels.of(tx, ids) if with_labels else {}
-    accessories: dict[int, list[Accessory]] = {}
-    documented: set[int] = set()
-    subject = manifests.alias("subject")
-    for found in await tx.execute(
-        _artifacts()
-        .add_columns(subject.c.id.label("subject_id"))
-        .join(
-            subject,
-            and_(
-                subject.c.repository_id == manifests.c.repository_id,
-                subject.c.digest == manifests.c.subject_digest,
-            ),
-        )
-        .where(subject.c.id.in_(ids))
-        .order_by(manifests.c.id)
-    ):
-        accessories.setdefault(found.subject_id, []).append(_accessory(found, found.subject_id))
-        if found.artifact_type in types.SBOMS:
-            documented.add(found.subject_id)
-    return [
-        Artifact(
-            **row._mapping,
-            **_kind(row, row.id in documented),
-            annotations=texts[row.id].annotations if row.id in texts else {},
-            extra_attrs=texts[row.id].extra_attrs if row.id in texts else None,
-            tags=found_tags.get(row.id, ()),
-            references=children.get(row.id, ()),
-            accessories=accessories.get(row.id, ()),
-            labels=carried.get(row.id, ()),
-        )
-        for row in rows
-    ]
-
-
-def _kind(row: Any, documented: bool) -> Mapping[str, Any]:
-    """What follows from its media types, and from whether a bill of materials hangs onto it."""
-    processor = types.processor_of(row.media_type, row.config_media_type, row.artifact_type)
-    attached = processor.attached if documented else ()
-    return {
-        "type": processor.type,
-        "icon": icons.digest_of(processor.type),
-        "additions": (*processor.additions, *attached),
-    }
-
-
-async def _texts(tx: Tx, ids: Sequence[int]) -> dict[int, Any]:
-    """Annotations and attributes by manifest, as far as MAX_TEXTS has room for both."""
-    annotations = func.length(cast(manifests.c.annotations, Text))
-    length = annotations + func.coalesce(func.length(manifests.c.extra_attrs), 0)
-    measured = await tx.execute(
-        select(manifests.c.id, length.label("size")).where(manifests.c.id.in_(ids))
-    )
-    sizes = {row.id: row.size for row in measured}
-    count = fitting((sizes.get(manifest_id, 0) for manifest_id in ids), MAX_TEXTS)
-    found = await tx.execute(
-        select(manifests.c.id, manifests.c.annotations, manifests.c.extra_attrs).where(
-            manifests.c.id.in_(ids[:count])
-        )
-    )
-    return {row.id: row for row in found}
-
-
-async def _marked(found: list[Tag], rules: immutability.Covering, repository: str) -> list[Tag]:
-    covered = await rules.covered(repository, [tag.name for tag in found])
-    return [replace(tag, immutable=tag.name in covered) for tag in found]
-
-
-def _accessory(row: Any, subject_id: int) -> Accessory:
-    kind = types.of_accessory(row.artifact_type, row.config_media_type)
-    return Accessory(
-        id=row.id,
-        subject_id=subject_id,
-        subject_digest=row.subject_digest,
-        digest=row.digest,
-        size=row.total_size,
-        type=kind,
-        created_at=row.pushed_at,
-        icon=icons.digest_of(kind),
-    )
