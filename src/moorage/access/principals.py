@@ -6,9 +6,9 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Principal:
-    """Somebody, or nobody, whom a face identified."""
+    """Somebody, or nobody, whom a face identified; or the server itself."""
 
-    kind: Literal["anonymous", "user", "robot"]
+    kind: Literal["anonymous", "user", "robot", "server"]
     id: int = 0
     name: str = ""
     sysadmin: bool = False
@@ -19,3 +19,9 @@ class Principal:
 
 
 ANONYMOUS = Principal("anonymous")
+
+# Names with a space: no user and no robot account can have them.
+FIRST_START = Principal("server", name="first start")
+"""The server, when it makes its first administrator."""
+COMMAND_LINE = Principal("server", name="command line")
+"""Whoever runs a verb on the server's own machine."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
+from moorage.access.principals import FIRST_START
 from moorage.accounts.passwords import Passwords, check_password, new_secret
 from moorage.accounts.users import insert
 from moorage.db.engine import Database
@@ -69,6 +70,7 @@ async def first_admin(
             return False
         await insert(
             tx,
+            FIRST_START,
             {
                 "username": name,
                 "password_hash": hashed,

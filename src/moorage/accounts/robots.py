@@ -10,7 +10,7 @@ at once: see `standing`.
 
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, delete, literal, select, update
@@ -27,6 +27,7 @@ from moorage.db.tables import projects, robot_permissions, robots
 from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
 from moorage.errors import Conflict, Denied, Invalid, NotFound
+from moorage.events import RobotCreated, RobotDeleted, RobotUpdated, emit
 from moorage.settings import Current, Fixed
 
 FOREVER = -1
@@ -99,7 +100,7 @@ class Robots:
             "secret_hash": hashed[1],
             "revision": secrets.randbits(48),  # see users.insert
         }
-        robot_id = await self._db.run(_create, actor, level, values, checked)
+        robot_id = await self._db.run(_create, actor, level, values, checked, await self._prefix())
         return Made(await self.get(robot_id), hashed[0])
 
     async def get(self, robot_id: int) -> Robot:
@@ -142,6 +143,7 @@ class Robots:
 
         Raises Invalid, NotFound, ProjectUnknown, Denied.
         """
+        prefix = await self._prefix()
         values: dict[str, Any] = {}
         if description is not None:
             values["description"] = _description(description)
@@ -170,6 +172,8 @@ class Robots:
                 lived = (age.scalar_one() - robot.created_at).total_seconds()
                 values["expires_at"] = None if duration == FOREVER else from_now(days - lived)
             await _change(tx, robot_id, values)
+            names = values.keys() - {"expires_at"} | ({"permissions"} if permissions is not None else set())
+            await _tell_updated(tx, actor, prefix, robot, names)
 
         await self._db.run(step)
 
@@ -179,24 +183,31 @@ class Robots:
         Raises Invalid, NotFound, Denied (who gets the secret gets the rights).
         """
         plain, hashed = await self._hash(secret or None)
+        prefix = await self._prefix()
 
         async def step(tx: Tx) -> None:
             robot = await _lock(tx, robot_id)
             mine = await _require(tx, actor, robot.project_id, "update")
             mine.require(_scoped(await rights.rows_of(tx, [robot_id])))
             await _change(tx, robot_id, {"secret_hash": hashed})
+            await _tell_updated(tx, actor, prefix, robot, {"secret"})
 
         await self._db.run(step)
         return plain
 
     async def delete(self, actor: Principal, robot_id: int) -> None:
         """Raises NotFound, Denied."""
+        prefix = await self._prefix()
 
         async def step(tx: Tx) -> None:
             robot = await _lock(tx, robot_id)
             await _require(tx, actor, robot.project_id, "delete")
             touch_robot(tx, robot_id)
             await tx.execute(delete(robots).where(robots.c.id == robot_id))
+            fact = RobotDeleted(
+                operator=actor.name, robot=prefix + robot.name, project_id=robot.project_id
+            )
+            await emit(tx, fact)
 
         await self._db.run(step)
 
@@ -248,6 +259,7 @@ async def _create(
     level: Level,
     values: Mapping[str, Any],
     permissions: Sequence[Permission],
+    prefix: str,
 ) -> int:
     wanted = await rights.resolve(tx, permissions)
     project_id = wanted[0].project_id if level == "project" else None
@@ -263,7 +275,23 @@ async def _create(
         raise Conflict(f"the robot account {values['name']} exists already")
     await rights.store(tx, robot_id, wanted)
     touch_robot(tx, robot_id)
+    fact = RobotCreated(
+        operator=actor.name, robot=prefix + values["name"], project_id=project_id
+    )
+    await emit(tx, fact)
     return int(robot_id)
+
+
+async def _tell_updated(
+    tx: Tx, actor: Principal, prefix: str, robot: Any, names: Collection[str]
+) -> None:
+    fact = RobotUpdated(
+        operator=actor.name,
+        robot=prefix + robot.name,
+        project_id=robot.project_id,
+        names=sorted(names),
+    )
+    await emit(tx, fact)
 
 
 async def _require(tx: Tx, actor: Principal, project_id: int | None, action: str) -> Held:
@@ -276,9 +304,9 @@ async def _require(tx: Tx, actor: Principal, project_id: int | None, action: str
 
 
 async def _lock(tx: Tx, robot_id: int) -> Any:
-    query = select(robots.c.project_id, robots.c.duration, robots.c.created_at).where(
-        robots.c.id == robot_id
-    )
+    query = select(
+        robots.c.name, robots.c.project_id, robots.c.duration, robots.c.created_at
+    ).where(robots.c.id == robot_id)
     row = (await tx.execute(tx.dialect.for_update(query))).one_or_none()
     if row is None:
         raise NotFound(f"robot account {robot_id} not found")

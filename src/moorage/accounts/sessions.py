@@ -23,6 +23,7 @@ from moorage.db.engine import Database
 from moorage.db.tables import sessions, users
 from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
+from moorage.events import UserSignedIn, UserSignedOut, emit
 from moorage.settings import Current, Fixed
 
 RENEW_EVERY = 60.0
@@ -79,6 +80,8 @@ class Sessions:
                     expires_at=from_now(seconds),
                 )
             )
+            name = login.principal.name
+            await emit(tx, UserSignedIn(operator=name, username=name))
 
         await self._db.run(step)
         return secret
@@ -107,7 +110,12 @@ class Sessions:
 
         async def step(tx: Tx) -> None:
             tx.touch(SESSION.key(digest))
-            await tx.execute(delete(sessions).where(sessions.c.digest == digest))
+            ended = delete(sessions).where(sessions.c.digest == digest)
+            row = (await tx.execute(ended.returning(sessions.c.user_id))).one_or_none()
+            if row is not None:
+                who = select(users.c.username).where(users.c.id == row.user_id)
+                name = (await tx.execute(who)).scalar_one()
+                await emit(tx, UserSignedOut(operator=name, username=name))
 
         await self._db.run(step)
 

@@ -22,6 +22,7 @@ from moorage.db.tables import projects, users
 from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import Conflict, Denied, Invalid, NotFound, PreconditionFailed
+from moorage.events import UserCreated, UserDeleted, UserUpdated, emit
 from moorage.settings import Current, Fixed
 
 FIRST = 1
@@ -53,6 +54,7 @@ class Users:
 
     async def create(
         self,
+        actor: Principal,
         username: str,
         password: str | None,
         *,
@@ -72,7 +74,7 @@ class Users:
         }
         if password is not None:
             values["password_hash"] = await self._passwords.hash(check_password(password))
-        return await self._db.run(insert, values)
+        return await self._db.run(insert, actor, values)
 
     async def _check_name(self, username: str) -> str:
         """Return `username`; raises Invalid."""
@@ -120,7 +122,7 @@ class Users:
         values = _profile(email=email, realname=realname, comment=comment)
 
         async def step(tx: Tx) -> None:
-            await _may_touch(tx, actor, user_id)
+            username = await _may_touch(tx, actor, user_id)
             if values.get("email"):
                 taken = await tx.execute(
                     select(users.c.id).where(
@@ -131,6 +133,7 @@ class Users:
                     raise Conflict("the email address is taken")
             if values:
                 await _change(tx, user_id, values)
+                await _tell(tx, actor, username, *values)
 
         await self._db.run(step)
 
@@ -138,12 +141,13 @@ class Users:
         """Raises NotFound, Denied, PreconditionFailed (nobody else is an administrator)."""
 
         async def step(tx: Tx) -> None:
-            await _may_touch(tx, actor, user_id)
+            username = await _may_touch(tx, actor, user_id)
             if not await is_sysadmin(tx, actor):
                 raise Denied("only a system administrator makes another")
             if not sysadmin:
                 await _keep_one_admin(tx, user_id)
             await _change(tx, user_id, {"sysadmin": sysadmin}, secure=True)
+            await _tell(tx, actor, username, "sysadmin_flag", sysadmin=sysadmin)
 
         await self._db.run(step)
 
@@ -168,16 +172,17 @@ class Users:
         hashed = await self._passwords.hash(new)
 
         async def step(tx: Tx) -> None:
-            await _may_touch(tx, actor, user_id)
+            username = await _may_touch(tx, actor, user_id)
             changed = await _change(
                 tx, user_id, {"password_hash": hashed}, secure=True, revision=row.revision
             )
             if not changed:
                 raise Conflict("the account was changed meanwhile; try again")
+            await _tell(tx, actor, username, "password")
 
         await self._db.run(step)
 
-    async def reset_password(self, username: str, new: str) -> None:
+    async def reset_password(self, actor: Principal, username: str, new: str) -> None:
         """Set a password from the command line of the server; raises Invalid, NotFound."""
         hashed = await self._passwords.hash(check_password(new))
 
@@ -187,6 +192,7 @@ class Users:
             if user_id is None:
                 raise NotFound("user not found")
             await _change(tx, user_id, {"password_hash": hashed}, secure=True)
+            await _tell(tx, actor, username, "password")
 
         await self._db.run(step)
 
@@ -197,7 +203,7 @@ class Users:
         """
 
         async def step(tx: Tx) -> None:
-            await _may_touch(tx, actor, user_id)
+            username = await _may_touch(tx, actor, user_id)
             if user_id == FIRST or (actor.kind == "user" and actor.id == user_id):
                 raise Denied("oneself and the first administrator cannot be deleted")
             heir = await _keep_one_admin(tx, user_id)
@@ -206,6 +212,7 @@ class Users:
             )
             touch_user(tx, user_id)
             await tx.execute(delete(users).where(users.c.id == user_id))
+            await emit(tx, UserDeleted(operator=actor.name, username=username))
 
         await self._db.run(step)
 
@@ -217,7 +224,7 @@ class Users:
         return _user(row)
 
 
-async def insert(tx: Tx, values: Mapping[str, Any]) -> int:
+async def insert(tx: Tx, actor: Principal, values: Mapping[str, Any]) -> int:
     """Step: insert a user. Returns the id; raises Conflict."""
     # Ids may come again on SQLite, so the revision must not: it stands in tokens of the one before.
     made = await tx.execute(
@@ -229,6 +236,10 @@ async def insert(tx: Tx, values: Mapping[str, Any]) -> int:
     user_id = made.scalar_one_or_none()
     if user_id is None:
         raise Conflict("the user name or the email address is taken")
+    fact = UserCreated(
+        operator=actor.name, username=values["username"], sysadmin=values.get("sysadmin", False)
+    )
+    await emit(tx, fact)
     return int(user_id)
 
 
@@ -240,14 +251,25 @@ async def is_sysadmin(tx: Tx, actor: Principal) -> bool:
     return bool(found.scalar_one_or_none())
 
 
-async def _may_touch(tx: Tx, actor: Principal, user_id: int) -> None:
-    query = select(users.c.sysadmin).where(users.c.id == user_id)
+async def _may_touch(tx: Tx, actor: Principal, user_id: int) -> str:
+    """The user's name, when the actor may change the user; raises NotFound, Denied."""
+    query = select(users.c.username, users.c.sysadmin).where(users.c.id == user_id)
     row = (await tx.execute(query)).one_or_none()
     if row is None:
         raise NotFound(f"user {user_id} not found")
     himself = actor.kind == "user" and actor.id == user_id
     if row.sysadmin and not himself and not await is_sysadmin(tx, actor):
         raise Denied("only a system administrator changes another")
+    return str(row.username)
+
+
+async def _tell(
+    tx: Tx, actor: Principal, username: str, *names: str, sysadmin: bool | None = None
+) -> None:
+    fact = UserUpdated(
+        operator=actor.name, username=username, names=sorted(names), sysadmin=sysadmin
+    )
+    await emit(tx, fact)
 
 
 async def _keep_one_admin(tx: Tx, user_id: int) -> int:

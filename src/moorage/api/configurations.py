@@ -95,10 +95,10 @@ async def get_configurations(api: Api, _: Admin) -> Response:
 
 
 @router.put("/configurations")
-async def update_configurations(api: Api, _: Admin, body: ConfigurationsReq) -> Response:
+async def update_configurations(api: Api, who: Admin, body: ConfigurationsReq) -> Response:
     """Change settings, all or none; what the body leaves out stays."""
     values: dict[str, Any] = body.model_dump(exclude_unset=True)
-    await api.configurations.change(values)
+    await api.configurations.change(who, values)
     return Response(status_code=200)
 
 

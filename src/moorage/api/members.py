@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from moorage.access.roles import ROLE_NAMES
-from moorage.api.access import Api, inside
+from moorage.api.access import Api, Who, inside
 from moorage.api.lists import Paged, listing, lists
 from moorage.api.wire import Text, Wire, reply
 from moorage.db.queries import LARGEST, Fuzzy
@@ -88,14 +88,14 @@ async def list_project_members(
 
 @router.post("/projects/{project_name_or_id}/members", status_code=201)
 async def create_project_member(
-    api: Api, body: ProjectMember, ref: Annotated[ProjectRef, inside("member", "create")]
+    api: Api, who: Who, body: ProjectMember, ref: Annotated[ProjectRef, inside("member", "create")]
 ) -> Response:
     """Give a user a role."""
     if body.member_user is None and body.member_group is not None:
         raise Unsupported("groups are not available")
     user = body.member_user or UserEntity()
     member_id = await api.members.add(
-        ref.id, body.role_id, user_id=user.user_id or None, username=user.username
+        who, ref.id, body.role_id, user_id=user.user_id or None, username=user.username
     )
     location = f"/api/v2.0/projects/{ref.id}/members/{member_id}"
     return Response(status_code=201, headers={"Location": location})
@@ -112,19 +112,20 @@ async def get_project_member(
 @router.put("/projects/{project_name_or_id}/members/{mid}")
 async def update_project_member(
     api: Api,
+    who: Who,
     mid: MemberId,
     body: RoleRequest,
     ref: Annotated[ProjectRef, inside("member", "update")],
 ) -> Response:
     """Give a member another role."""
-    await api.members.change(ref.id, mid, body.role_id)
+    await api.members.change(who, ref.id, mid, body.role_id)
     return Response(status_code=200)
 
 
 @router.delete("/projects/{project_name_or_id}/members/{mid}")
 async def delete_project_member(
-    api: Api, mid: MemberId, ref: Annotated[ProjectRef, inside("member", "delete")]
+    api: Api, who: Who, mid: MemberId, ref: Annotated[ProjectRef, inside("member", "delete")]
 ) -> Response:
     """End a membership."""
-    await api.members.remove(ref.id, mid)
+    await api.members.remove(who, ref.id, mid)
     return Response(status_code=200)

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body
 from starlette.responses import Response
 
-from moorage.api.access import Api, inside
+from moorage.api.access import Api, Who, inside
 from moorage.api.wire import Text, reply
 from moorage.errors import NotFound
 from moorage.projects.records import ProjectRef
@@ -24,10 +24,10 @@ async def list_project_metadatas(
 
 @router.post("/projects/{project_name_or_id}/metadatas")
 async def add_project_metadatas(
-    api: Api, body: Values, ref: Annotated[ProjectRef, inside("metadata", "create")]
+    api: Api, who: Who, body: Values, ref: Annotated[ProjectRef, inside("metadata", "create")]
 ) -> Response:
     """Make one setting that is not there yet."""
-    await api.metadata.add(ref.id, body)
+    await api.metadata.add(who, ref.id, body)
     return Response(status_code=200)
 
 
@@ -44,17 +44,21 @@ async def get_project_metadata(
 
 @router.put("/projects/{project_name_or_id}/metadatas/{meta_name}")
 async def update_project_metadata(
-    api: Api, meta_name: str, body: Values, ref: Annotated[ProjectRef, inside("metadata", "update")]
+    api: Api,
+    who: Who,
+    meta_name: str,
+    body: Values,
+    ref: Annotated[ProjectRef, inside("metadata", "update")],
 ) -> Response:
     """Change one setting."""
-    await api.metadata.change(ref.id, meta_name, body)
+    await api.metadata.change(who, ref.id, meta_name, body)
     return Response(status_code=200)
 
 
 @router.delete("/projects/{project_name_or_id}/metadatas/{meta_name}")
 async def delete_project_metadata(
-    api: Api, meta_name: str, ref: Annotated[ProjectRef, inside("metadata", "delete")]
+    api: Api, who: Who, meta_name: str, ref: Annotated[ProjectRef, inside("metadata", "delete")]
 ) -> Response:
     """Forget one setting."""
-    await api.metadata.remove(ref.id, meta_name)
+    await api.metadata.remove(who, ref.id, meta_name)
     return Response(status_code=200)

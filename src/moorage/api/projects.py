@@ -211,19 +211,19 @@ async def get_project(
 
 @router.put("/projects/{project_name_or_id}")
 async def update_project(
-    api: Api, body: ProjectReq, ref: Annotated[ProjectRef, inside("project", "update")]
+    api: Api, who: Who, body: ProjectReq, ref: Annotated[ProjectRef, inside("project", "update")]
 ) -> Response:
     """Change settings of a project; its name and its quota stay."""
-    await api.projects.change(ref.id, _values(body))
+    await api.projects.change(who, ref.id, _values(body))
     return Response(status_code=200)
 
 
 @router.delete("/projects/{project_name_or_id}")
 async def delete_project(
-    api: Api, ref: Annotated[ProjectRef, inside("project", "delete")]
+    api: Api, who: Who, ref: Annotated[ProjectRef, inside("project", "delete")]
 ) -> Response:
     """Delete a project without repositories."""
-    await api.projects.delete(ref.id)
+    await api.projects.delete(who, ref.id)
     return Response(status_code=200)
 
 

@@ -85,5 +85,5 @@ async def update_quota(
     """Set a limit."""
     if set(body.hard) != {"storage"}:
         raise Invalid("hard holds exactly the key storage")
-    await api.quotas.set_hard(quota_id, body.hard["storage"])
+    await api.quotas.set_hard(who, quota_id, body.hard["storage"])
     return Response(status_code=200)

@@ -132,6 +132,7 @@ async def create_user(request: Request, api: Api, who: Who, body: UserCreationRe
     if not oneself and ("user", "create") not in await api.grants.system(who):
         raise refusal(who)
     user_id = await api.users.create(
+        who,
         body.username,
         body.password,
         email=body.email or None,

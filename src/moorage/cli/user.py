@@ -35,7 +35,11 @@ def create(
     password = _password()
 
     async def work(resources: Any) -> int:
-        made: int = await resources.users.create(username, password, email=email, sysadmin=admin)
+        from moorage.access.principals import COMMAND_LINE
+
+        made: int = await resources.users.create(
+            COMMAND_LINE, username, password, email=email, sysadmin=admin
+        )
         return made
 
     show({"id": on_resources(settings(config, data), work), "username": username}, as_json=json)
@@ -63,7 +67,9 @@ def password(username: Username, data: Data = None, config: Config = None) -> No
     new = _password()
 
     async def work(resources: Any) -> None:
-        await resources.users.reset_password(username, new)
+        from moorage.access.principals import COMMAND_LINE
+
+        await resources.users.reset_password(COMMAND_LINE, username, new)
 
     on_resources(settings(config, data), work)
     typer.echo(f"{username} has a new password")

@@ -1,14 +1,16 @@
 """The outbox: a fact is a row of the transaction that made it true, so none is lost or invented.
 
     emit(tx, fact) ── commit ──► row ── dispatch ──► subscribers, each on the same transaction
-                                                     └─ commit: the row is gone
+                                                     └─ commit: the rows of a batch are gone
 
 A subscriber does database work only (it enqueues what takes longer), so a fact that was handed
-over twice after a crash had no effect the first time.
+over twice after a crash had no effect the first time. It gets a batch at a time, and what it writes
+it writes at once.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from datetime import datetime
 
 from sqlalchemy import delete, select
 
@@ -16,22 +18,18 @@ from moorage import failpoints
 from moorage.db.engine import Database
 from moorage.db.tables import outbox
 from moorage.db.transactions import Tx
-from moorage.events import facts
-from moorage.events.facts import Fact
+from moorage.events.facts import TYPES, Fact, load
 
-Subscriber = Callable[[Tx, Fact], Awaitable[None]]
 
-_TYPES = {
-    kind.__name__: kind
-    for kind in (
-        facts.ArtifactPushed,
-        facts.ArtifactPulled,
-        facts.ArtifactDeleted,
-        facts.TagDeleted,
-        facts.RepositoryDeleted,
-        facts.QuotaRefused,
-    )
-}
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """A fact and when its transaction told of it."""
+
+    fact: Fact
+    at: datetime
+
+
+Subscriber = Callable[[Tx, Sequence[Happened]], Awaitable[None]]
 
 
 async def emit(tx: Tx, *happened: Fact) -> None:
@@ -59,13 +57,16 @@ class Outbox:
 
     async def _step(self, tx: Tx) -> int:
         # During a rolling upgrade a newer replica may write types that only it can read.
-        known = select(outbox).where(outbox.c.type.in_(_TYPES))
+        known = select(outbox).where(outbox.c.type.in_(TYPES))
         query = known.order_by(outbox.c.id).limit(self._batch)
         rows = (await tx.execute(tx.dialect.for_update(query, skip_locked=True))).all()
+        heard: dict[Subscriber, list[Happened]] = {}
         for row in rows:
-            fact = _TYPES[row.type](**row.payload)
+            fact = load(row.type, row.payload)
             for subscriber in self._subscribers.get(type(fact), ()):
-                await subscriber(tx, fact)
+                heard.setdefault(subscriber, []).append(Happened(fact, row.occurred_at))
+        for subscriber, batch in heard.items():
+            await subscriber(tx, batch)
         if rows:
             await failpoints.reach("outbox.dispatching")
             ids = [row.id for row in rows]

@@ -26,6 +26,7 @@ from moorage.db.tables import (
 from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
 from moorage.errors import PreconditionFailed, ProjectUnknown
+from moorage.events import ProjectDeleted, emit
 from moorage.projects.kinds import PROJECT, ROLE
 
 DRAIN = 3600.0
@@ -58,7 +59,7 @@ async def check_empty(tx: Tx, project_id: int) -> None:
             raise PreconditionFailed("the project contains repositories, can not be deleted")
 
 
-async def delete_project(tx: Tx, project_id: int) -> None:
+async def delete_project(tx: Tx, project_id: int, operator: str) -> None:
     """Delete the project; raises ProjectUnknown, PreconditionFailed."""
     name = await lock(tx, project_id)
     await check_empty(tx, project_id)
@@ -76,6 +77,7 @@ async def delete_project(tx: Tx, project_id: int) -> None:
     await tx.execute(delete(repositories).where(repositories.c.project_id == project_id))
     await tx.execute(delete(project_content).where(project_content.c.project_id == project_id))
     await tx.execute(delete(projects).where(projects.c.id == project_id))
+    await emit(tx, ProjectDeleted(operator=operator, project_id=project_id, project=name))
 
 
 async def _drop_uploads(tx: Tx, hidden: Select[tuple[int]]) -> None:

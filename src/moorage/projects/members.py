@@ -4,13 +4,15 @@ from typing import Any
 
 from sqlalchemy import Select, delete, select, update
 
+from moorage.access.principals import Principal
 from moorage.access.roles import PROJECT_ADMIN, ROLE_NAMES
 from moorage.db.engine import Database
 from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
-from moorage.db.tables import project_members, users
+from moorage.db.tables import project_members, projects, users
 from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import Conflict, Invalid, NotFound
+from moorage.events import MemberCreated, MemberDeleted, MemberUpdated, emit
 from moorage.projects.holding import hold
 from moorage.projects.kinds import ROLE
 from moorage.projects.records import Member
@@ -89,7 +91,13 @@ class Members:
             return (await tx.execute(mine)).scalar_one_or_none() is not None
 
     async def add(
-        self, project_id: int, role_id: int, *, user_id: int | None = None, username: str = ""
+        self,
+        principal: Principal,
+        project_id: int,
+        role_id: int,
+        *,
+        user_id: int | None = None,
+        username: str = "",
     ) -> int:
         """Make a user a member, by id or by name. Returns the membership's id.
 
@@ -106,11 +114,22 @@ class Members:
             found = (await tx.execute(query)).scalar_one_or_none()
             if found is None:
                 raise NotFound("user not found")
-            return await add(tx, project_id, int(found), role_id)
+            made = await add(tx, project_id, int(found), role_id)
+            await emit(
+                tx,
+                MemberCreated(
+                    operator=principal.name,
+                    role=ROLE_NAMES[role_id],
+                    **await _names(tx, project_id, int(found)),
+                ),
+            )
+            return made
 
         return await self._db.run(step)
 
-    async def change(self, project_id: int, member_id: int, role_id: int) -> None:
+    async def change(
+        self, principal: Principal, project_id: int, member_id: int, role_id: int
+    ) -> None:
         """Give another role; raises Invalid, NotFound."""
         check_role(role_id)
 
@@ -123,11 +142,19 @@ class Members:
                 .values(role_id=role_id, updated_at=now())
                 .returning(project_members.c.user_id)
             )
-            _touch(tx, project_id, member_id, changed.scalar_one_or_none())
+            user_id = _touched(tx, project_id, member_id, changed.scalar_one_or_none())
+            await emit(
+                tx,
+                MemberUpdated(
+                    operator=principal.name,
+                    role=ROLE_NAMES[role_id],
+                    **await _names(tx, project_id, user_id),
+                ),
+            )
 
         await self._db.run(step)
 
-    async def remove(self, project_id: int, member_id: int) -> None:
+    async def remove(self, principal: Principal, project_id: int, member_id: int) -> None:
         """End a membership; raises NotFound."""
 
         async def step(tx: Tx) -> None:
@@ -138,15 +165,28 @@ class Members:
                 )
                 .returning(project_members.c.user_id)
             )
-            _touch(tx, project_id, member_id, gone.scalar_one_or_none())
+            user_id = _touched(tx, project_id, member_id, gone.scalar_one_or_none())
+            names = await _names(tx, project_id, user_id)
+            await emit(tx, MemberDeleted(operator=principal.name, **names))
 
         await self._db.run(step)
 
 
-def _touch(tx: Tx, project_id: int, member_id: int, user_id: int | None) -> None:
+def _touched(tx: Tx, project_id: int, member_id: int, user_id: int | None) -> int:
+    """The user of a membership that was changed; raises NotFound when there was none."""
     if user_id is None:
         raise NotFound(f"project member {member_id} not found")
     tx.touch(ROLE.key(project_id, user_id))
+    return user_id
+
+
+async def _names(tx: Tx, project_id: int, user_id: int) -> dict[str, Any]:
+    """What a fact says of a membership."""
+    query = select(projects.c.name.label("project"), users.c.username.label("member")).where(
+        projects.c.id == project_id, users.c.id == user_id
+    )
+    row = (await tx.execute(query)).one()
+    return {"project_id": project_id, "project": row.project, "member": row.member}
 
 
 def _rows() -> Select[Any]:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 
 from sqlalchemy import delete, select, update
 
+from moorage.access.principals import Principal
 from moorage.db.engine import Database
 from moorage.db.tables import project_metadata, projects
 from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import Conflict, Invalid, NotFound, ProjectUnknown
+from moorage.events import ProjectUpdated, emit
 from moorage.projects.kinds import PROJECT
 
 MAX_VALUE = 4096
@@ -120,42 +122,49 @@ class Metadata:
             )
             return {"public": "true" if found else "false", **{r.name: r.value for r in rows}}
 
-    async def add(self, project_id: int, values: Mapping[str, str]) -> None:
+    async def add(self, principal: Principal, project_id: int, values: Mapping[str, str]) -> None:
         """Set one value that is not set yet; raises Invalid, Conflict."""
-        await self._set(project_id, values, new=True)
+        await self._set(principal, project_id, values, new=True)
 
-    async def change(self, project_id: int, name: str, values: Mapping[str, str]) -> None:
+    async def change(
+        self, principal: Principal, project_id: int, name: str, values: Mapping[str, str]
+    ) -> None:
         """Set one value that is set already; raises Invalid, NotFound."""
         if list(values) != [name]:
             raise Invalid(f"the body must hold exactly the key {name[:64]}")
-        await self._set(project_id, values, new=False)
+        await self._set(principal, project_id, values, new=False)
 
-    async def remove(self, project_id: int, name: str) -> None:
+    async def remove(self, principal: Principal, project_id: int, name: str) -> None:
         """Forget one value; raises NotFound. `public` falls back to private."""
 
-        async def step(tx: Tx) -> bool:
-            tx.touch(PROJECT.key(await _name(tx, project_id)))
+        async def step(tx: Tx) -> None:
+            project = await _name(tx, project_id)
+            tx.touch(PROJECT.key(project))
             if name == "public":
                 await store(tx, project_id, {"public": "false"})
-                return True
-            gone = await tx.execute(
-                delete(project_metadata).where(
-                    project_metadata.c.project_id == project_id, project_metadata.c.name == name
+            else:
+                gone = await tx.execute(
+                    delete(project_metadata).where(
+                        project_metadata.c.project_id == project_id, project_metadata.c.name == name
+                    )
                 )
-            )
-            return bool(gone.rowcount)
+                if not gone.rowcount:
+                    raise NotFound(f"metadata {name[:64]} not found")
+            await _tell(tx, principal, project_id, project, name)
 
-        if not await self._db.run(step):
-            raise NotFound(f"metadata {name[:64]} not found")
+        await self._db.run(step)
 
-    async def _set(self, project_id: int, values: Mapping[str, str], *, new: bool) -> None:
+    async def _set(
+        self, principal: Principal, project_id: int, values: Mapping[str, str], *, new: bool
+    ) -> None:
         if len(values) != 1:
             raise Invalid("only one key/value pair is allowed")
         values = check(values)
         name = next(iter(values))
 
         async def step(tx: Tx) -> None:
-            tx.touch(PROJECT.key(await _name(tx, project_id)))
+            project = await _name(tx, project_id)
+            tx.touch(PROJECT.key(project))
             exists = (
                 name == "public"
                 or (
@@ -169,8 +178,16 @@ class Metadata:
             if not new and not exists:
                 raise NotFound(f"metadata {name} not found")
             await store(tx, project_id, values)
+            await _tell(tx, principal, project_id, project, name)
 
         await self._db.run(step)
+
+
+async def _tell(tx: Tx, principal: Principal, project_id: int, project: str, name: str) -> None:
+    fact = ProjectUpdated(
+        operator=principal.name, project_id=project_id, project=project, names=[name]
+    )
+    await emit(tx, fact)
 
 
 async def _name(tx: Tx, project_id: int) -> str:

@@ -19,6 +19,7 @@ from moorage.db.tables import (
 )
 from moorage.db.transactions import Tx
 from moorage.errors import Conflict, Denied, ProjectUnknown
+from moorage.events import ProjectCreated, ProjectUpdated, emit
 from moorage.oci.names import check_project
 from moorage.projects import clearing, members, metadata, quota
 from moorage.projects.kinds import PROJECT
@@ -112,7 +113,7 @@ class Projects:
                 counts[f"{label}_repo"] = int(row.repositories)
         return counts
 
-    async def change(self, project_id: int, values: Mapping[str, str]) -> None:
+    async def change(self, principal: Principal, project_id: int, values: Mapping[str, str]) -> None:
         """Set metadata, `public` among them; raises Invalid, ProjectUnknown."""
         checked = metadata.check(values)
 
@@ -120,12 +121,16 @@ class Projects:
             name = await clearing.lock(tx, project_id)
             tx.touch(PROJECT.key(name))
             await metadata.store(tx, project_id, checked)
+            fact = ProjectUpdated(
+                operator=principal.name, project_id=project_id, project=name, names=sorted(checked)
+            )
+            await emit(tx, fact)
 
         await self._db.run(step)
 
-    async def delete(self, project_id: int) -> None:
+    async def delete(self, principal: Principal, project_id: int) -> None:
         """Delete a project without repositories; raises ProjectUnknown, PreconditionFailed."""
-        await self._db.run(clearing.delete_project, project_id)
+        await self._db.run(clearing.delete_project, project_id, principal.name)
 
     async def check_deletable(self, project_id: int) -> None:
         """Raises PreconditionFailed when `delete` would."""
@@ -185,6 +190,8 @@ async def _create(
     await metadata.store(tx, project_id, values)
     await members.add(tx, project_id, owner, PROJECT_ADMIN)
     await tx.execute(quotas.insert().values(project_id=project_id, hard=limit))
+    fact = ProjectCreated(operator=principal.name, project_id=int(project_id), project=name)
+    await emit(tx, fact)
     return int(project_id)
 
 

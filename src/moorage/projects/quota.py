@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy import ColumnElement, Integer, bindparam, delete, func, select, update
 
+from moorage.access.principals import Principal
 from moorage.db.engine import Database
 from moorage.db.prepared import Prepared
 from moorage.db.queries import LARGEST, Columns, Page, Query, count, narrow, ordered, paged
@@ -20,6 +21,7 @@ from moorage.db.tables import project_content, projects, quotas, users
 from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import Invalid, NotFound, QuotaExceeded
+from moorage.events import QuotaUpdated, emit
 from moorage.projects.records import Quota
 
 UNLIMITED = -1
@@ -178,21 +180,31 @@ class Quotas:
             quotas.c.project_id == project_id, f"project {project_id} has no quota"
         )
 
-    async def set_hard(self, quota_id: int, hard: int) -> None:
+    async def set_hard(self, principal: Principal, quota_id: int, hard: int) -> None:
         """Set the limit in bytes, -1 for none. It may lie below what is used: pushes then fail.
 
         Raises Invalid, NotFound.
         """
         check_limit(hard)
 
-        async def step(tx: Tx) -> int:
-            changed = await tx.execute(
+        async def step(tx: Tx) -> None:
+            query = (
+                select(projects.c.id, projects.c.name)
+                .join(quotas, quotas.c.project_id == projects.c.id)
+                .where(quotas.c.id == quota_id)
+            )
+            row = (await tx.execute(query)).one_or_none()
+            if row is None:
+                raise NotFound(f"quota {quota_id} not found")
+            await tx.execute(
                 update(quotas).where(quotas.c.id == quota_id).values(hard=hard, updated_at=now())
             )
-            return changed.rowcount
+            fact = QuotaUpdated(
+                operator=principal.name, project_id=row.id, project=row.name, hard=hard
+            )
+            await emit(tx, fact)
 
-        if not await self._db.run(step):
-            raise NotFound(f"quota {quota_id} not found")
+        await self._db.run(step)
 
     async def total_used(self) -> int:
         """Bytes over all projects."""

@@ -16,6 +16,7 @@ import orjson
 from pydantic import SecretStr, ValidationError
 from sqlalchemy import delete, func, select
 
+from moorage.access.principals import Principal
 from moorage.access.secretbox import CannotOpen, SecretBox
 from moorage.cache.base import Cache, Kind
 from moorage.config.configuration import Configuration
@@ -24,6 +25,7 @@ from moorage.db.tables import configuration, properties, users
 from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import Denied, Invalid
+from moorage.events import ConfigurationUpdated, emit
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ class Configurations:
         rows = await self._cache.through(ROWS, ROWS.key(), load)
         return self._parse(tuple((rows or {}).items()))
 
-    async def change(self, values: Mapping[str, Any]) -> list[str]:
+    async def change(self, actor: Principal, values: Mapping[str, Any]) -> list[str]:
         """Change settings, all or none. Returns the names of those that are different now.
 
         Raises Invalid (what a setting cannot be), Denied (one that is fixed).
@@ -85,6 +87,7 @@ class Configurations:
                 await self._write(tx, name, after)
             if changed:
                 tx.touch(ROWS.key())
+                await emit(tx, ConfigurationUpdated(operator=actor.name, names=changed))
             return changed
 
         return await self._db.run(step)
