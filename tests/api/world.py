@@ -30,6 +30,7 @@ from moorage.artifacts.attributes import Attributes
 from moorage.artifacts.catalogue import Catalogue
 from moorage.artifacts.copying import Copies
 from moorage.artifacts.trashed import TrashList
+from moorage.audit import AuditLog
 from moorage.config.configuration import Configuration
 from moorage.db import tables
 from moorage.projects.grants import Grants
@@ -128,6 +129,7 @@ class World:
             copies=Copies(db, self.content.rules, self.configurations),
             manifests=self.content.manifests,
             trash=TrashList(db),
+            audit_log=AuditLog(db),
             health=self.health,
             system=System(version="v0.1.0", external_url="https://registry.example"),
         )

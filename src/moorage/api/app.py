@@ -7,6 +7,7 @@ from moorage.api import (
     additions,
     artifact_labels,
     artifacts,
+    audit,
     configurations,
     icons,
     immutable,
@@ -52,6 +53,7 @@ RESOURCES = (
     labels,
     robots,
     quotas,
+    audit,
 )
 
 
@@ -71,6 +73,7 @@ def create_api(services: Services) -> FastAPI:
     app.state.services = services
     for resource in RESOURCES:
         app.include_router(resource.router, prefix=PREFIX)
+    app.include_router(audit.of_projects, prefix=PREFIX)
     app.include_router(system.version_router)
     problems.install(app)
     describe(app)

@@ -12,6 +12,7 @@ from moorage.artifacts.catalogue import Catalogue
 from moorage.artifacts.copying import Copies
 from moorage.artifacts.manifests import Manifests
 from moorage.artifacts.trashed import TrashList
+from moorage.audit import AuditLog
 from moorage.clock import Clock, SystemClock
 from moorage.projects.grants import Grants
 from moorage.projects.immutability import ImmutableRules
@@ -70,6 +71,7 @@ class Services:
     copies: Copies
     manifests: Manifests
     trash: TrashList
+    audit_log: AuditLog
     health: Health
     system: System
     clock: Clock = field(default_factory=SystemClock)

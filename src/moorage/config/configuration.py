@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from moorage.config.syslog import parse_target
+
 MOST = 9_999_999_999
 """Harbor's limit of ten digits."""
 
@@ -16,6 +18,33 @@ SearchScope = Annotated[int, Field(ge=0, le=2)]  # base, one level, subtree
 Short = Annotated[str, Field(max_length=255)]
 Long = Annotated[str, Field(max_length=4096)]
 Document = Annotated[str, Field(max_length=65536)]
+
+AUDIT_EVENTS = (
+    "create_artifact",
+    "delete_artifact",
+    "pull_artifact",
+    "create_project",
+    "update_project",
+    "delete_project",
+    "delete_repository",
+    "login_user",
+    "logout_user",
+    "create_user",
+    "update_user",
+    "delete_user",
+    "create_robot",
+    "delete_robot",
+    "update_configuration",
+    "create_member",
+    "update_member",
+    "delete_member",
+)
+"""Types of events that the audit log can leave out; it always tells of all others."""
+
+
+def audit_events(text: str) -> frozenset[str]:
+    """The names in a list by commas."""
+    return frozenset(name for part in text.split(",") if (name := part.strip()))
 
 
 class Configuration(BaseModel):
@@ -71,7 +100,9 @@ class Configuration(BaseModel):
         False, description="Whether the pulls of scanners are left out of the statistics."
     )
     audit_log_forward_endpoint: Short = Field(
-        "", description="Where the audit log is sent to, besides the database: `host:port`."
+        "",
+        description="Syslog server that gets the audit log as well: `tcp://host:port`, `udp://…` "
+        "or `tls://…`; `host:port` is TCP.",
     )
     skip_audit_log_database: bool = Field(
         False, description="Send the audit log to `audit_log_forward_endpoint` only."
@@ -144,6 +175,21 @@ class Configuration(BaseModel):
     http_authproxy_verify_cert: bool = Field(True, description="Not used.")
     http_authproxy_skip_search: bool = Field(False, description="Not used.")
     http_authproxy_server_certificate: Document = Field("", description="Not used.")
+
+    @field_validator("audit_log_forward_endpoint")
+    @classmethod
+    def _syslog_server(cls, value: str) -> str:
+        if value:
+            parse_target(value)
+        return value
+
+    @field_validator("disabled_audit_log_event_types")
+    @classmethod
+    def _known_events(cls, value: str) -> str:
+        unknown = sorted(audit_events(value) - set(AUDIT_EVENTS))
+        if unknown:
+            raise ValueError(f"unknown: {', '.join(unknown)[:200]}; give {', '.join(AUDIT_EVENTS)}")
+        return value
 
     @field_validator("robot_token_duration", "storage_per_project")
     @classmethod

@@ -13,7 +13,7 @@
            │                             │             ├─ manifest_labels ──► labels
            │                             │             └─ tags
            │                             └─ artifact_trash
-           └─ (by name only) outbox, audit_log, login_attempts
+           └─ (by name only) outbox, audit_log, audit_forwards, login_attempts
     gc_candidates, blob_trash   by digest and storage key, without references: they outlive the blob
 
 Foreign keys are the second belt of every rule here: what is referenced cannot be deleted.
@@ -461,4 +461,13 @@ audit_log = Table(  # who did what; outlives users and projects
     Column("description", Text, nullable=False, server_default=""),
     Column("successful", Boolean, nullable=False, server_default=true()),
     Index("ix_audit_log_project", "project_id", "occurred_at"),
+)
+
+audit_forwards = Table(  # what the syslog server has not got yet
+    "audit_forwards",
+    metadata,
+    _id(),
+    Column("entry", JSON, nullable=False),  # the row of audit_log, its time as text
+    Column("kept", Boolean, nullable=False),  # whether audit_log has it too
+    sqlite_autoincrement=True,  # a message is known by the id: none comes again
 )

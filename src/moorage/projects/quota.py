@@ -188,19 +188,21 @@ class Quotas:
         check_limit(hard)
 
         async def step(tx: Tx) -> None:
-            query = (
-                select(projects.c.id, projects.c.name)
-                .join(quotas, quotas.c.project_id == projects.c.id)
+            changed = await tx.execute(
+                update(quotas)
                 .where(quotas.c.id == quota_id)
+                .values(hard=hard, updated_at=now())
+                .returning(quotas.c.project_id)
             )
-            row = (await tx.execute(query)).one_or_none()
-            if row is None:
+            project_id = changed.scalar_one_or_none()
+            if project_id is None:
                 raise NotFound(f"quota {quota_id} not found")
-            await tx.execute(
-                update(quotas).where(quotas.c.id == quota_id).values(hard=hard, updated_at=now())
-            )
+            name = await tx.execute(select(projects.c.name).where(projects.c.id == project_id))
             fact = QuotaUpdated(
-                operator=principal.name, project_id=row.id, project=row.name, hard=hard
+                operator=principal.name,
+                project_id=project_id,
+                project=name.scalar_one(),
+                hard=hard,
             )
             await emit(tx, fact)
 

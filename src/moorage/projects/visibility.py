@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, exists, false, or_, true
 
 from moorage.access.principals import Principal
+from moorage.access.roles import ROLE_PAIRS
 from moorage.db.tables import project_members, projects, robot_permissions, robots
 
 
@@ -30,6 +31,22 @@ def own(principal: Principal) -> ColumnElement[bool]:
         return member(principal.id)
     if principal.kind == "robot":
         return _robot(principal.id, "", "")
+    return false()
+
+
+def holding(principal: Principal, resource: str, action: str) -> ColumnElement[bool]:
+    """Projects in which the caller holds the pair by a role or by a permission of its own."""
+    if principal.sysadmin:
+        return true()
+    if principal.kind == "user":
+        holders = [role for role, pairs in ROLE_PAIRS.items() if (resource, action) in pairs]
+        return exists().where(
+            project_members.c.project_id == projects.c.id,
+            project_members.c.user_id == principal.id,
+            project_members.c.role_id.in_(holders),
+        )
+    if principal.kind == "robot":
+        return _robot(principal.id, resource, action)
     return false()
 
 

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from moorage.audit import Forwarder, Recorder
+from moorage.audit.entries import RENDERINGS
 from moorage.errors import Unavailable
 from moorage.events import Fact, Outbox, Subscriber
 from moorage.gc import Collector, Janitor, Sweeper
@@ -13,9 +15,6 @@ from moorage.roles.resources import Resources
 from moorage.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
-
-SUBSCRIBERS: dict[type[Fact], Sequence[Subscriber]] = {}
-"""Who hears of which fact. Facts without a subscriber are dropped when their turn comes."""
 
 _LONGEST = 60.0
 
@@ -29,13 +28,21 @@ class Work:
     run: Callable[[], Awaitable[bool]]
 
 
+def subscribers(resources: Resources) -> Mapping[type[Fact], Sequence[Subscriber]]:
+    """Who hears of which fact. One without a subscriber is dropped when its turn comes."""
+    recorder = Recorder(resources.configurations)
+    return {kind: [recorder.hear] for kind in RENDERINGS}
+
+
 def works(resources: Resources) -> list[Work]:
     """What a jobservice does."""
     settings, db = resources.settings.gc, resources.db
     metrics = resources.ground.metrics
-    outbox = Outbox(db, SUBSCRIBERS)
+    outbox = Outbox(db, subscribers(resources))
+    forwarder = Forwarder(db, resources.configurations)
     found = [
         Work("outbox", 2.0, lambda: _some(outbox.dispatch())),
+        Work("audit forwarding", 2.0, forwarder.run_once),
         Work("sessions", 600.0, lambda: _none(resources.sessions.tidy())),
     ]
     if settings.enabled:

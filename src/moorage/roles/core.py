@@ -78,6 +78,7 @@ def _services(resources: Resources, health: Health) -> Services:
         copies=Copies(resources.db, resources.rules, resources.configurations),
         manifests=resources.manifests,
         trash=resources.trash,
+        audit_log=resources.audit_log,
         health=health,
         system=System(
             version=__version__,

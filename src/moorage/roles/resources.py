@@ -30,6 +30,7 @@ from moorage.artifacts.rules import Rules
 from moorage.artifacts.statistics import PullCounts
 from moorage.artifacts.trashed import TrashList
 from moorage.artifacts.uploads import Uploads
+from moorage.audit import AuditLog, syslog
 from moorage.blobstore import open as open_store
 from moorage.blobstore.base import BlobStore
 from moorage.cache import open_cache
@@ -91,7 +92,7 @@ class Resources:
         self.box = SecretBox(key, [k.get_secret_value() for k in auth.previous_secret_keys])
         self.ring = KeyRing()
         self.configurations = Configurations(
-            ground.db, ground.cache, self.box, settings.configuration
+            ground.db, ground.cache, self.box, settings.configuration, reach=syslog.reach
         )
         self.keys = Keys(
             ground.db,
@@ -192,6 +193,10 @@ class Resources:
     @cached_property
     def catalogue(self) -> Catalogue:
         return Catalogue(self.db)
+
+    @cached_property
+    def audit_log(self) -> AuditLog:
+        return AuditLog(self.db)
 
     @cached_property
     def trash(self) -> TrashList:

@@ -1,14 +1,16 @@
 """The operator's settings: default < database < file and environment.
 
-    current() ─► cache ─► rows ─► Configuration
-    change()  ─► one transaction: lock, merge, check as a whole, write what differs from its default
+    current()  ─► cache ─► rows ─► Configuration
+    within(tx) ─► rows ─► Configuration
+    change()   ─► try a new syslog server ─► one transaction: lock, merge, check as a whole, write
+                  what differs from its default
 
 A secret is encrypted in its row, and so it is in a cache; it is opened in the process alone.
 """
 
 import base64
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -38,6 +40,9 @@ SECRETS = frozenset(
     name for name, field in Configuration.model_fields.items() if field.annotation is SecretStr
 )
 
+Reach = Callable[[str], Awaitable[None]]
+"""Tries a syslog server; raises Invalid when it cannot be used."""
+
 _LOCK = "configuration"  # a row of `properties`: one change after the other
 
 
@@ -45,13 +50,23 @@ class Configurations:
     """The settings that the API can change."""
 
     def __init__(
-        self, db: Database, cache: Cache, box: SecretBox, fixed: Configuration | None = None
+        self,
+        db: Database,
+        cache: Cache,
+        box: SecretBox,
+        fixed: Configuration | None = None,
+        *,
+        reach: Reach | None = None,
     ) -> None:
-        """`fixed` is what the file and the environment say; what it sets, nobody else can."""
+        """`fixed` is what the file and the environment say; what it sets, nobody else can.
+
+        `reach` tries a new `audit_log_forward_endpoint`.
+        """
         self._db = db
         self._cache = cache
         self._box = box
         self._fixed = fixed or Configuration()
+        self._reach = reach
         self._parse = lru_cache(maxsize=4)(self._parsed)
 
     @property
@@ -69,11 +84,17 @@ class Configurations:
         rows = await self._cache.through(ROWS, ROWS.key(), load)
         return self._parse(tuple((rows or {}).items()))
 
+    async def within(self, tx: Tx) -> Configuration:
+        """Step: the settings as the transaction sees them, without a connection of their own."""
+        return self._parse(tuple((await _rows(tx)).items()))
+
     async def change(self, actor: Principal, values: Mapping[str, Any]) -> list[str]:
         """Change settings, all or none. Returns the names of those that are different now.
 
-        Raises Invalid (what a setting cannot be), Denied (one that is fixed).
+        Raises Invalid (what a setting cannot be, or a server that does not answer), Denied (one
+        that is fixed).
         """
+        await self._try_endpoint(values)
 
         async def step(tx: Tx) -> list[str]:
             await _lock(tx)
@@ -98,6 +119,16 @@ class Configurations:
             if name in SECRETS:
                 await _put(tx, name, self._seal(name, self._open(name, text)))
         tx.touch(ROWS.key())
+
+    async def _try_endpoint(self, values: Mapping[str, Any]) -> None:
+        """Look for a new syslog server before the transaction: it may be slow to answer."""
+        name = "audit_log_forward_endpoint"
+        if self._reach is None or name in self.fixed or not values.get(name):
+            return
+        before = await self.current()
+        after = _checked({**_plain(before), **values})
+        if after.audit_log_forward_endpoint != before.audit_log_forward_endpoint:
+            await self._reach(after.audit_log_forward_endpoint)
 
     async def _check(self, tx: Tx, changed: list[str], after: Configuration) -> None:
         fixed = sorted(self.fixed & set(changed))

@@ -149,6 +149,14 @@ def _audit_log() -> None:
     )
     op.create_index(op.f("ix_audit_log_occurred_at"), "audit_log", ["occurred_at"])
     op.create_index("ix_audit_log_project", "audit_log", ["project_id", "occurred_at"])
+    op.create_table(
+        "audit_forwards",
+        sa.Column("id", _ID, autoincrement=True, nullable=False),
+        sa.Column("entry", sa.JSON(), nullable=False),
+        sa.Column("kept", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_forwards")),
+        sqlite_autoincrement=True,
+    )
 
 
 def _moment(name: str) -> sa.Column[object]:
