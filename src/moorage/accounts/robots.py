@@ -172,7 +172,9 @@ class Robots:
                 lived = (age.scalar_one() - robot.created_at).total_seconds()
                 values["expires_at"] = None if duration == FOREVER else from_now(days - lived)
             await _change(tx, robot_id, values)
-            names = values.keys() - {"expires_at"} | ({"permissions"} if permissions is not None else set())
+            names = values.keys() - {"expires_at"} | (
+                {"permissions"} if permissions is not None else set()
+            )
             await _tell_updated(tx, actor, prefix, robot, names)
 
         await self._db.run(step)
@@ -275,9 +277,7 @@ async def _create(
         raise Conflict(f"the robot account {values['name']} exists already")
     await rights.store(tx, robot_id, wanted)
     touch_robot(tx, robot_id)
-    fact = RobotCreated(
-        operator=actor.name, robot=prefix + values["name"], project_id=project_id
-    )
+    fact = RobotCreated(operator=actor.name, robot=prefix + values["name"], project_id=project_id)
     await emit(tx, fact)
     return int(robot_id)
 

@@ -116,7 +116,9 @@ RENDERINGS: Mapping[type[Fact], Callable[[Any], Entry]] = {
     events.ProjectCreated: lambda f: _project("create", f),
     events.ProjectUpdated: lambda f: _project("update", f, _changed(f.names)),
     events.ProjectDeleted: lambda f: _project("delete", f),
-    events.QuotaUpdated: lambda f: Entry("update", "quota", f.project, _limit(f.hard), f.project_id),
+    events.QuotaUpdated: lambda f: Entry(
+        "update", "quota", f.project, _limit(f.hard), f.project_id
+    ),
     events.MemberCreated: lambda f: _member("create", f, f"{f.role} of project {f.project}"),
     events.MemberUpdated: lambda f: _member("update", f, f"{f.role} of project {f.project}"),
     events.MemberDeleted: lambda f: _member("delete", f, f"of project {f.project}"),

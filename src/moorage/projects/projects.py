@@ -113,7 +113,9 @@ class Projects:
                 counts[f"{label}_repo"] = int(row.repositories)
         return counts
 
-    async def change(self, principal: Principal, project_id: int, values: Mapping[str, str]) -> None:
+    async def change(
+        self, principal: Principal, project_id: int, values: Mapping[str, str]
+    ) -> None:
         """Set metadata, `public` among them; raises Invalid, ProjectUnknown."""
         checked = metadata.check(values)
 
