@@ -126,6 +126,11 @@ ROUTES: list[tuple[str, str, str, str, Any]] = [
     ("PUT", "/labels/{label_id}", SIGNED, SIGNED, {"name": "x"}),
     ("DELETE", "/labels/{label_id}", SIGNED, SIGNED, None),
     ("GET", "/permissions", "SA", "SA", None),
+    ("GET", "/audit-logs", SIGNED, SIGNED, None),  # what each sees: see test_audit
+    ("GET", "/auditlog-exts", SIGNED, SIGNED, None),
+    ("GET", "/auditlog-exts/events", "S", "S", None),
+    ("GET", "/projects/{project_name}/logs", "SA", "S", None),
+    ("GET", "/projects/{project_name}/auditlog-exts", "SA", "S", None),
 ]
 
 

@@ -19,8 +19,8 @@ async def signing(world: World) -> AsyncIterator[World]:
     replica = Replica(world.content.db, single=False)
     world.services = dataclasses.replace(world.services, callers=replica.callers)
     world.app = create_api(world.services)
-    user_id = await replica.users.create("nia", PASSWORD)
-    await replica.members.add(world.projects["team"], 3, user_id=user_id)
+    user_id = await replica.users.create(world.people["sysadmin"], "nia", PASSWORD)
+    await replica.members.add(world.people["sysadmin"], world.projects["team"], 3, user_id=user_id)
     yield world
     await replica.close()
 

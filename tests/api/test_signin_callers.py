@@ -28,7 +28,7 @@ async def replica(database: Database) -> AsyncIterator[Replica]:
     await replica.keys.start()
     team = await replica.projects.create(ADMIN, "team")
     alice = await replica.user("alice")
-    await replica.members.add(team, 4, user_id=alice.id)
+    await replica.members.add(ADMIN, team, 4, user_id=alice.id)
     yield replica
     await replica.close()
 
@@ -69,7 +69,7 @@ async def test_basic_credentials(replica: Replica) -> None:
 
 async def test_a_password_may_hold_colons_and_any_letter(replica: Replica) -> None:
     """The first colon ends the name."""
-    await replica.users.create("bob", "Pä:ss:1word")
+    await replica.users.create(ADMIN, "bob", "Pä:ss:1word")
     caller = await replica.callers.identify(basic("bob", "Pä:ss:1word"), HERE)
     assert caller.principal.name == "bob"
 
@@ -147,7 +147,7 @@ async def test_a_token_from_before_a_project_was_made_anew(replica: Replica, sin
     header = await bearer(replica, "alice", "team/a")
     assert await rights(here, header, "team/a")
     project = await replica.projects.by_name("team")
-    await replica.projects.delete(project.id)
+    await replica.projects.delete(ADMIN, project.id)
     assert here.callers.peek(header) is None
     assert await rights(here, header, "team/a") == set()
     await replica.projects.create(ADMIN, "team")
@@ -188,10 +188,10 @@ async def test_a_token_of_a_former_member_writes_no_more(replica: Replica) -> No
     admin = await replica.callers.identify(await bearer(replica, "admin", "team/a"), HERE)
     page = await replica.members.list(team, Query())
     (member,) = [m.id for m in page.items if m.user_id == alice.id]
-    await replica.members.change(team, member, 2)
+    await replica.members.change(ADMIN, team, member, 2)
     assert await replica.callers.still_may(caller, "team/a", "push")
     assert not await replica.callers.still_may(caller, "team/a", "delete")
-    await replica.members.remove(team, member)
+    await replica.members.remove(ADMIN, team, member)
     assert not await replica.callers.still_may(caller, "team/a", "push")
     assert await replica.callers.repository_actions(caller, "team/a")
     assert await replica.callers.still_may(admin, "team/a", "delete")

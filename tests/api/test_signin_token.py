@@ -47,7 +47,7 @@ class Site:
         team = await replica.projects.create(ADMIN, "team")
         await replica.projects.create(ADMIN, "open", values={"public": "true"})
         alice = await replica.user("alice")
-        await replica.members.add(team, 2, user_id=alice.id)
+        await replica.members.add(ADMIN, team, 2, user_id=alice.id)
         self.robot = await replica.robots.create(
             ADMIN, name="ci", level="project", permissions=[in_project("team", "repository:pull")]
         )

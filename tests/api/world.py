@@ -97,7 +97,7 @@ class World:
             self.projects[name] = await projects.create(root, name, values={"public": public})
         members = Members(db)
         for name, role in MEMBERS.items():
-            await members.add(self.projects["team"], role, username=name)
+            await members.add(root, self.projects["team"], role, username=name)
         self.passwords = Passwords(memory_kib=8, passes=1)  # quick, and of no use to a thief
         self.configurations = Configurations(db, self.content.cache, SecretBox(SECRET_KEY))
         self.app = self._app()

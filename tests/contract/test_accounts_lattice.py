@@ -67,7 +67,7 @@ async def replica(database: Database) -> AsyncIterator[Replica]:
     one = await replica.projects.by_name("one")
     for role, name in roles.ROLE_NAMES.items():
         user = await replica.user(name)
-        await replica.members.add(one.id, role, user_id=user.id)
+        await replica.members.add(ADMIN, one.id, role, user_id=user.id)
     yield replica
     await replica.close()
 

@@ -86,7 +86,7 @@ async def test_right_and_wrong(replica: Replica) -> None:
 
 async def test_who_has_no_password_cannot_sign_in_with_one(replica: Replica) -> None:
     """Not with an empty one either."""
-    await replica.users.create("external", None)
+    await replica.users.create(ADMIN, "external", None)
     for password in ("", "None", PASSWORD):
         assert await replica.logins.verify("external", password, HERE) is None
 
@@ -295,7 +295,7 @@ async def test_an_unknown_user_takes_as_long(replica: Replica) -> None:
     passwords = Passwords(memory_kib=4096, passes=2)
     stage = Replica(replica.db, passwords=passwords)
     for number in range(12):
-        await stage.users.create(f"known{number}", PASSWORD)
+        await stage.users.create(ADMIN, f"known{number}", PASSWORD)
     loop = asyncio.get_running_loop()
     times: dict[str, list[float]] = {"known": [], "unknown": []}
     for number in range(12):

@@ -40,7 +40,7 @@ async def member(replica: Replica, name: str, role: int) -> Principal:
     """A user with a role in `team`."""
     user = await replica.user(name)
     team = await replica.projects.by_name("team")
-    await replica.members.add(team.id, role, user_id=user.id)
+    await replica.members.add(ADMIN, team.id, role, user_id=user.id)
     return user
 
 
@@ -202,7 +202,7 @@ async def test_a_deleted_project_takes_its_robots_along(replica: Replica) -> Non
     made = await replica.robots.create(ADMIN, name="x", level="project", permissions=[PULL])
     assert await login(replica, made.robot.name, made.secret)
     assert made.robot.project_id is not None
-    await replica.projects.delete(made.robot.project_id)
+    await replica.projects.delete(ADMIN, made.robot.project_id)
     assert await login(replica, made.robot.name, made.secret) is None
 
 

@@ -66,7 +66,7 @@ async def test_a_configured_password_is_not_told(replica: Replica) -> None:
 async def test_a_user_comes_back_as_made(replica: Replica) -> None:
     """All fields, without any trace of the password."""
     user_id = await replica.users.create(
-        "alice", PASSWORD, email="alice@example.com", realname="Alice", comment="she"
+        ADMIN, "alice", PASSWORD, email="alice@example.com", realname="Alice", comment="she"
     )
     user = await replica.users.get(user_id)
     assert (user.username, user.email, user.realname, user.comment, user.sysadmin) == (
@@ -82,11 +82,11 @@ async def test_a_user_comes_back_as_made(replica: Replica) -> None:
 
 async def test_names_and_addresses_are_taken_once(replica: Replica) -> None:
     """A second user of the name or of the address is refused."""
-    await replica.users.create("alice", PASSWORD, email="alice@example.com")
+    await replica.users.create(ADMIN, "alice", PASSWORD, email="alice@example.com")
     with pytest.raises(Conflict):
-        await replica.users.create("alice", PASSWORD)
+        await replica.users.create(ADMIN, "alice", PASSWORD)
     with pytest.raises(Conflict):
-        await replica.users.create("bob", PASSWORD, email="alice@example.com")
+        await replica.users.create(ADMIN, "bob", PASSWORD, email="alice@example.com")
 
 
 async def test_names_that_no_user_can_have(replica: Replica) -> None:
@@ -106,7 +106,7 @@ async def test_names_that_no_user_can_have(replica: Replica) -> None:
     ]
     for name in wrong:
         with pytest.raises(Invalid):
-            await replica.users.create(name, PASSWORD)
+            await replica.users.create(ADMIN, name, PASSWORD)
     assert (await replica.users.list(Query())).total == 1
 
 
@@ -243,7 +243,7 @@ async def test_nobody_there(replica: Replica) -> None:
         replica.users.update(ADMIN, 99, realname="x"),
         replica.users.set_sysadmin(ADMIN, 99, True),
         replica.users.change_password(ADMIN, 99, OTHER),
-        replica.users.reset_password("nobody", OTHER),
+        replica.users.reset_password(ADMIN, "nobody", OTHER),
         replica.users.delete(ADMIN, 99),
     ):
         with pytest.raises(NotFound):
@@ -263,5 +263,5 @@ async def test_an_id_that_comes_again_is_somebody_else(replica: Replica) -> None
 async def test_failures_do_not_tell_passwords(replica: Replica) -> None:
     """No message repeats what was typed."""
     with pytest.raises(MoorageError) as caught:
-        await replica.users.create("alice", "secretbutweak")
+        await replica.users.create(ADMIN, "alice", "secretbutweak")
     assert "secretbutweak" not in str(caught.value) + repr(caught.value)

@@ -297,7 +297,7 @@ async def test_a_rule_needs_its_project(content: Content) -> None:
     """It goes with it."""
     project = await content.project("mine")
     await keep(content, project=project)
-    await Projects(content.db).delete(project)
+    await Projects(content.db).delete(ALICE, project)
     with pytest.raises(ProjectUnknown):
         await keep(content, project=project)
     assert (await ImmutableRules(content.db).list(project, Query())).total == 0

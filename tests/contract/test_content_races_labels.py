@@ -256,6 +256,6 @@ async def test_a_label_is_made_while_its_project_is_deleted(
     """There is no such project."""
     empty = await content.project("empty")
     second = await during(
-        content, lambda tx: clearing.delete_project(tx, empty), labels.create(empty, "x")
+        content, lambda tx: clearing.delete_project(tx, empty, "alice"), labels.create(empty, "x")
     )
     assert isinstance(second, ProjectUnknown)

@@ -309,7 +309,7 @@ async def test_a_project_is_deleted_while_something_is_pushed(
         content,
         hold(point),
         put(content, "v1", image(EMPTY, []), "mine/a"),
-        Projects(content.db).delete(project_id),
+        Projects(content.db).delete(ALICE, project_id),
     )
     if isinstance(refused, PreconditionFailed):
         assert pushed == sha256(image(EMPTY, []))
@@ -330,7 +330,7 @@ async def test_a_project_is_deleted_while_a_blob_is_mounted(content: Content, ho
         content,
         hold("mount.inserting"),
         mount(content, "mine/b"),
-        Projects(content.db).delete(project_id),
+        Projects(content.db).delete(ALICE, project_id),
     )
     assert mounted is not None
     assert deleted is None

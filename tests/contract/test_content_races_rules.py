@@ -126,6 +126,6 @@ async def test_a_project_is_deleted_while_a_rule_is_made(content: Content) -> No
     project = await content.project("mine")
     async with content.db.write() as tx:
         await making(tx, project)
-        task = await begun(content.db, Projects(content.db).delete(project))
+        task = await begun(content.db, Projects(content.db).delete(ALICE, project))
     assert await task is None
     assert (await ImmutableRules(content.db).list(project, Query())).total == 0

@@ -161,14 +161,14 @@ async def test_what_is_there_already_fits_a_full_project(stage: Stage) -> None:
     project = await stage.projects.create(ADMIN, "team", limit=10)
     await stage.db.run(quota.charge, project, {"sha256:a": 10})
     quotas = quota.Quotas(stage.db)
-    await quotas.set_hard((await quotas.of_project(project)).id, 1)
+    await quotas.set_hard(ADMIN, (await quotas.of_project(project)).id, 1)
     await stage.db.run(quota.charge, project, {"sha256:a": 10})
     with pytest.raises(QuotaExceeded):
         await stage.db.run(quota.charge, project, {"sha256:b": 1})
     with pytest.raises(Invalid):
-        await quotas.set_hard(1, 0)
+        await quotas.set_hard(ADMIN, 1, 0)
     with pytest.raises(NotFound):
-        await quotas.set_hard(4711, 1)
+        await quotas.set_hard(ADMIN, 4711, 1)
 
 
 async def test_a_recount_heals_a_drifted_quota(stage: Stage) -> None:
@@ -186,17 +186,17 @@ async def test_roles_hold_the_pairs_of_the_matrix(stage: Stage) -> None:
     project = await stage.projects.create(ADMIN, "team")
     assert await stage.grants.actions(ADMIN, "team") == roles.EVERYTHING
     assert await stage.grants.actions(BOB, "team") == frozenset()
-    member = await stage.members.add(project, roles.GUEST, username="bob")
+    member = await stage.members.add(ADMIN, project, roles.GUEST, username="bob")
     for role in roles.ROLE_NAMES:
-        await stage.members.change(project, member, role)
+        await stage.members.change(ADMIN, project, member, role)
         assert await stage.grants.actions(BOB, "team") == roles.ROLE_PAIRS[role]
-    await stage.projects.change(project, {"public": "true"})
+    await stage.projects.change(ADMIN, project, {"public": "true"})
     everything = roles.ROLE_PAIRS[max(roles.ROLE_NAMES)] | roles.PUBLIC
     assert await stage.grants.actions(BOB, "team") == everything
     assert await stage.grants.actions(ANONYMOUS, "team") == roles.PUBLIC
-    await stage.metadata.remove(project, "public")
+    await stage.metadata.remove(ADMIN, project, "public")
     assert await stage.grants.actions(ANONYMOUS, "team") == frozenset()
-    await stage.members.remove(project, member)
+    await stage.members.remove(ADMIN, project, member)
     assert await stage.grants.actions(BOB, "team") == frozenset()
     with pytest.raises(ProjectUnknown):
         await stage.grants.actions(ADMIN, "none")
@@ -205,9 +205,9 @@ async def test_roles_hold_the_pairs_of_the_matrix(stage: Stage) -> None:
 async def test_a_new_project_of_an_old_name_starts_without_old_rights(stage: Stage) -> None:
     """Whatever was cached of the deleted one, and whatever id the new one got."""
     project = await stage.projects.create(ADMIN, "team", values={"public": "true"})
-    await stage.members.add(project, roles.DEVELOPER, username="bob")
+    await stage.members.add(ADMIN, project, roles.DEVELOPER, username="bob")
     assert ("repository", "push") in await stage.grants.actions(BOB, "team")
-    await stage.projects.delete(project)
+    await stage.projects.delete(ADMIN, project)
     with pytest.raises(ProjectUnknown):
         await stage.grants.actions(BOB, "team")
     await stage.projects.create(ADMIN, "team")
@@ -217,11 +217,11 @@ async def test_a_new_project_of_an_old_name_starts_without_old_rights(stage: Sta
 async def test_nothing_is_added_to_a_project_that_is_gone(stage: Stage) -> None:
     """Who was let in a moment before its end gets a 404, not a broken constraint."""
     project = await stage.projects.create(ADMIN, "team")
-    await stage.projects.delete(project)
+    await stage.projects.delete(ADMIN, project)
     with pytest.raises(ProjectUnknown):
-        await stage.members.add(project, roles.DEVELOPER, username="bob")
+        await stage.members.add(ADMIN, project, roles.DEVELOPER, username="bob")
     with pytest.raises(ProjectUnknown):
-        await Metadata(stage.db).add(project, {"severity": "high"})
+        await Metadata(stage.db).add(ADMIN, project, {"severity": "high"})
     with pytest.raises(ProjectUnknown):
         await Labels(stage.db).create(project, "late")
 
@@ -235,7 +235,7 @@ async def test_a_deleted_project_takes_its_unfinished_uploads_along(stage: Stage
     await content.push_image("team/app", "v1")
     await content.manifests.delete_repository(ADMIN, "team/app")
     project = (await stage.projects.by_name("team")).id
-    await stage.projects.delete(project)
+    await stage.projects.delete(ADMIN, project)
     assert upload.offset == 0
     async with stage.db.read() as tx:
         for table in (tables.repositories, tables.uploads, tables.project_content):
@@ -284,7 +284,7 @@ async def test_a_system_robot_reaches_the_projects_of_its_rows(stage: Stage) -> 
 async def test_an_id_never_comes_again(stage: Stage) -> None:
     """Caches, tokens and uploads name users, projects and robot accounts by it."""
     first = await stage.projects.create(ADMIN, "first")
-    await stage.projects.delete(first)
+    await stage.projects.delete(ADMIN, first)
     assert await stage.projects.create(ADMIN, "second") > first
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import update
 from starlette.types import ASGIApp
 
-from moorage.access.principals import ANONYMOUS, Principal
+from moorage.access.principals import ANONYMOUS, COMMAND_LINE, Principal
 from moorage.access.roles import GUEST, MAINTAINER
 from moorage.access.secretbox import SecretBox
 from moorage.access.tokens import KeyRing, Right, Tokens
@@ -124,7 +124,9 @@ async def make_template(folder: Path, passwords: Passwords) -> None:
     await migrate(db)
     accounts = Users(db, passwords)
     for name, number in PEOPLE.items():
-        assert await accounts.create(name, PASSWORD, sysadmin=name == "admin") == number
+        assert (
+            await accounts.create(COMMAND_LINE, name, PASSWORD, sysadmin=name == "admin") == number
+        )
     await db.run(_projects)
     await db.close()
 

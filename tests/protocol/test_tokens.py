@@ -105,7 +105,7 @@ async def test_a_token_from_before_its_project_was_made_again(registry: Registry
     number = await projects.create(admin, "temp")
     old = await registry.bearer("admin", {"temp/app": "pull,push", REPO: "pull,push"})
     assert (await old.ask("POST", "/v2/temp/app/blobs/uploads/", length=0)).status == 202
-    await projects.delete(number)
+    await projects.delete(admin, number)
     await projects.create(admin, "temp")
     digest = await registry.client("admin").push_blob("temp/app", b"new secret")
     for method, path in (("GET", f"blobs/{digest}"), ("POST", "blobs/uploads/")):

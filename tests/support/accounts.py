@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from tests.support.clocks import TurnedClock
 
-from moorage.access.principals import Principal
+from moorage.access.principals import COMMAND_LINE, Principal
 from moorage.access.secretbox import SecretBox
 from moorage.access.tokens import KeyRing, Tokens
 from moorage.accounts.keys import Keys
@@ -92,7 +92,7 @@ class Replica:
 
     async def user(self, name: str, *, sysadmin: bool = False) -> Principal:
         """Make a user whose password is PASSWORD."""
-        user_id = await self.users.create(name, PASSWORD, sysadmin=sysadmin)
+        user_id = await self.users.create(COMMAND_LINE, name, PASSWORD, sysadmin=sysadmin)
         return Principal("user", user_id, name, sysadmin)
 
     async def close(self) -> None:
