@@ -182,8 +182,9 @@ def _touched(tx: Tx, project_id: int, member_id: int, user_id: int | None) -> in
 
 async def _names(tx: Tx, project_id: int, user_id: int) -> dict[str, Any]:
     """What a fact says of a membership."""
-    query = select(projects.c.name.label("project"), users.c.username.label("member")).where(
-        projects.c.id == project_id, users.c.id == user_id
+    project = select(projects.c.name).where(projects.c.id == project_id).scalar_subquery()
+    query = select(project.label("project"), users.c.username.label("member")).where(
+        users.c.id == user_id
     )
     row = (await tx.execute(query)).one()
     return {"project_id": project_id, "project": row.project, "member": row.member}
