@@ -144,8 +144,9 @@ def sqlite_schema(connection: Connection) -> set[str]:
     query = text("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL")
     found = set()
     for kind, name, sql in connection.execute(query):
-        # A column that was added later stands behind the constraints, without a line of its own.
-        head, _, body = re.sub(r"\s+", " ", sql).partition("(")
+        # A column that was added later stands behind the constraints, without a line of its own;
+        # a table that was made anew has its name in quotes.
+        head, _, body = re.sub(r"\s+", " ", sql.replace('"', "")).partition("(")
         parts = sorted(part.strip(" )") for part in re.split(r",(?![^()]*\))", body))
         found.add(f"{kind} {name}: {head.strip()} {parts}")
     return found
