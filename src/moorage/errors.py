@@ -6,6 +6,7 @@ MoorageError
 │   ├── RangeInvalid    a chunk or byte range that does not fit
 │   ├── Unsupported     well formed, but this registry does not do it
 │   ├── PaginationInvalid
+│   ├── AddressRefused  no server that this one may connect to
 │   └── TooLarge        over a documented limit
 ├── Unauthenticated     nobody we know
 ├── Denied              known, not allowed
@@ -21,6 +22,7 @@ MoorageError
 ├── ClientGone          nobody reads the answer
 └── Unavailable         try again: the request was right
     ├── DatabaseUnavailable, StorageUnavailable
+    ├── Unreachable     another server, which the work needs
     └── StorageFull
 
 Faces map these along the method resolution order; a class that no face maps fails a test.
@@ -72,6 +74,10 @@ class Unsupported(Invalid):
 
 class PaginationInvalid(Invalid):
     """Invalid number of results requested."""
+
+
+class AddressRefused(Invalid):
+    """Connections to that address are not allowed."""
 
 
 class TooLarge(Invalid):
@@ -156,6 +162,10 @@ class DatabaseUnavailable(Unavailable):
 
 class StorageUnavailable(Unavailable):
     """The blob storage does not answer; try again."""
+
+
+class Unreachable(Unavailable):
+    """Another server does not answer as it should."""
 
 
 class StorageFull(Unavailable):

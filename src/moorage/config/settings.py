@@ -1,6 +1,7 @@
 """All settings, as one frozen tree.
 
-[http]  [database]  [storage]  [redis]  [cache]  [auth]  [gc]  [uploads]  [log]  [configuration]
+[http]  [database]  [storage]  [redis]  [cache]  [auth]  [gc]  [uploads]  [log]
+[outgoing]  [configuration]
 """
 
 from ipaddress import IPv4Network, IPv6Network
@@ -93,6 +94,19 @@ class UploadSettings(_Section):
     )
 
 
+class OutgoingSettings(_Section):
+    """Connections to other servers: sign-in providers, scanners, syslog and the like."""
+
+    allow: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (),
+        description="Networks beside the public Internet that this server may connect to, such as "
+        "`10.0.0.0/8`. What users or other servers name reaches nothing else.",
+    )
+    ca_file: Path | None = Field(
+        None, description="Certificates of authorities to trust beside those of the system, PEM."
+    )
+
+
 class LogSettings(_Section):
     """What the process writes to standard error."""
 
@@ -120,4 +134,5 @@ class Settings(_Section):
     gc: GcSettings = GcSettings()
     uploads: UploadSettings = UploadSettings()
     log: LogSettings = LogSettings()
+    outgoing: OutgoingSettings = OutgoingSettings()
     configuration: Configuration = Configuration()

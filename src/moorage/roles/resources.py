@@ -41,6 +41,7 @@ from moorage.config.settings import Settings
 from moorage.db import connect
 from moorage.db.engine import Database
 from moorage.ops import Probe
+from moorage.outgoing import Guard
 from moorage.projects.grants import Grants
 from moorage.projects.immutability import ImmutableRules
 from moorage.projects.labels import Labels
@@ -134,6 +135,11 @@ class Resources:
 
     def _own_key(self) -> str:
         return secret_key_file(self.settings.data_dir / SECRET_KEY)
+
+    @cached_property
+    def guard(self) -> Guard:
+        """The way to other servers."""
+        return Guard(self.settings.outgoing.allow, self.settings.outgoing.ca_file)
 
     @cached_property
     def counts(self) -> PullCounts:

@@ -1,0 +1,134 @@
+"""The way out.
+
+    name ─► resolve ─► allowed? ── no ─► AddressRefused
+                          │ yes
+                          ▼
+            connect to that very address, TLS under the name
+
+A second look-up could answer something else, so there is none. Redirects are not followed, proxies
+of the environment are not used, and what another server sends is bounded in bytes and time.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from moorage.errors import AddressRefused, Unreachable
+from moorage.outgoing.addresses import Network, allowed
+from moorage.outgoing.transport import Transport
+
+CONNECT_SECONDS = 5.0
+RESOLVE_SECONDS = 5.0
+REQUEST_SECONDS = 15.0
+"""For a request and its whole answer."""
+ANSWER_BYTES = 1 << 20
+
+
+class Guard:
+    """Connects to other servers, to public addresses and those of the networks `allow`."""
+
+    def __init__(self, allow: Sequence[Network] = (), ca_file: Path | None = None) -> None:
+        self._allow = tuple(allow)
+        self._ca_file = ca_file
+        self._contexts: dict[bool, ssl.SSLContext] = {}
+
+    async def addresses(
+        self, host: str, port: int, *, datagrams: bool = False
+    ) -> list[tuple[int, Any]]:
+        """(family, socket address) of a host, allowed ones only.
+
+        Raises AddressRefused when none is allowed, Unreachable when there is none.
+        """
+        kind = socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM
+        try:
+            async with asyncio.timeout(RESOLVE_SECONDS):
+                loop = asyncio.get_running_loop()
+                found = await loop.getaddrinfo(host, port, type=kind)
+        except TimeoutError:
+            raise Unreachable(f"{host} cannot be looked up: no answer in time") from None
+        except (OSError, UnicodeError):
+            raise Unreachable(f"{host} cannot be looked up: no such host") from None
+        kept = [
+            (int(family), address)
+            for family, _, _, _, address in found
+            if allowed(ip_address(str(address[0]).partition("%")[0]), self._allow)
+        ]
+        if not kept:
+            raise AddressRefused(
+                f"{host} has no public address; "
+                "an operator may list its network in the setting outgoing.allow"
+            )
+        return kept
+
+    async def connect(
+        self, host: str, port: int, *, tls: bool = False, verify: bool = True
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A stream to the first address that answers; raises AddressRefused, Unreachable."""
+        secured: dict[str, Any] = {}
+        if tls:
+            secured = {"ssl": self.tls(verify=verify), "server_hostname": host}
+        why: OSError | None = None
+        for _, address in await self.addresses(host, port):
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    return await asyncio.open_connection(address[0], address[1], **secured)
+            except OSError as error:  # TimeoutError is one
+                why = error
+        raise Unreachable(f"{host}:{port}: {reason(why)}") from why
+
+    def client(
+        self,
+        *,
+        verify: bool = True,
+        seconds: float = REQUEST_SECONDS,
+        limit: int = ANSWER_BYTES,
+        **options: Any,
+    ) -> httpx2.AsyncClient:
+        """An HTTP client over this guard; `options` are those of `httpx2.AsyncClient`.
+
+        An answer may have `limit` bytes and take `seconds`. Its requests raise AddressRefused and
+        Unreachable, also for an answer that is too long, too slow or compressed.
+        """
+        transport = Transport(self, self.tls(verify=verify), seconds, limit)
+        headers = {"accept-encoding": "identity", **options.pop("headers", {})}
+        return httpx2.AsyncClient(
+            transport=transport,
+            headers=headers,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=seconds,
+            **options,
+        )
+
+    def tls(self, *, verify: bool = True) -> ssl.SSLContext:
+        """Trusts the system's authorities and those of the operator's file; made once."""
+        if verify not in self._contexts:
+            context = ssl.create_default_context()
+            if self._ca_file is not None:
+                context.load_verify_locations(self._ca_file)
+            if not verify:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            self._contexts[verify] = context
+        return self._contexts[verify]
+
+
+def reason(error: BaseException | None) -> str:
+    """Why a connection failed in a few words, without what the other server sent."""
+    if isinstance(error, TimeoutError):
+        return "it does not answer in time"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return "it speaks no TLS that is secure"
+    if isinstance(error, ConnectionRefusedError):
+        return "it refuses connections"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "it cannot be reached"

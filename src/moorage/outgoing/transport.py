@@ -1,0 +1,132 @@
+"""HTTP over the guard's connections, with answers that are bounded."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, Protocol
+
+import httpcore2
+import httpx2
+
+from moorage.errors import Unreachable
+
+_FAILURES: tuple[type[Exception], ...] = (
+    httpcore2.TimeoutException,
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.UnsupportedProtocol,
+    TimeoutError,
+    OSError,
+)
+
+
+class Addresses(Protocol):
+    """What finds the addresses that a connection may go to."""
+
+    async def addresses(self, host: str, port: int) -> list[tuple[int, Any]]: ...
+
+
+class Transport(httpx2.AsyncBaseTransport):
+    """Sends requests; raises AddressRefused and Unreachable."""
+
+    def __init__(self, guard: Addresses, tls: Any, seconds: float, limit: int) -> None:
+        self._pool = httpcore2.AsyncConnectionPool(ssl_context=tls, network_backend=_Backend(guard))
+        self._seconds = seconds
+        self._limit = limit
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """The answer, its body still to be read."""
+        host = request.url.host
+        deadline = asyncio.get_running_loop().time() + self._seconds
+        try:
+            async with asyncio.timeout_at(deadline):
+                answer = await self._pool.handle_async_request(_core(request))
+        except _FAILURES as error:
+            raise Unreachable(f"{host}: {_reason(error)}") from error
+        response = httpx2.Response(
+            answer.status,
+            headers=answer.headers,
+            stream=_Bounded(answer.stream, host, deadline, self._limit),
+            extensions=answer.extensions,
+        )
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            await response.aclose()
+            raise Unreachable(f"{host}: it answers compressed, which nobody asked for")
+        return response
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._pool.aclose()
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    def __init__(self, stream: Any, host: str, deadline: float, limit: int) -> None:
+        self._stream = stream
+        self._host = host
+        self._deadline = deadline
+        self._left = limit
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                async for part in self._stream:
+                    self._left -= len(part)
+                    if self._left < 0:
+                        raise Unreachable(f"{self._host}: its answer is too long")
+                    yield part
+        except _FAILURES as error:
+            raise Unreachable(f"{self._host}: {_reason(error)}") from error
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class _Backend(httpcore2.AsyncNetworkBackend):
+    """Connects to an address that was checked; TLS follows, under the name in the URL."""
+
+    def __init__(self, guard: Addresses) -> None:
+        self._guard = guard
+        self._inner = httpcore2.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the library's signature
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        failure: Exception = httpcore2.ConnectError("no address")
+        for _, address in await self._guard.addresses(host, port):
+            try:
+                return await self._inner.connect_tcp(
+                    address[0], port, timeout, local_address, socket_options
+                )
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+
+def _core(request: httpx2.Request) -> httpcore2.Request:
+    url = request.url
+    target = httpcore2.URL(
+        scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+    )
+    return httpcore2.Request(
+        method=request.method,
+        url=target,
+        headers=request.headers.raw,
+        content=request.stream,
+        extensions=request.extensions,
+    )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, httpcore2.TimeoutException | TimeoutError):
+        return "it does not answer in time"
+    if isinstance(error, httpcore2.UnsupportedProtocol):
+        return "its URL has to begin with https:// or http://"
+    if isinstance(error, httpcore2.ProtocolError):
+        return "it does not speak HTTP"
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "its certificate is not trusted"
+    return "it cannot be reached"
