@@ -42,6 +42,7 @@ PARAMS = {
     ("HEAD", "/projects"): {"project_name": "team"},
     ("GET", "/users/search"): {"username": "x"},
     ("GET", "/labels"): {"scope": "g"},
+    ("GET", "/usergroups/search"): {"groupname": "x"},
 }
 """What a route needs beside its path."""
 
@@ -114,6 +115,12 @@ ROUTES: list[tuple[str, str, str, str, Any]] = [
     ("PUT", "/users/{user_id}/sysadmin", "S", "S", {"sysadmin_flag": False}),
     ("PUT", "/users/{user_id}/password", "S", "S", {"new_password": "x"}),
     ("PUT", "/users/{user_id}/cli_secret", "S", "S", {"secret": "x"}),
+    ("GET", "/usergroups", "S", "S", None),
+    ("POST", "/usergroups", "S", "S", {}),
+    ("GET", "/usergroups/search", SIGNED, SIGNED, None),
+    ("GET", "/usergroups/{group_id}", "S", "S", None),
+    ("PUT", "/usergroups/{group_id}", "S", "S", {}),
+    ("DELETE", "/usergroups/{group_id}", "S", "S", None),
     ("GET", "/robots", "S", "S", None),
     ("POST", "/robots", "S", "S", ROBOT),
     ("GET", "/robots/{robot_id}", "S", "S", None),
@@ -150,6 +157,7 @@ def fill(route: str, project: str) -> str:
         id=99999,
         user_id=99999,
         robot_id=99999,
+        group_id=99999,
         label_id=99999,
     )
 

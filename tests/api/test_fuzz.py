@@ -154,8 +154,12 @@ async def test_a_list_asks_the_same_for_one_item_and_for_many(world: World) -> N
         whole = index(children)
         await content.manifests.put(world.people["developer"], "team/app", "multi", whole, "")
         for n in range(5):
-            label_id = await world.services.labels.create(None, f"label {n}")
-            await content.manifests.add_label("team/app", sha256(children[n]), label_id)
+            label_id = await world.services.labels.create(
+                world.people["sysadmin"], None, f"label {n}"
+            )
+            await content.manifests.add_label(
+                world.people["sysadmin"], "team/app", sha256(children[n]), label_id
+            )
             await content.push_image(f"team/app{n}", "v1")
             body = {"project_name": f"more{n}", "public": True}
             await world.call("guest", "POST", "/projects", json=body)

@@ -9,6 +9,9 @@ from tests.api.world import World
 from tests.support.content import sha256
 from tests.support.requirements import require
 
+from moorage.audit import Recorder
+from moorage.events import Outbox, ProjectCreated
+
 pytestmark = pytest.mark.anyio
 
 
@@ -48,6 +51,38 @@ async def test_the_installation(harbor: Any) -> None:
     assert (await harbor.get_statistics()).total_project_count == 3
     assert (await harbor.get_permissions()).system
     assert (await harbor.search("team")).project[0].name == "team"
+
+
+async def test_the_audit_log(harbor: Any, harborapi: ModuleType, world: World) -> None:
+    """Of the installation and of a project."""
+    hear = Recorder(world.configurations).hear
+    request = harborapi.models.ProjectReq(project_name="new")
+    await harbor.create_project(request)
+    await Outbox(world.content.db, {ProjectCreated: [hear]}).dispatch()
+    (entry,) = await harbor.get_audit_logs(query="resource=new")
+    assert (entry.operation, entry.resource_type, entry.username) == (
+        "create",
+        "project",
+        "sysadmin",
+    )
+    assert [each.id for each in await harbor.get_project_logs("new")] == [entry.id]
+
+
+async def test_user_groups(harbor: Any, harborapi: ModuleType) -> None:
+    """From making one known to a role in a project, and back."""
+    models = harborapi.models
+    location = await harbor.create_usergroup(models.UserGroup(group_name="staff", group_type=3))
+    group_id = int(location.rpartition("/")[2])
+    await harbor.update_usergroup(group_id, models.UserGroup(group_name="people"))
+    assert (await harbor.get_usergroup(group_id)).group_name == "people"
+    assert [group.id for group in await harbor.get_usergroups(group_name="peop")] == [group_id]
+    assert (await harbor.search_usergroups("PEOP"))[0].group_type == 3
+    await harbor.add_project_member_group("team", group_id, 2)
+    members = await harbor.get_project_members("team", entity_name="people")
+    assert [(each.entity_id, each.entity_type) for each in members] == [(group_id, "g")]
+    await harbor.delete_usergroup(group_id)
+    assert await harbor.get_project_members("team", entity_name="people") == []
+    assert await harbor.get_usergroups() == []
 
 
 async def test_projects_and_members(harbor: Any, harborapi: ModuleType) -> None:

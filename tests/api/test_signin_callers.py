@@ -187,7 +187,7 @@ async def test_a_token_of_a_former_member_writes_no_more(replica: Replica) -> No
     caller = await replica.callers.identify(await bearer(replica, "alice", "team/a"), HERE)
     admin = await replica.callers.identify(await bearer(replica, "admin", "team/a"), HERE)
     page = await replica.members.list(team, Query())
-    (member,) = [m.id for m in page.items if m.user_id == alice.id]
+    (member,) = [m.id for m in page.items if m.entity_id == alice.id]
     await replica.members.change(ADMIN, team, member, 2)
     assert await replica.callers.still_may(caller, "team/a", "push")
     assert not await replica.callers.still_may(caller, "team/a", "delete")

@@ -19,6 +19,7 @@ from tests.support.content import Content
 from moorage.access.principals import ANONYMOUS, Principal
 from moorage.access.roles import ROLE_NAMES
 from moorage.access.secretbox import SecretBox
+from moorage.accounts.groups import Groups
 from moorage.accounts.passwords import Passwords
 from moorage.accounts.records import Permission
 from moorage.accounts.robots import Robots
@@ -115,6 +116,7 @@ class World:
             callers=KnownCallers(self.people),  # type: ignore[arg-type]
             grants=Grants(db, cache),
             users=Users(db, self.passwords, self.configurations),
+            groups=Groups(db),
             robots=Robots(db, self.passwords, self.configurations),
             projects=Projects(db, self.configurations),
             members=Members(db),

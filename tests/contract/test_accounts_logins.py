@@ -84,6 +84,17 @@ async def test_right_and_wrong(replica: Replica) -> None:
         assert await replica.logins.verify(account, password, HERE) is None, account
 
 
+async def test_a_wrong_password_is_told_and_an_unknown_name_is_not(replica: Replica) -> None:
+    """The name may be a password that was typed into the wrong field."""
+    assert await replica.logins.verify("alice", "wrong", HERE) is None
+    assert await replica.logins.verify("my-Passw0rd", "alice", HERE) is None
+    async with replica.db.read() as tx:
+        facts = (await tx.execute(select(tables.outbox))).all()
+    refused = [fact.payload for fact in facts if fact.type == "UserRefused"]
+    assert refused == [{"operator": "alice", "username": "alice", "address": HERE}]
+    assert "my-Passw0rd" not in str(facts)
+
+
 async def test_who_has_no_password_cannot_sign_in_with_one(replica: Replica) -> None:
     """Not with an empty one either."""
     await replica.users.create(ADMIN, "external", None)

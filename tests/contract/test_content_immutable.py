@@ -50,7 +50,7 @@ def tags(pattern: str, decoration: str = "matches", kind: str = "doublestar") ->
 async def keep(content: Content, pattern: str = "v*", project: int = 1, **more: Any) -> int:
     """Make a rule for these tags of all repositories; its id."""
     rules = ImmutableRules(content.db)
-    return await rules.create(project, repositories("**"), tags(pattern), **more)
+    return await rules.create(ALICE, project, repositories("**"), tags(pattern), **more)
 
 
 async def move(content: Content, tag: str, config: bytes, place: str = REPOSITORY) -> str | None:
@@ -172,11 +172,11 @@ async def test_a_rule_ends_with_its_switch_and_its_delete(content: Content) -> N
     rule = await keep(content)
     rules = ImmutableRules(content.db)
     assert await move(content, "v1", b"1")
-    await rules.switch(1, rule, disabled=True)
+    await rules.switch(ALICE, 1, rule, disabled=True)
     assert await move(content, "v1", b"2") is None
-    await rules.switch(1, rule, disabled=False)
+    await rules.switch(ALICE, 1, rule, disabled=False)
     assert await move(content, "v1", b"3")
-    await rules.delete(1, rule)
+    await rules.delete(ALICE, 1, rule)
     assert await move(content, "v1", b"4") is None
 
 
@@ -217,7 +217,7 @@ async def test_selectors_say_what_is_kept(
     here = [(place, tag) for place in ("team/a", "c") for tag in ("v1", "latest")]
     for place, tag in here:
         await content.push_image(f"library/{place}", tag, b"0")
-    await ImmutableRules(content.db).create(1, places, of_tags)
+    await ImmutableRules(content.db).create(ALICE, 1, places, of_tags)
     shown = set()
     for place in ("team/a", "c"):
         (artifact,) = (
@@ -251,7 +251,7 @@ async def test_a_rule_is_read_back(content: Content) -> None:
     """With its selectors as they were written."""
     rules = ImmutableRules(content.db)
     two = [*tags("b*"), *tags("a*", "excludes")]
-    first = await rules.create(1, repositories("**"), two, disabled=True, priority=7)
+    first = await rules.create(ALICE, 1, repositories("**"), two, disabled=True, priority=7)
     second = await keep(content)
     page = await rules.list(1, Query())
     assert [rule.id for rule in page.items] == [first, second]
@@ -268,15 +268,15 @@ async def test_no_rule_comes_twice(content: Content) -> None:
     """The same selectors, in whatever order; another project may have them too."""
     rules = ImmutableRules(content.db)
     a, b = tags("a*")[0], tags("b*")[0]
-    first = await rules.create(1, repositories("**"), [a, b])
+    first = await rules.create(ALICE, 1, repositories("**"), [a, b])
     with pytest.raises(Conflict):
-        await rules.create(1, repositories("**"), [b, a, b], disabled=True)
+        await rules.create(ALICE, 1, repositories("**"), [b, a, b], disabled=True)
     other = await keep(content)
     with pytest.raises(Conflict):
-        await rules.change(1, other, repositories("**"), [b, a], disabled=False, priority=0)
-    await rules.change(1, first, repositories("**"), [b, a], disabled=True, priority=3)
+        await rules.change(ALICE, 1, other, repositories("**"), [b, a], disabled=False, priority=0)
+    await rules.change(ALICE, 1, first, repositories("**"), [b, a], disabled=True, priority=3)
     assert (await rules.list(1, Query())).items[0].priority == 3
-    await rules.create(await content.project("other"), repositories("**"), [a, b])
+    await rules.create(ALICE, await content.project("other"), repositories("**"), [a, b])
 
 
 async def test_a_rule_of_another_project_is_not_there(content: Content) -> None:
@@ -284,9 +284,9 @@ async def test_a_rule_of_another_project_is_not_there(content: Content) -> None:
     rules = ImmutableRules(content.db)
     rule = await keep(content, project=await content.project("other"))
     for refused in (
-        rules.change(1, rule, repositories("**"), tags("x"), disabled=True, priority=0),
-        rules.switch(1, rule, disabled=True),
-        rules.delete(1, rule),
+        rules.change(ALICE, 1, rule, repositories("**"), tags("x"), disabled=True, priority=0),
+        rules.switch(ALICE, 1, rule, disabled=True),
+        rules.delete(ALICE, 1, rule),
     ):
         with pytest.raises(NotFound):
             await refused
@@ -321,7 +321,7 @@ async def test_a_wrong_rule_is_refused(
 ) -> None:
     """Which of its sides is wrong, and why."""
     with pytest.raises(Invalid) as refused:
-        await ImmutableRules(content.db).create(1, places, of_tags)
+        await ImmutableRules(content.db).create(ALICE, 1, places, of_tags)
     assert said in refused.value.message
 
 

@@ -77,21 +77,21 @@ async def test_two_make_the_same_label(content: Content, labels: Labels, scoped:
     async def first(name: str) -> Callable[[Tx], Awaitable[object]]:
         return lambda tx: tx.execute(tables.labels.insert().values(project_id=scope, name=name))
 
-    made = await during(content, await first("x"), labels.create(scope, "x"))
+    made = await during(content, await first("x"), labels.create(ALICE, scope, "x"))
     assert isinstance(made, Conflict)
-    old = await labels.create(scope, "old")
-    renamed = await during(content, await first("y"), labels.change(old, "y"))
+    old = await labels.create(ALICE, scope, "old")
+    renamed = await during(content, await first("y"), labels.change(ALICE, old, "y"))
     assert isinstance(renamed, Conflict)
     assert (await labels.get(old)).name == "old"
 
 
 async def test_two_put_the_same_label_on(content: Content, labels: Labels) -> None:
     """One of them does, the other one is told."""
-    digest, label = await pushed(content), await labels.create(None, "x")
+    digest, label = await pushed(content), await labels.create(ALICE, None, "x")
     second = await during(
         content,
-        lambda tx: steps.add(tx, REPOSITORY, digest, label),
-        content.manifests.add_label(REPOSITORY, digest, label),
+        lambda tx: steps.add(tx, REPOSITORY, digest, label, "alice"),
+        content.manifests.add_label(ALICE, REPOSITORY, digest, label),
     )
     assert isinstance(second, Conflict)
     assert await carried(content) == [label]
@@ -99,12 +99,12 @@ async def test_two_put_the_same_label_on(content: Content, labels: Labels) -> No
 
 async def test_two_take_the_same_label_off(content: Content, labels: Labels) -> None:
     """One of them does, the other one finds none."""
-    digest, label = await pushed(content), await labels.create(None, "x")
-    await content.manifests.add_label(REPOSITORY, digest, label)
+    digest, label = await pushed(content), await labels.create(ALICE, None, "x")
+    await content.manifests.add_label(ALICE, REPOSITORY, digest, label)
     second = await during(
         content,
-        lambda tx: steps.remove(tx, REPOSITORY, digest, label),
-        content.manifests.remove_label(REPOSITORY, digest, label),
+        lambda tx: steps.remove(tx, REPOSITORY, digest, label, "alice"),
+        content.manifests.remove_label(ALICE, REPOSITORY, digest, label),
     )
     assert isinstance(second, NotFound)
     assert await carried(content) == []
@@ -112,9 +112,11 @@ async def test_two_take_the_same_label_off(content: Content, labels: Labels) -> 
 
 async def test_a_label_is_deleted_while_it_is_put_on(content: Content, labels: Labels) -> None:
     """The delete was second: nothing carries it."""
-    digest, label = await pushed(content), await labels.create(None, "x")
+    digest, label = await pushed(content), await labels.create(ALICE, None, "x")
     second = await during(
-        content, lambda tx: steps.add(tx, REPOSITORY, digest, label), labels.delete(label)
+        content,
+        lambda tx: steps.add(tx, REPOSITORY, digest, label, "alice"),
+        labels.delete(ALICE, label),
     )
     assert second is None
     assert await carried(content) == []
@@ -122,11 +124,11 @@ async def test_a_label_is_deleted_while_it_is_put_on(content: Content, labels: L
 
 async def test_a_label_is_put_on_while_it_is_deleted(content: Content, labels: Labels) -> None:
     """The delete was first: there is no such label."""
-    digest, label = await pushed(content), await labels.create(None, "x")
+    digest, label = await pushed(content), await labels.create(ALICE, None, "x")
     second = await during(
         content,
         lambda tx: delete_row(tx, label),
-        content.manifests.add_label(REPOSITORY, digest, label),
+        content.manifests.add_label(ALICE, REPOSITORY, digest, label),
     )
     assert isinstance(second, NotFound)
     assert await carried(content) == []
@@ -136,12 +138,12 @@ async def test_a_label_is_put_on_while_its_image_is_deleted(
     content: Content, labels: Labels, hold: Hold
 ) -> None:
     """The delete was first: there is no such image."""
-    digest, label = await pushed(content), await labels.create(None, "x")
+    digest, label = await pushed(content), await labels.create(ALICE, None, "x")
     deleted, added = await meet(
         content,
         hold("delete.deleting"),
         content.manifests.delete(ALICE, REPOSITORY, digest),
-        content.manifests.add_label(REPOSITORY, digest, label),
+        content.manifests.add_label(ALICE, REPOSITORY, digest, label),
     )
     assert deleted is None
     assert isinstance(added, ManifestUnknown)
@@ -152,11 +154,11 @@ async def test_an_image_is_deleted_while_a_label_is_put_on(
     content: Content, labels: Labels, whole: bool
 ) -> None:
     """The label was acknowledged, so it comes back with the image."""
-    digest, label = await pushed(content), await labels.create(None, "x")
+    digest, label = await pushed(content), await labels.create(ALICE, None, "x")
     manifests = content.manifests
     second = await during(
         content,
-        lambda tx: steps.add(tx, REPOSITORY, digest, label),
+        lambda tx: steps.add(tx, REPOSITORY, digest, label, "alice"),
         manifests.delete_repository(ALICE, REPOSITORY)
         if whole
         else manifests.delete(ALICE, REPOSITORY, digest),
@@ -172,15 +174,15 @@ async def test_a_label_is_deleted_while_its_image_is_restored(
 ) -> None:
     """Nothing carries it afterwards, and the image is there."""
     digest = await pushed(content)
-    gone, kept = await labels.create(None, "gone"), await labels.create(None, "kept")
+    gone, kept = await labels.create(ALICE, None, "gone"), await labels.create(ALICE, None, "kept")
     for label in (gone, kept):
-        await content.manifests.add_label(REPOSITORY, digest, label)
+        await content.manifests.add_label(ALICE, REPOSITORY, digest, label)
     await content.manifests.delete(ALICE, REPOSITORY, digest)
     restored, deleted = await meet(
         content,
         hold("restore.restoring"),
         content.manifests.restore(ALICE, REPOSITORY, digest),
-        labels.delete(gone),
+        labels.delete(ALICE, gone),
     )
     assert (restored.digest, deleted) == (digest, None)
     assert await carried(content) == [kept]
@@ -190,8 +192,8 @@ async def test_an_image_is_restored_while_a_label_of_it_is_deleted(
     content: Content, labels: Labels
 ) -> None:
     """It comes back without that label."""
-    digest, label = await pushed(content), await labels.create(None, "x")
-    await content.manifests.add_label(REPOSITORY, digest, label)
+    digest, label = await pushed(content), await labels.create(ALICE, None, "x")
+    await content.manifests.add_label(ALICE, REPOSITORY, digest, label)
     await content.manifests.delete(ALICE, REPOSITORY, digest)
     restored = await during(
         content,
@@ -208,14 +210,14 @@ async def test_a_label_and_a_repository_are_deleted(
     """Neither gets in the other's way, whatever else carries the label."""
     digest = await pushed(content)
     elsewhere = await pushed(content, OTHER)
-    label = await labels.create(None, "x")
+    label = await labels.create(ALICE, None, "x")
     for repository, image in ((REPOSITORY, digest), (OTHER, elsewhere)):
-        await content.manifests.add_label(repository, image, label)
+        await content.manifests.add_label(ALICE, repository, image, label)
     assert await meet(
         content,
         hold("delete.deleting"),
         content.manifests.delete_repository(ALICE, REPOSITORY),
-        labels.delete(label),
+        labels.delete(ALICE, label),
     ) == [None, None]
     assert await carried(content) == []
     await content.manifests.restore(ALICE, REPOSITORY, digest)
@@ -226,9 +228,11 @@ async def test_a_label_is_deleted_amid_the_delete_of_many_images(
     content: Content, labels: Labels
 ) -> None:
     """It waits before it touches anything, so that the two never block one another."""
-    label = await labels.create(None, "x")
+    label = await labels.create(ALICE, None, "x")
     for repository in (OTHER, REPOSITORY):
-        await content.manifests.add_label(repository, await pushed(content, repository), label)
+        await content.manifests.add_label(
+            ALICE, repository, await pushed(content, repository), label
+        )
     async with content.db.read() as tx:
         rows = select(tables.manifests.c.id).order_by(tables.manifests.c.id.desc())
         ids = list((await tx.execute(rows)).scalars())
@@ -242,7 +246,7 @@ async def test_a_label_is_deleted_amid_the_delete_of_many_images(
     try:
         async with content.db.write() as tx:
             first = await steps.take_off(tx, ids[:1])
-            task = await begun(content.db, labels.delete(label))
+            task = await begun(content.db, labels.delete(ALICE, label))
             assert first + await steps.take_off(tx, ids[1:]) == [(n, label) for n in ids]
         assert await task is None
     finally:
@@ -256,6 +260,8 @@ async def test_a_label_is_made_while_its_project_is_deleted(
     """There is no such project."""
     empty = await content.project("empty")
     second = await during(
-        content, lambda tx: clearing.delete_project(tx, empty, "alice"), labels.create(empty, "x")
+        content,
+        lambda tx: clearing.delete_project(tx, empty, "alice"),
+        labels.create(ALICE, empty, "x"),
     )
     assert isinstance(second, ProjectUnknown)

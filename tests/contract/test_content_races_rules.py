@@ -32,12 +32,12 @@ TAGS = [Selector("doublestar", "matches", "v*")]
 
 async def keep(content: Content) -> int:
     """Make a rule; its id."""
-    return await ImmutableRules(content.db).create(1, PLACES, TAGS)
+    return await ImmutableRules(content.db).create(ALICE, 1, PLACES, TAGS)
 
 
 async def making(tx: Tx, project: int = 1) -> None:
     """Make one that is not committed yet."""
-    await ImmutableRules(_Within(tx)).create(project, PLACES, TAGS)  # type: ignore[arg-type]
+    await ImmutableRules(_Within(tx)).create(ALICE, project, PLACES, TAGS)  # type: ignore[arg-type]
 
 
 class _Within:

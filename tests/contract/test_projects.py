@@ -223,7 +223,7 @@ async def test_nothing_is_added_to_a_project_that_is_gone(stage: Stage) -> None:
     with pytest.raises(ProjectUnknown):
         await Metadata(stage.db).add(ADMIN, project, {"severity": "high"})
     with pytest.raises(ProjectUnknown):
-        await Labels(stage.db).create(project, "late")
+        await Labels(stage.db).create(ADMIN, project, "late")
 
 
 async def test_a_deleted_project_takes_its_unfinished_uploads_along(stage: Stage) -> None:

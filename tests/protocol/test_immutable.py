@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from moorage.access.principals import Principal
 from moorage.oci import digest as digests
 from moorage.projects.immutability import ImmutableRules
 from moorage.projects.selectors import Selector
@@ -13,12 +14,14 @@ from tests.protocol.registry import PROJECTS, Registry
 pytestmark = pytest.mark.anyio
 
 REPO = "team/app"
+ADMIN = Principal("user", 1, "admin", sysadmin=True)
 
 
 @pytest.fixture
 async def rule(registry: Registry) -> int:
     """`team` keeps its tags that begin with a v."""
     return await ImmutableRules(registry.db).create(
+        ADMIN,
         PROJECTS["team"],
         [Selector("doublestar", "repoMatches", "**")],
         [Selector("doublestar", "matches", "v*")],
@@ -83,5 +86,5 @@ async def test_an_administrator_is_bound_as_well(
     one, two = await manifests(dev)
     await push(dev, "v1", one)
     assert await push(registry.client("admin"), "v1", two) == 412
-    await ImmutableRules(registry.db).switch(PROJECTS["team"], rule, disabled=True)
+    await ImmutableRules(registry.db).switch(ADMIN, PROJECTS["team"], rule, disabled=True)
     assert await push(dev, "v1", two) == 201

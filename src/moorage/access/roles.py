@@ -25,6 +25,9 @@ ROLE_NAMES: Mapping[int, str] = {
     LIMITED_GUEST: "limitedGuest",
 }
 
+PRECEDENCE = (PROJECT_ADMIN, MAINTAINER, DEVELOPER, GUEST, LIMITED_GUEST)
+"""Role ids, the one with the most rights first."""
+
 _LETTERS = {PROJECT_ADMIN: "A", MAINTAINER: "M", DEVELOPER: "D", GUEST: "G", LIMITED_GUEST: "L"}
 
 MATRIX: Mapping[str, Mapping[str, str]] = {

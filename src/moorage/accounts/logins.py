@@ -29,13 +29,14 @@ from sqlalchemy import delete, literal, select, update
 from moorage.access.principals import Principal
 from moorage.accounts.passwords import Passwords, digest_secret, new_secret
 from moorage.accounts.records import Login
-from moorage.accounts.standing import Standings
+from moorage.accounts.standing import ADMINISTERS, Standings
 from moorage.clock import Clock, SystemClock
 from moorage.db.engine import Database
 from moorage.db.tables import login_attempts, robots, users
 from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
 from moorage.errors import TooManyRequests
+from moorage.events import UserRefused, emit
 from moorage.settings import Current, Fixed
 
 log = logging.getLogger(__name__)
@@ -142,6 +143,8 @@ class Logins:
             # What is no account may be a password in the wrong field: it stays out of the log.
             shown = "(unknown)" if row is None else account
             log.warning("sign-in failed for %r from %s", shown, address)
+            if row is not None:
+                await self._db.run(_refused, account, address)
             return None
         login = Login(
             Principal("robot" if robot else "user", row.id, account, sysadmin=bool(row.sysadmin)),
@@ -171,7 +174,7 @@ class Logins:
                 users.c.id,
                 users.c.revision,
                 users.c.password_hash.label("secret"),
-                users.c.sysadmin,
+                ADMINISTERS.label("sysadmin"),
             ).where(users.c.username == name)
         async with self._db.read() as tx:
             return (await tx.execute(query)).one_or_none()
@@ -234,6 +237,10 @@ async def _count_attempt(tx: Tx, account: str, address: str) -> float:
         .values(failures=failures, blocked_until=from_now(wait_after(failures)), updated_at=now())
     )
     return 0.0
+
+
+async def _refused(tx: Tx, account: str, address: str) -> None:
+    await emit(tx, UserRefused(operator=account, username=account, address=address))
 
 
 async def _forget(tx: Tx, account: str, address: str) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import select
 from moorage.access import roles
 from moorage.access.principals import Principal
 from moorage.access.roles import Pairs
+from moorage.accounts.memberships import belonging
 from moorage.accounts.records import Permission
 from moorage.accounts.users import is_sysadmin
 from moorage.db.tables import project_members, projects, robot_permissions, robots
@@ -126,12 +127,14 @@ async def held(tx: Tx, actor: Principal) -> Held:
     if actor.kind == "user":
         rows = await tx.execute(
             select(project_members.c.project_id, project_members.c.role_id).where(
-                project_members.c.user_id == actor.id
+                belonging(actor.id)
             )
         )
-        return Held(
-            projects={r.project_id: roles.ROLE_PAIRS.get(r.role_id, frozenset()) for r in rows}
-        )
+        inside: dict[int, Pairs] = {}
+        for row in rows:
+            pairs = roles.ROLE_PAIRS.get(row.role_id, frozenset())
+            inside[row.project_id] = inside.get(row.project_id, frozenset()) | pairs
+        return Held(projects=inside)
     if actor.kind == "robot":
         return await _robot(tx, actor.id)
     return Held()

@@ -17,8 +17,23 @@ class User:
     realname: str
     comment: str
     sysadmin: bool
+    admin_in_auth: bool  # an administrator by a group of the provider
     created_at: datetime
     updated_at: datetime
+
+
+LDAP, HTTP, OIDC = 1, 2, 3
+"""Kinds of groups, as Harbor's API numbers them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group of users, as a provider names it."""
+
+    id: int
+    name: str
+    kind: int
+    ldap_dn: str  # of one of LDAP, or ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ every replica, although verified credentials are remembered.
 from dataclasses import dataclass
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from moorage.access.principals import Principal
 from moorage.cache.base import Cache, Kind
@@ -40,6 +40,9 @@ def _dump(standing: Standing) -> bytes:
 def _load(data: bytes) -> Standing:
     return Standing(*orjson.loads(data))
 
+
+ADMINISTERS = or_(users.c.sysadmin, users.c.admin_in_auth).label("administers")
+"""Whether a user is a system administrator: made one here, or by a group of the provider."""
 
 STANDING: Kind[Standing] = Kind("standing", _dump, _load)
 
@@ -89,9 +92,9 @@ class Standings:
 
 
 async def _user(tx: Tx, user_id: int) -> Standing | None:
-    query = select(users.c.revision, users.c.sysadmin).where(users.c.id == user_id)
+    query = select(users.c.revision, ADMINISTERS).where(users.c.id == user_id)
     row = (await tx.execute(query)).one_or_none()
-    return None if row is None else Standing(row.revision, sysadmin=row.sysadmin)
+    return None if row is None else Standing(row.revision, sysadmin=row.administers)
 
 
 async def _robot(tx: Tx, robot_id: int) -> Standing | None:

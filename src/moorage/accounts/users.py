@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, delete, select, update
 from moorage.access.principals import Principal
 from moorage.accounts.passwords import Passwords, check_password
 from moorage.accounts.records import User
-from moorage.accounts.standing import touch_user
+from moorage.accounts.standing import ADMINISTERS, touch_user
 from moorage.db.engine import Database
 from moorage.db.queries import Page, Query, count, narrow, ordered, paged
 from moorage.db.tables import projects, users
@@ -247,18 +247,18 @@ async def is_sysadmin(tx: Tx, actor: Principal) -> bool:
     """Step: whether the actor is a system administrator now."""
     if actor.kind != "user":
         return False
-    found = await tx.execute(select(users.c.sysadmin).where(users.c.id == actor.id))
+    found = await tx.execute(select(ADMINISTERS).where(users.c.id == actor.id))
     return bool(found.scalar_one_or_none())
 
 
 async def _may_touch(tx: Tx, actor: Principal, user_id: int) -> str:
     """The user's name, when the actor may change the user; raises NotFound, Denied."""
-    query = select(users.c.username, users.c.sysadmin).where(users.c.id == user_id)
+    query = select(users.c.username, ADMINISTERS).where(users.c.id == user_id)
     row = (await tx.execute(query)).one_or_none()
     if row is None:
         raise NotFound(f"user {user_id} not found")
     himself = actor.kind == "user" and actor.id == user_id
-    if row.sysadmin and not himself and not await is_sysadmin(tx, actor):
+    if row.administers and not himself and not await is_sysadmin(tx, actor):
         raise Denied("only a system administrator changes another")
     return str(row.username)
 
@@ -327,6 +327,7 @@ def _user(row: Any) -> User:
         realname=row.realname,
         comment=row.comment,
         sysadmin=row.sysadmin,
+        admin_in_auth=row.admin_in_auth,
         created_at=row.created_at,
         updated_at=row.updated_at,
     )

@@ -24,6 +24,7 @@ from moorage.api import (
     system,
     tags,
     trash,
+    usergroups,
     users,
 )
 from moorage.api.access import Api
@@ -39,6 +40,7 @@ RESOURCES = (
     search,
     permissions,  # before users: /users/current/permissions
     users,
+    usergroups,
     projects,
     members,
     metadatas,

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import Response
 
-from moorage.api.access import Api, Repository, inside_named
+from moorage.api.access import Api, Repository, Signed, inside_named
 from moorage.api.artifacts import PATH as ARTIFACT
 from moorage.api.labels import LabelId
 from moorage.api.wire import Wire
@@ -27,6 +27,7 @@ class LabelRef(Wire):
 @router.post(PATH)
 async def add_label(
     api: Api,
+    who: Signed,
     name: Repository,
     reference: str,
     body: LabelRef,
@@ -36,13 +37,14 @@ async def add_label(
     if not body.id:
         raise Invalid('the body names the label: {"id": 1}')
     artifact = await api.catalogue.artifact(name, reference)
-    await api.manifests.add_label(name, artifact.digest, body.id)
+    await api.manifests.add_label(who, name, artifact.digest, body.id)
     return Response(status_code=200)
 
 
 @router.delete(PATH + "/{label_id}")
 async def remove_label(
     api: Api,
+    who: Signed,
     name: Repository,
     reference: str,
     label_id: LabelId,
@@ -50,5 +52,5 @@ async def remove_label(
 ) -> Response:
     """Take a label off an artifact."""
     artifact = await api.catalogue.artifact(name, reference)
-    await api.manifests.remove_label(name, artifact.digest, label_id)
+    await api.manifests.remove_label(who, name, artifact.digest, label_id)
     return Response(status_code=200)

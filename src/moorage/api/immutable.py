@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from moorage.api.access import Api, inside
+from moorage.api.access import Api, Signed, inside
 from moorage.api.lists import Listed, created, listing, lists
 from moorage.api.wire import Text, Wire
 from moorage.db.queries import LARGEST
@@ -101,13 +101,14 @@ async def list_immutable_rules(
 async def create_immutable_rule(
     request: Request,
     api: Api,
+    who: Signed,
     body: ImmutableRule,
     ref: Annotated[ProjectRef, inside("immutable-tag", "create")],
 ) -> Response:
     """Keep tags as they are from now on."""
     repositories, tags = _selectors(body)
     rule_id = await api.immutable_rules.create(
-        ref.id, repositories, tags, disabled=body.disabled, priority=body.priority
+        who, ref.id, repositories, tags, disabled=body.disabled, priority=body.priority
     )
     return created(request, rule_id)
 
@@ -115,6 +116,7 @@ async def create_immutable_rule(
 @router.put(PATH + "/{immutable_rule_id}")
 async def update_immutable_rule(
     api: Api,
+    who: Signed,
     rule_id: RuleId,
     body: ImmutableRule,
     ref: Annotated[ProjectRef, inside("immutable-tag", "update")],
@@ -122,18 +124,27 @@ async def update_immutable_rule(
     """Replace a rule; a body without selectors only disables or enables it."""
     repositories, tags = _selectors(body)
     if not repositories and not tags:
-        await api.immutable_rules.switch(ref.id, rule_id, disabled=body.disabled)
+        await api.immutable_rules.switch(who, ref.id, rule_id, disabled=body.disabled)
     else:
         await api.immutable_rules.change(
-            ref.id, rule_id, repositories, tags, disabled=body.disabled, priority=body.priority
+            who,
+            ref.id,
+            rule_id,
+            repositories,
+            tags,
+            disabled=body.disabled,
+            priority=body.priority,
         )
     return Response(status_code=200)
 
 
 @router.delete(PATH + "/{immutable_rule_id}")
 async def delete_immutable_rule(
-    api: Api, rule_id: RuleId, ref: Annotated[ProjectRef, inside("immutable-tag", "delete")]
+    api: Api,
+    who: Signed,
+    rule_id: RuleId,
+    ref: Annotated[ProjectRef, inside("immutable-tag", "delete")],
 ) -> Response:
     """Let the tags go that only this rule kept."""
-    await api.immutable_rules.delete(ref.id, rule_id)
+    await api.immutable_rules.delete(who, ref.id, rule_id)
     return Response(status_code=200)

@@ -123,7 +123,7 @@ async def create_label(request: Request, api: Api, who: Signed, body: LabelReq) 
     project = _project(body.scope, body.project_id)
     await _require(api, who, project, "create")
     label_id = await api.labels.create(
-        project, body.name, description=body.description, color=body.color
+        who, project, body.name, description=body.description, color=body.color
     )
     return created(request, label_id)
 
@@ -138,7 +138,9 @@ async def get_label_by_id(api: Api, who: Who, label_id: LabelId) -> Response:
 async def update_label(api: Api, who: Who, label_id: LabelId, body: LabelReq) -> Response:
     """Replace name, description and color; artifacts that carry the label keep it."""
     await _label(api, who, label_id, "update")
-    await api.labels.change(label_id, body.name, description=body.description, color=body.color)
+    await api.labels.change(
+        who, label_id, body.name, description=body.description, color=body.color
+    )
     return Response(status_code=200)
 
 
@@ -146,5 +148,5 @@ async def update_label(api: Api, who: Who, label_id: LabelId, body: LabelReq) ->
 async def delete_label(api: Api, who: Who, label_id: LabelId) -> Response:
     """Delete a label, and take it off every artifact."""
     await _label(api, who, label_id, "delete")
-    await api.labels.delete(label_id)
+    await api.labels.delete(who, label_id)
     return Response(status_code=200)

@@ -8,10 +8,10 @@ from starlette.responses import Response
 from moorage.access.roles import ROLE_NAMES
 from moorage.api.access import Api, Who, inside
 from moorage.api.lists import Paged, listing, lists
+from moorage.api.usergroups import UserGroup
 from moorage.api.wire import Text, Wire, reply
 from moorage.db.queries import LARGEST, Fuzzy
-from moorage.errors import Unsupported
-from moorage.projects.records import Member, ProjectRef
+from moorage.projects.records import GroupName, Member, ProjectRef
 
 router = APIRouter(tags=["member"])
 MemberId = Annotated[int, Path(ge=0, le=LARGEST, description="The id of the membership.")]
@@ -22,15 +22,6 @@ class UserEntity(Wire):
 
     user_id: Annotated[int, Query(ge=0, le=LARGEST)] = 0
     username: Text = ""
-
-
-class UserGroup(Wire):
-    """A group of users."""
-
-    id: int = 0
-    group_name: Text = ""
-    group_type: int = 0
-    ldap_group_dn: Text = ""
 
 
 class ProjectMember(Wire):
@@ -63,11 +54,11 @@ def _entity(member: Member) -> ProjectMemberEntity:
     return ProjectMemberEntity(
         id=member.id,
         project_id=member.project_id,
-        entity_name=member.username,
+        entity_name=member.name,
         role_name=ROLE_NAMES[member.role_id],
         role_id=member.role_id,
-        entity_id=member.user_id,
-        entity_type="u",
+        entity_id=member.entity_id,
+        entity_type=member.kind,
     )
 
 
@@ -90,12 +81,13 @@ async def list_project_members(
 async def create_project_member(
     api: Api, who: Who, body: ProjectMember, ref: Annotated[ProjectRef, inside("member", "create")]
 ) -> Response:
-    """Give a user a role."""
+    """Give a user or a group a role; a group that is not known yet becomes known."""
+    user, group = body.member_user or UserEntity(), None
     if body.member_user is None and body.member_group is not None:
-        raise Unsupported("groups are not available")
-    user = body.member_user or UserEntity()
+        said = body.member_group
+        group = GroupName(said.id, said.ldap_group_dn, said.group_type, said.group_name)
     member_id = await api.members.add(
-        who, ref.id, body.role_id, user_id=user.user_id or None, username=user.username
+        who, ref.id, body.role_id, user_id=user.user_id or None, username=user.username, group=group
     )
     location = f"/api/v2.0/projects/{ref.id}/members/{member_id}"
     return Response(status_code=201, headers={"Location": location})

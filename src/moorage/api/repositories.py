@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from moorage.api.access import Api, Repository, Who, inside_named
+from moorage.api.access import Api, Repository, Signed, Who, inside_named
 from moorage.api.lists import Listed, listing, lists
 from moorage.api.wire import Text, Wire, reply
 from moorage.artifacts import entries
@@ -83,12 +83,13 @@ async def get_repository(
 @router.put(PATH)
 async def update_repository(
     api: Api,
+    who: Signed,
     name: Repository,
     body: RepositoryReq,
     ref: Annotated[ProjectRef, inside_named("repository", "update")],
 ) -> Response:
     """Change the description."""
-    await api.catalogue.describe(name, body.description)
+    await api.catalogue.describe(who, name, body.description)
     return Response(status_code=200)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from moorage.accounts.groups import Groups
 from moorage.accounts.robots import Robots
 from moorage.accounts.users import Users
 from moorage.artifacts.additions import Additions
@@ -57,6 +58,7 @@ class Services:
     callers: Callers
     grants: Grants
     users: Users
+    groups: Groups
     robots: Robots
     projects: Projects
     members: Members

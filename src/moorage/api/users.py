@@ -99,6 +99,7 @@ def _user(user: User) -> UserResp:
         user_id=user.id,
         username=user.username,
         sysadmin_flag=user.sysadmin,
+        admin_role_in_auth=user.admin_in_auth,
         creation_time=user.created_at,
         update_time=user.updated_at,
     )

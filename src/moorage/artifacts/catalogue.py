@@ -42,6 +42,7 @@ from moorage.db.tables import manifests, projects, repositories, tags
 from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import ManifestUnknown, RepositoryUnknown, TagUnknown
+from moorage.events import RepositoryUpdated, emit
 from moorage.oci.digest import is_digest
 from moorage.projects import immutability
 from moorage.projects.visibility import visible
@@ -105,19 +106,23 @@ class Catalogue:
         async with self._db.read() as tx:
             return await _repository(tx, name)
 
-    async def describe(self, name: str, description: str) -> None:
+    async def describe(self, actor: Principal, name: str, description: str) -> None:
         """Set the description (Markdown) of a repository; raises RepositoryUnknown."""
 
-        async def step(tx: Tx) -> int:
+        async def step(tx: Tx) -> None:
             changed = await tx.execute(
                 update(repositories)
                 .where(repositories.c.name == name, repositories.c.pushed_at.is_not(None))
                 .values(description=description, updated_at=now())
+                .returning(repositories.c.project_id)
             )
-            return changed.rowcount
+            project_id = changed.scalar_one_or_none()
+            if project_id is None:
+                raise RepositoryUnknown(f"repository {name} not found")
+            fact = RepositoryUpdated(operator=actor.name, project_id=project_id, repository=name)
+            await emit(tx, fact)
 
-        if not await self._db.run(step):
-            raise RepositoryUnknown(f"repository {name} not found")
+        await self._db.run(step)
 
     # --- artifacts ---
 

@@ -15,13 +15,14 @@ from moorage.db.queries import AllOf, Exact, Match, condition
 from moorage.db.tables import labels, manifest_labels, manifests
 from moorage.db.transactions import Tx
 from moorage.errors import Conflict, ManifestUnknown, NotFound, PreconditionFailed
+from moorage.events import ArtifactLabelled, ArtifactUnlabelled, emit
 from moorage.projects.records import Label
 
 MAX_LABELS = 100
 """Labels of one artifact; two that are added at the same moment may go beyond."""
 
 
-async def add(tx: Tx, repository: str, digest: str, label_id: int) -> None:
+async def add(tx: Tx, repository: str, digest: str, label_id: int, operator: str) -> None:
     """Put a label on a manifest.
 
     Raises RepositoryUnknown, ManifestUnknown; NotFound when there is no such label for this
@@ -34,7 +35,8 @@ async def add(tx: Tx, repository: str, digest: str, label_id: int) -> None:
     manifest_id = (await tx.execute(tx.dialect.for_key_share(query))).scalar_one_or_none()
     if manifest_id is None:
         raise ManifestUnknown(f"{digest} not found in {repository}")
-    if not await _usable(tx, place, [label_id]):
+    usable = await _usable(tx, place, [label_id])
+    if not usable:
         raise NotFound(f"label {label_id} not found")
     fresh = (
         tx.dialect.insert(manifest_labels)
@@ -47,9 +49,10 @@ async def add(tx: Tx, repository: str, digest: str, label_id: int) -> None:
     carries = select(func.count()).where(manifest_labels.c.manifest_id == manifest_id)
     if (await tx.execute(carries)).scalar_one() > MAX_LABELS:
         raise PreconditionFailed(f"an artifact has at most {MAX_LABELS} labels; remove one first")
+    await _tell(tx, ArtifactLabelled, place, digest, usable[label_id], operator)
 
 
-async def remove(tx: Tx, repository: str, digest: str, label_id: int) -> None:
+async def remove(tx: Tx, repository: str, digest: str, label_id: int, operator: str) -> None:
     """Take a label off a manifest; raises RepositoryUnknown, NotFound when it carries it not."""
     place = await repositories.demand(tx, repository)
     target = select(manifests.c.id).where(
@@ -62,6 +65,26 @@ async def remove(tx: Tx, repository: str, digest: str, label_id: int) -> None:
     )
     if gone.scalar_one_or_none() is None:
         raise NotFound(f"the artifact does not carry label {label_id}")
+    name = (await tx.execute(select(labels.c.name).where(labels.c.id == label_id))).scalar_one()
+    await _tell(tx, ArtifactUnlabelled, place, digest, name, operator)
+
+
+async def _tell(
+    tx: Tx,
+    what: type[ArtifactLabelled],
+    place: Place,
+    digest: str,
+    label: str,
+    operator: str,
+) -> None:
+    fact = what(
+        operator=operator,
+        project_id=place.project_id,
+        repository=place.name,
+        digest=digest,
+        label=label,
+    )
+    await emit(tx, fact)
 
 
 async def take_off(tx: Tx, manifest_ids: Sequence[int]) -> list[tuple[int, int]]:
@@ -89,17 +112,18 @@ async def put_back(tx: Tx, place: Place, manifest_id: int, label_ids: Sequence[i
         await tx.execute(tx.dialect.insert(manifest_labels).values(rows).on_conflict_do_nothing())
 
 
-async def _usable(tx: Tx, place: Place, label_ids: Sequence[int]) -> list[int]:
-    """Those of the labels that this project may use, held until the commit."""
+async def _usable(tx: Tx, place: Place, label_ids: Sequence[int]) -> dict[int, str]:
+    """Ids and names of those of the labels that this project may use, held until the commit."""
     query = (
-        select(labels.c.id)
+        select(labels.c.id, labels.c.name)
         .where(
             labels.c.id.in_(label_ids),
             or_(labels.c.project_id.is_(None), labels.c.project_id == place.project_id),
         )
         .order_by(labels.c.id)
     )
-    return list((await tx.execute(tx.dialect.for_key_share(query))).scalars())
+    found = await tx.execute(tx.dialect.for_key_share(query))
+    return {row.id: row.name for row in found}
 
 
 def carried(match: Match) -> ColumnElement[bool]:

@@ -90,16 +90,20 @@ class Manifests:
         names.check_tag(tag)
         await self._db.run(tagging.add, repository, digest, tag, principal.name)
 
-    async def add_label(self, repository: str, digest: str, label_id: int) -> None:
+    async def add_label(
+        self, principal: Principal, repository: str, digest: str, label_id: int
+    ) -> None:
         """Put a label on a stored manifest.
 
         Raises ManifestUnknown, NotFound (no such label here), Conflict, PreconditionFailed.
         """
-        await self._db.run(labels.add, repository, digest, label_id)
+        await self._db.run(labels.add, repository, digest, label_id, principal.name)
 
-    async def remove_label(self, repository: str, digest: str, label_id: int) -> None:
+    async def remove_label(
+        self, principal: Principal, repository: str, digest: str, label_id: int
+    ) -> None:
         """Take a label off a manifest; raises RepositoryUnknown, NotFound."""
-        await self._db.run(labels.remove, repository, digest, label_id)
+        await self._db.run(labels.remove, repository, digest, label_id, principal.name)
 
     async def delete_repository(self, principal: Principal, repository: str) -> None:
         """Delete everything in a repository; raises RepositoryUnknown, TagImmutable."""

@@ -7,5 +7,6 @@ fact ─► Recorder ─┬─► audit_log ─────► AuditLog, for the
 from moorage.audit.forwarder import Forwarder
 from moorage.audit.log import AuditLog
 from moorage.audit.recorder import Recorder
+from moorage.audit.syslog import Syslog
 
-__all__ = ["AuditLog", "Forwarder", "Recorder"]
+__all__ = ["AuditLog", "Forwarder", "Recorder", "Syslog"]

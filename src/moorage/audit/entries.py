@@ -79,6 +79,14 @@ def _member(operation: str, fact: Any, description: str) -> Entry:
     return Entry(operation, "member", fact.member, description, fact.project_id)
 
 
+def _label(operation: str, fact: Any) -> Entry:
+    return Entry(operation, "label", fact.label, project_id=fact.project_id)
+
+
+def _rule(operation: str, fact: Any) -> Entry:
+    return Entry(operation, "immutable_rule", str(fact.rule), project_id=fact.project_id)
+
+
 def _user(operation: str, fact: Any, description: str = "") -> Entry:
     return Entry(operation, "user", fact.username, description)
 
@@ -107,6 +115,11 @@ RENDERINGS: Mapping[type[Fact], Callable[[Any], Entry]] = {
     events.ArtifactPulled: lambda f: _artifact("pull", f, f.tag, _times(f.count)),
     events.ArtifactDeleted: lambda f: _artifact("delete", f, *_tags(f.tags)),
     events.TagDeleted: lambda f: _artifact("delete", f, f.tag, "only the tag"),
+    events.ArtifactLabelled: lambda f: _artifact("update", f, "", f"label {f.label} put on"),
+    events.ArtifactUnlabelled: lambda f: _artifact("update", f, "", f"label {f.label} taken off"),
+    events.RepositoryUpdated: lambda f: Entry(
+        "update", "repository", f.repository, "description", f.project_id
+    ),
     events.RepositoryDeleted: lambda f: Entry(
         "delete", "repository", f.repository, project_id=f.project_id
     ),
@@ -122,14 +135,26 @@ RENDERINGS: Mapping[type[Fact], Callable[[Any], Entry]] = {
     events.MemberCreated: lambda f: _member("create", f, f"{f.role} of project {f.project}"),
     events.MemberUpdated: lambda f: _member("update", f, f"{f.role} of project {f.project}"),
     events.MemberDeleted: lambda f: _member("delete", f, f"of project {f.project}"),
+    events.LabelCreated: lambda f: _label("create", f),
+    events.LabelUpdated: lambda f: _label("update", f),
+    events.LabelDeleted: lambda f: _label("delete", f),
+    events.ImmutableRuleCreated: lambda f: _rule("create", f),
+    events.ImmutableRuleUpdated: lambda f: _rule("update", f),
+    events.ImmutableRuleDeleted: lambda f: _rule("delete", f),
     events.UserCreated: lambda f: _user("create", f, "system administrator" if f.sysadmin else ""),
     events.UserUpdated: _user_updated,
     events.UserDeleted: lambda f: _user("delete", f),
     events.UserSignedIn: lambda f: _user("login", f),
+    events.UserRefused: lambda f: Entry(
+        "login", "user", f.username, f"wrong secret, from {f.address}", successful=False
+    ),
     events.UserSignedOut: lambda f: _user("logout", f),
     events.RobotCreated: lambda f: _robot("create", f),
     events.RobotUpdated: lambda f: _robot("update", f, _changed(f.names)),
     events.RobotDeleted: lambda f: _robot("delete", f),
+    events.GroupCreated: lambda f: Entry("create", "user_group", f.group),
+    events.GroupUpdated: lambda f: Entry("update", "user_group", f.group),
+    events.GroupDeleted: lambda f: Entry("delete", "user_group", f.group),
     events.ConfigurationUpdated: lambda f: Entry(
         "update", "configuration", "configuration", _changed(f.names)
     ),

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import delete, select
 
-from moorage.audit import syslog
+from moorage.audit.syslog import Syslog, host_name, message
 from moorage.config.syslog import parse_target
 from moorage.db.engine import Database
 from moorage.db.tables import audit_forwards, audit_log, properties
@@ -31,9 +31,12 @@ _HOLDER = "audit_forwarder"  # a row of `properties`
 class Forwarder:
     """What one process does of it."""
 
-    def __init__(self, db: Database, settings: Configurations, batch: int = BATCH) -> None:
+    def __init__(
+        self, db: Database, settings: Configurations, syslog: Syslog, batch: int = BATCH
+    ) -> None:
         self._db = db
         self._settings = settings
+        self._syslog = syslog
         self._batch = batch
         self._name = secrets.token_hex(8)
 
@@ -48,10 +51,10 @@ class Forwarder:
             return False
         # Read once nobody else sends: what was there before may be gone.
         rows = await self._waiting()
-        host = syslog.host_name()
-        messages = [syslog.message(row.id, row.entry, host) for row in rows]
+        host = host_name()
+        messages = [message(row.id, row.entry, host) for row in rows]
         if messages:
-            await syslog.send(parse_target(endpoint), messages)
+            await self._syslog.send(parse_target(endpoint), messages)
             await self._db.run(_forget, [row.id for row in rows])
         return len(rows) == self._batch
 

@@ -65,6 +65,24 @@ class TagDeleted(RepositoryFact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ArtifactLabelled(RepositoryFact):
+    """A label was put on an artifact."""
+
+    digest: str
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactUnlabelled(ArtifactLabelled):
+    """A label was taken off an artifact."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepositoryUpdated(RepositoryFact):
+    """A repository has another description now."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RepositoryDeleted(RepositoryFact):
     """A repository was deleted with everything in it."""
 
@@ -134,6 +152,52 @@ class MemberDeleted(ProjectFact):
     member: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelFact(Fact):
+    """Something that happened to a label."""
+
+    project_id: int | None  # None: a global one
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelCreated(LabelFact):
+    """A label was made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelUpdated(LabelFact):
+    """A label says something else now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelDeleted(LabelFact):
+    """A label was deleted, and taken off every artifact."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImmutableRuleFact(Fact):
+    """Something that happened to a rule of immutable tags."""
+
+    project_id: int
+    rule: int  # id
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImmutableRuleCreated(ImmutableRuleFact):
+    """A rule was made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImmutableRuleUpdated(ImmutableRuleFact):
+    """A rule was replaced, disabled or enabled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImmutableRuleDeleted(ImmutableRuleFact):
+    """A rule was deleted: tags that only it kept can change."""
+
+
 # --- accounts
 
 
@@ -170,6 +234,13 @@ class UserSignedIn(UserFact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UserRefused(UserFact):
+    """Somebody gave the name of an account and a wrong secret."""
+
+    address: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class UserSignedOut(UserFact):
     """A session was ended by its user."""
 
@@ -199,6 +270,28 @@ class RobotDeleted(RobotFact):
     """A robot account was deleted."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class GroupFact(Fact):
+    """Something that happened to a user group."""
+
+    group: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupCreated(GroupFact):
+    """A group was made known by hand; those that a sign-in brings are not told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupUpdated(GroupFact):
+    """A group has another name now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupDeleted(GroupFact):
+    """A group was forgotten, with its roles in projects."""
+
+
 # --- the installation
 
 
@@ -216,6 +309,9 @@ TYPES: Mapping[str, type[Fact]] = {
         ArtifactPulled,
         ArtifactDeleted,
         TagDeleted,
+        ArtifactLabelled,
+        ArtifactUnlabelled,
+        RepositoryUpdated,
         RepositoryDeleted,
         QuotaRefused,
         ProjectCreated,
@@ -225,14 +321,24 @@ TYPES: Mapping[str, type[Fact]] = {
         MemberCreated,
         MemberUpdated,
         MemberDeleted,
+        LabelCreated,
+        LabelUpdated,
+        LabelDeleted,
+        ImmutableRuleCreated,
+        ImmutableRuleUpdated,
+        ImmutableRuleDeleted,
         UserCreated,
         UserUpdated,
         UserDeleted,
         UserSignedIn,
+        UserRefused,
         UserSignedOut,
         RobotCreated,
         RobotUpdated,
         RobotDeleted,
+        GroupCreated,
+        GroupUpdated,
+        GroupDeleted,
         ConfigurationUpdated,
     )
 }

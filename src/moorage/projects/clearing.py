@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Select, delete, func, select
 
+from moorage.accounts.groups import GROUP_ROLES
 from moorage.accounts.standing import touch_robot
 from moorage.db.tables import (
     artifact_trash,
@@ -64,9 +65,12 @@ async def delete_project(tx: Tx, project_id: int, operator: str) -> None:
     name = await lock(tx, project_id)
     await check_empty(tx, project_id)
     tx.touch(PROJECT.key(name))
-    members = select(project_members.c.user_id).where(project_members.c.project_id == project_id)
+    members = select(project_members.c.user_id).where(
+        project_members.c.project_id == project_id, project_members.c.user_id.is_not(None)
+    )
     for user_id in (await tx.execute(members)).scalars().all():
         tx.touch(ROLE.key(project_id, user_id))
+    tx.touch(GROUP_ROLES.key(project_id))
     accounts = select(robots.c.id).where(robots.c.project_id == project_id)
     for robot_id in (await tx.execute(accounts)).scalars().all():
         touch_robot(tx, robot_id)

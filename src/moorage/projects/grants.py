@@ -1,12 +1,14 @@
 """What a caller may do: caller x project -> (resource, action) pairs.
 
     sysadmin            everything
-    user                the pairs of the role in the project, and of a public project
+    user                the pairs of all roles in the project, the user's own and those of the
+                        user's groups, and of a public project
     robot               the rows of its permissions, and the pairs of a public project
     anonymous           the pairs of a public project
 
-The answers come from three cached values (project, membership, robot), each marked by whoever
-changes it, so a right that was taken away is gone with the answer to the request that took it.
+The answers come from cached values (project, membership, groups of a user, roles of groups,
+robot), each marked by whoever changes it, so a right that was taken away is gone with the answer
+to the request that took it.
 """
 
 from functools import lru_cache
@@ -17,6 +19,8 @@ from sqlalchemy import select
 from moorage.access import roles
 from moorage.access.principals import Principal
 from moorage.access.roles import Pairs
+from moorage.accounts import groups
+from moorage.accounts.groups import GROUP_ROLES, GROUPS
 from moorage.cache.base import Cache
 from moorage.clock import Clock, SystemClock
 from moorage.db.engine import Database
@@ -48,11 +52,11 @@ class Grants:
         if principal.sysadmin:
             return roles.EVERYTHING
         if principal.kind == "user":
-            return _pairs(await self.role(principal, project), project.public)
+            return _pairs(await self.roles(principal, project), project.public)
         if principal.kind == "robot":
             robot = await self._robot(principal.id)
-            return _pairs(0, project.public) | robot.within(project.id)
-        return _pairs(0, project.public)
+            return _pairs(frozenset(), project.public) | robot.within(project.id)
+        return _pairs(frozenset(), project.public)
 
     async def system(self, principal: Principal) -> Pairs:
         """The pairs of the system scope: everything for a sysadmin, else those of a robot."""
@@ -62,10 +66,35 @@ class Grants:
             return (await self._robot(principal.id)).system()
         return NOTHING
 
-    async def role(self, principal: Principal, project: ProjectRef) -> int:
-        """The id of the caller's own role in the project; 0 for none."""
+    async def roles(self, principal: Principal, project: ProjectRef) -> frozenset[int]:
+        """Ids of the caller's roles in the project: his own, and those of his groups."""
         if principal.kind != "user":
-            return 0
+            return frozenset()
+        own = await self._own_role(principal, project)
+        held = {own} if own else set()
+        mine = await self._groups(principal)
+        if mine:
+            held.update(role for group, role in await self._group_roles(project) if group in mine)
+        return frozenset(held)
+
+    async def _groups(self, principal: Principal) -> list[int]:
+        async def load() -> list[int]:
+            async with self._db.read() as tx:
+                return await groups.of(tx, principal.id)
+
+        return await self._cache.through(GROUPS, GROUPS.key(principal.id), load) or []
+
+    async def _group_roles(self, project: ProjectRef) -> list[tuple[int, int]]:
+        async def load() -> list[tuple[int, int]]:
+            query = select(project_members.c.group_id, project_members.c.role_id).where(
+                project_members.c.project_id == project.id, project_members.c.group_id.is_not(None)
+            )
+            async with self._db.read() as tx:
+                return [(row.group_id, row.role_id) for row in await tx.execute(query)]
+
+        return await self._cache.through(GROUP_ROLES, GROUP_ROLES.key(project.id), load) or []
+
+    async def _own_role(self, principal: Principal, project: ProjectRef) -> int:
         key = ROLE.key(project.id, principal.id)
 
         async def load() -> int:
@@ -131,6 +160,6 @@ def _ref(row: Any) -> ProjectRef:
 
 
 @lru_cache(maxsize=64)
-def _pairs(role_id: int, public: bool) -> Pairs:
-    pairs = roles.ROLE_PAIRS.get(role_id, NOTHING)
+def _pairs(held: frozenset[int], public: bool) -> Pairs:
+    pairs = NOTHING.union(*(roles.ROLE_PAIRS.get(role, NOTHING) for role in held))
     return pairs | roles.PUBLIC if public else pairs

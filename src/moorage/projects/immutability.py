@@ -20,6 +20,7 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, Select, Text, bindparam, cast, delete, func, select, update
 
+from moorage.access.principals import Principal
 from moorage.db.engine import Database
 from moorage.db.prepared import Prepared
 from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
@@ -27,6 +28,12 @@ from moorage.db.tables import immutable_rules, projects
 from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import Conflict, Invalid, NotFound, TagImmutable
+from moorage.events import (
+    ImmutableRuleCreated,
+    ImmutableRuleDeleted,
+    ImmutableRuleUpdated,
+    emit,
+)
 from moorage.projects import selectors
 from moorage.projects.clearing import lock
 from moorage.projects.records import ImmutableRule
@@ -159,6 +166,7 @@ class ImmutableRules:
 
     async def create(
         self,
+        actor: Principal,
         project_id: int,
         repositories: Iterable[Selector],
         tags: Iterable[Selector],
@@ -183,12 +191,16 @@ class ImmutableRules:
                 project_id=project_id, disabled=disabled, priority=priority, **values
             )
             made_id = await tx.execute(row.returning(immutable_rules.c.id))
-            return int(made_id.scalar_one())
+            rule_id = int(made_id.scalar_one())
+            fact = ImmutableRuleCreated(operator=actor.name, project_id=project_id, rule=rule_id)
+            await emit(tx, fact)
+            return rule_id
 
         return await self._db.run(step)
 
     async def change(
         self,
+        actor: Principal,
         project_id: int,
         rule_id: int,
         repositories: Iterable[Selector],
@@ -204,25 +216,30 @@ class ImmutableRules:
             await lock(tx, project_id)
             others = immutable_rules.c.id != rule_id
             await _refuse_twin(tx, (immutable_rules.c.project_id == project_id) & others, values)
-            await _update(tx, project_id, rule_id, disabled=disabled, priority=priority, **values)
+            values.update(disabled=disabled, priority=priority)
+            await _update(tx, actor, project_id, rule_id, values)
 
         await self._db.run(step)
 
-    async def switch(self, project_id: int, rule_id: int, *, disabled: bool) -> None:
+    async def switch(
+        self, actor: Principal, project_id: int, rule_id: int, *, disabled: bool
+    ) -> None:
         """Disable or enable a rule; raises NotFound, ProjectUnknown."""
 
         async def step(tx: Tx) -> None:
             await lock(tx, project_id)
-            await _update(tx, project_id, rule_id, disabled=disabled)
+            await _update(tx, actor, project_id, rule_id, {"disabled": disabled})
 
         await self._db.run(step)
 
-    async def delete(self, project_id: int, rule_id: int) -> None:
+    async def delete(self, actor: Principal, project_id: int, rule_id: int) -> None:
         """Delete a rule; raises NotFound."""
 
         async def step(tx: Tx) -> None:
             gone = await tx.execute(delete(immutable_rules).where(*_one(project_id, rule_id)))
             _refuse_none(gone.rowcount, rule_id)
+            fact = ImmutableRuleDeleted(operator=actor.name, project_id=project_id, rule=rule_id)
+            await emit(tx, fact)
 
         await self._db.run(step)
 
@@ -249,11 +266,14 @@ async def _refuse_twin(tx: Tx, among: ColumnElement[bool], values: Mapping[str, 
         raise Conflict(f"immutable tag rule {rule_id} has the same selectors already")
 
 
-async def _update(tx: Tx, project_id: int, rule_id: int, **values: Any) -> None:
+async def _update(
+    tx: Tx, actor: Principal, project_id: int, rule_id: int, values: Mapping[str, Any]
+) -> None:
     changed = await tx.execute(
         update(immutable_rules).where(*_one(project_id, rule_id)).values(**values, updated_at=now())
     )
     _refuse_none(changed.rowcount, rule_id)
+    await emit(tx, ImmutableRuleUpdated(operator=actor.name, project_id=project_id, rule=rule_id))
 
 
 def _refuse_none(rows: int, rule_id: int) -> None:

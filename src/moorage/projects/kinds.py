@@ -4,6 +4,8 @@
     project       project name         ProjectRef        create, change and delete of the project
     project-role  project id, user id  role id, 0: none  every change of that membership, and the
                                                          delete of the project
+    group-roles   project id           role by group     every change of a group's membership, and
+                                                         the delete of the group or the project
     robot-grants  robot id             RobotGrants       every change and the delete of the robot
 
 A user who is deleted takes the memberships along; no request comes from that user any more.

@@ -10,12 +10,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
+from moorage.access.principals import Principal
 from moorage.db.engine import Database
 from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
 from moorage.db.tables import labels
 from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import Conflict, Invalid, NotFound
+from moorage.events import LabelCreated, LabelDeleted, LabelUpdated, emit
 from moorage.projects.holding import hold
 from moorage.projects.records import Label
 
@@ -74,7 +76,13 @@ class Labels:
         return _label(row)
 
     async def create(
-        self, project_id: int | None, name: str, *, description: str = "", color: str = ""
+        self,
+        actor: Principal,
+        project_id: int | None,
+        name: str,
+        *,
+        description: str = "",
+        color: str = "",
     ) -> int:
         """Make a label. Returns its id; raises Invalid, ProjectUnknown, Conflict."""
         values = check(name, description, color)
@@ -91,35 +99,50 @@ class Labels:
             label_id = made.scalar_one_or_none()
             if label_id is None:
                 raise _taken(name)
+            await emit(tx, LabelCreated(operator=actor.name, project_id=project_id, label=name))
             return int(label_id)
 
         return await self._db.run(step)
 
     async def change(
-        self, label_id: int, name: str, *, description: str = "", color: str = ""
+        self,
+        actor: Principal,
+        label_id: int,
+        name: str,
+        *,
+        description: str = "",
+        color: str = "",
     ) -> None:
         """Replace what the label says; raises Invalid, NotFound, Conflict."""
         values = check(name, description, color)
 
-        async def step(tx: Tx) -> int:
+        async def step(tx: Tx) -> None:
             statement = update(labels).where(labels.c.id == label_id)
-            return (await tx.execute(statement.values(updated_at=now(), **values))).rowcount
+            changed = statement.values(updated_at=now(), **values).returning(labels.c.project_id)
+            row = (await tx.execute(changed)).one_or_none()
+            if row is None:
+                raise _missing(label_id)
+            fact = LabelUpdated(operator=actor.name, project_id=row.project_id, label=name)
+            await emit(tx, fact)
 
         try:
-            changed = await self._db.run(step)
+            await self._db.run(step)
         except IntegrityError as error:  # nothing but the name can clash
             raise _taken(name) from error
-        if not changed:
-            raise _missing(label_id)
 
-    async def delete(self, label_id: int) -> None:
+    async def delete(self, actor: Principal, label_id: int) -> None:
         """Delete a label, and take it off every artifact; raises NotFound."""
 
-        async def step(tx: Tx) -> int:
-            return (await tx.execute(delete(labels).where(labels.c.id == label_id))).rowcount
+        async def step(tx: Tx) -> None:
+            gone = delete(labels).where(labels.c.id == label_id)
+            found = await tx.execute(gone.returning(labels.c.project_id, labels.c.name))
+            row = found.one_or_none()
+            if row is None:
+                raise _missing(label_id)
+            fact = LabelDeleted(operator=actor.name, project_id=row.project_id, label=row.name)
+            await emit(tx, fact)
 
-        if not await self._db.run(step):
-            raise _missing(label_id)
+        await self._db.run(step)
 
 
 def _within(project_id: int | None) -> ColumnElement[bool]:

@@ -1,23 +1,30 @@
-"""Who has which role in a project."""
+"""Who has which role in a project: users, and groups of users."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Select, delete, select, update
+from sqlalchemy import ColumnElement, Select, case, delete, func, select, update
 
 from moorage.access.principals import Principal
 from moorage.access.roles import PROJECT_ADMIN, ROLE_NAMES
+from moorage.accounts import groups
+from moorage.accounts.groups import GROUP_ROLES
+from moorage.accounts.memberships import belonging
+from moorage.accounts.records import LDAP
 from moorage.db.engine import Database
 from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
-from moorage.db.tables import project_members, projects, users
+from moorage.db.tables import project_members, projects, user_groups, users
 from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import Conflict, Invalid, NotFound
 from moorage.events import MemberCreated, MemberDeleted, MemberUpdated, emit
 from moorage.projects.holding import hold
 from moorage.projects.kinds import ROLE
-from moorage.projects.records import Member
+from moorage.projects.records import GroupName, Member
 
-FILTERS: Columns = {"entityname": users.c.username, "role_id": project_members.c.role_id}
+_NAME = func.coalesce(users.c.username, user_groups.c.name)
+
+FILTERS: Columns = {"entityname": _NAME, "role_id": project_members.c.role_id}
 """What a list of members can be narrowed by."""
 
 
@@ -28,18 +35,29 @@ def check_role(role_id: int) -> int:
     return role_id
 
 
-async def add(tx: Tx, project_id: int, user_id: int, role_id: int) -> int:
-    """Step: make the user a member, both held. Returns the membership's id; raises Conflict."""
-    tx.touch(ROLE.key(project_id, user_id))
+async def add(
+    tx: Tx,
+    project_id: int,
+    role_id: int,
+    *,
+    user_id: int | None = None,
+    group_id: int | None = None,
+) -> int:
+    """Step: make a user or a group a member, both held.
+
+    Returns the membership's id; raises Conflict.
+    """
+    _touch(tx, project_id, user_id)
     made = await tx.execute(
         tx.dialect.insert(project_members)
-        .values(project_id=project_id, user_id=user_id, role_id=role_id)
+        .values(project_id=project_id, user_id=user_id, group_id=group_id, role_id=role_id)
         .on_conflict_do_nothing()
         .returning(project_members.c.id)
     )
     member_id = made.scalar_one_or_none()
     if member_id is None:
-        raise Conflict("the user is a member of the project already")
+        who = "user" if group_id is None else "group"
+        raise Conflict(f"the {who} is a member of the project already")
     return int(member_id)
 
 
@@ -56,35 +74,30 @@ class Members:
         )
         async with self._db.read() as tx:
             total = await count(tx, statement)
-            found = await tx.execute(paged(ordered(statement, query, {}, users.c.username), query))
+            by_name = ordered(statement, query, {}, _NAME, project_members.c.id)
+            found = await tx.execute(paged(by_name, query))
             return Page([Member(**row._mapping) for row in found], total)
 
     async def get(self, project_id: int, member_id: int) -> Member:
         """Raises NotFound, also for a membership of another project."""
         async with self._db.read() as tx:
-            found = await tx.execute(
-                _rows().where(
-                    project_members.c.project_id == project_id, project_members.c.id == member_id
-                )
-            )
-            row = found.one_or_none()
-        if row is None:
-            raise NotFound(f"project member {member_id} not found")
-        return Member(**row._mapping)
+            return await _member(tx, project_id, member_id)
 
     async def roles(self, project_id: int) -> dict[int, int]:
         """How many members have each role."""
-        page = await self.list(project_id, Query(size=100_000))
-        counts: dict[int, int] = {}
-        for member in page.items:
-            counts[member.role_id] = counts.get(member.role_id, 0) + 1
-        return counts
+        query = (
+            select(project_members.c.role_id, func.count().label("members"))
+            .where(project_members.c.project_id == project_id)
+            .group_by(project_members.c.role_id)
+        )
+        async with self._db.read() as tx:
+            return {row.role_id: row.members for row in await tx.execute(query)}
 
     async def administers(self, user_id: int) -> bool:
-        """Whether the user is an administrator of any project."""
+        """Whether the user is an administrator of any project, alone or with a group."""
         mine = (
             select(project_members.c.id)
-            .where(project_members.c.user_id == user_id, project_members.c.role_id == PROJECT_ADMIN)
+            .where(belonging(user_id), project_members.c.role_id == PROJECT_ADMIN)
             .limit(1)
         )
         async with self._db.read() as tx:
@@ -98,32 +111,31 @@ class Members:
         *,
         user_id: int | None = None,
         username: str = "",
+        group: GroupName | None = None,
     ) -> int:
-        """Make a user a member, by id or by name. Returns the membership's id.
+        """Make a user or a group a member. Returns the membership's id.
 
-        Raises Invalid, ProjectUnknown, NotFound (no such user), Conflict.
+        A group that is named and not known yet becomes known. Raises Invalid, ProjectUnknown,
+        NotFound (no such user or group), Conflict.
         """
         check_role(role_id)
-        if not user_id and not username:
-            raise Invalid("a member is named by user_id or username")
+        if group is None and not user_id and not username:
+            raise Invalid("a member is named by user_id or username, or is a group")
 
         async def step(tx: Tx) -> int:
             await hold(tx, project_id)
-            who = users.c.id == user_id if user_id else users.c.username == username
-            query = tx.dialect.for_key_share(select(users.c.id).where(who))
-            found = (await tx.execute(query)).scalar_one_or_none()
-            if found is None:
-                raise NotFound("user not found")
-            made = await add(tx, project_id, int(found), role_id)
+            who: Mapping[str, int]
+            if group is not None:
+                who = {"group_id": await _group(tx, group)}
+            else:
+                who = {"user_id": await _user(tx, user_id, username)}
+            member_id = await add(tx, project_id, role_id, **who)
+            member = await _member(tx, project_id, member_id)
+            names = await _names(tx, member)
             await emit(
-                tx,
-                MemberCreated(
-                    operator=principal.name,
-                    role=ROLE_NAMES[role_id],
-                    **await _names(tx, project_id, int(found)),
-                ),
+                tx, MemberCreated(operator=principal.name, role=ROLE_NAMES[role_id], **names)
             )
-            return made
+            return member_id
 
         return await self._db.run(step)
 
@@ -136,20 +148,16 @@ class Members:
         async def step(tx: Tx) -> None:
             changed = await tx.execute(
                 update(project_members)
-                .where(
-                    project_members.c.project_id == project_id, project_members.c.id == member_id
-                )
+                .where(*_one(project_id, member_id))
                 .values(role_id=role_id, updated_at=now())
-                .returning(project_members.c.user_id)
             )
-            user_id = _touched(tx, project_id, member_id, changed.scalar_one_or_none())
+            if not changed.rowcount:
+                raise _missing(member_id)
+            member = await _member(tx, project_id, member_id)
+            _touch(tx, project_id, member.entity_id if member.kind == "u" else None)
+            names = await _names(tx, member)
             await emit(
-                tx,
-                MemberUpdated(
-                    operator=principal.name,
-                    role=ROLE_NAMES[role_id],
-                    **await _names(tx, project_id, user_id),
-                ),
+                tx, MemberUpdated(operator=principal.name, role=ROLE_NAMES[role_id], **names)
             )
 
         await self._db.run(step)
@@ -158,43 +166,76 @@ class Members:
         """End a membership; raises NotFound."""
 
         async def step(tx: Tx) -> None:
-            gone = await tx.execute(
-                delete(project_members)
-                .where(
-                    project_members.c.project_id == project_id, project_members.c.id == member_id
-                )
-                .returning(project_members.c.user_id)
-            )
-            user_id = _touched(tx, project_id, member_id, gone.scalar_one_or_none())
-            names = await _names(tx, project_id, user_id)
-            await emit(tx, MemberDeleted(operator=principal.name, **names))
+            member = await _member(tx, project_id, member_id)
+            gone = await tx.execute(delete(project_members).where(*_one(project_id, member_id)))
+            if not gone.rowcount:  # somebody else ended it at this moment
+                raise _missing(member_id)
+            _touch(tx, project_id, member.entity_id if member.kind == "u" else None)
+            await emit(tx, MemberDeleted(operator=principal.name, **await _names(tx, member)))
 
         await self._db.run(step)
 
 
-def _touched(tx: Tx, project_id: int, member_id: int, user_id: int | None) -> int:
-    """The user of a membership that was changed; raises NotFound when there was none."""
-    if user_id is None:
-        raise NotFound(f"project member {member_id} not found")
-    tx.touch(ROLE.key(project_id, user_id))
-    return user_id
+async def _user(tx: Tx, user_id: int | None, username: str) -> int:
+    who = users.c.id == user_id if user_id else users.c.username == username
+    query = tx.dialect.for_key_share(select(users.c.id).where(who))
+    found = (await tx.execute(query)).scalar_one_or_none()
+    if found is None:
+        raise NotFound("user not found")
+    return int(found)
 
 
-async def _names(tx: Tx, project_id: int, user_id: int) -> dict[str, Any]:
+async def _group(tx: Tx, group: GroupName) -> int:
+    """The group, known from now on; raises Invalid, NotFound for an id that is none."""
+    group_id = group.id
+    if not group_id:
+        kind = LDAP if group.ldap_dn else group.kind
+        named = {group.ldap_dn or group.name: group.name}
+        (group_id,) = await groups.known(tx, kind, named)
+    query = tx.dialect.for_key_share(select(user_groups.c.id).where(user_groups.c.id == group_id))
+    if (await tx.execute(query)).scalar_one_or_none() is None:
+        raise NotFound(f"user group {group_id} not found")
+    return group_id
+
+
+async def _member(tx: Tx, project_id: int, member_id: int) -> Member:
+    row = (await tx.execute(_rows().where(*_one(project_id, member_id)))).one_or_none()
+    if row is None:
+        raise _missing(member_id)
+    return Member(**row._mapping)
+
+
+async def _names(tx: Tx, member: Member) -> dict[str, Any]:
     """What a fact says of a membership."""
-    project = select(projects.c.name).where(projects.c.id == project_id).scalar_subquery()
-    query = select(project.label("project"), users.c.username.label("member")).where(
-        users.c.id == user_id
-    )
-    row = (await tx.execute(query)).one()
-    return {"project_id": project_id, "project": row.project, "member": row.member}
+    query = select(projects.c.name).where(projects.c.id == member.project_id)
+    project = (await tx.execute(query)).scalar_one()
+    return {"project_id": member.project_id, "project": project, "member": member.name}
+
+
+def _one(project_id: int, member_id: int) -> tuple[ColumnElement[bool], ...]:
+    return project_members.c.project_id == project_id, project_members.c.id == member_id
+
+
+def _touch(tx: Tx, project_id: int, user_id: int | None) -> None:
+    """What is cached of a user's role, or of those of the project's groups."""
+    tx.touch(GROUP_ROLES.key(project_id) if user_id is None else ROLE.key(project_id, user_id))
+
+
+def _missing(member_id: int) -> NotFound:
+    return NotFound(f"project member {member_id} not found")
 
 
 def _rows() -> Select[Any]:
-    return select(
-        project_members.c.id,
-        project_members.c.project_id,
-        project_members.c.user_id,
-        users.c.username,
-        project_members.c.role_id,
-    ).join(users, users.c.id == project_members.c.user_id)
+    is_user = project_members.c.user_id.is_not(None)
+    return (
+        select(
+            project_members.c.id,
+            project_members.c.project_id,
+            project_members.c.role_id,
+            case((is_user, "u"), else_="g").label("kind"),
+            func.coalesce(project_members.c.user_id, project_members.c.group_id).label("entity_id"),
+            _NAME.label("name"),
+        )
+        .outerjoin(users, users.c.id == project_members.c.user_id)
+        .outerjoin(user_groups, user_groups.c.id == project_members.c.group_id)
+    )

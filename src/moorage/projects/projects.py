@@ -1,12 +1,13 @@
 """Projects themselves: create, find, list, change, delete."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal, select
+from sqlalchemy import ColumnElement, Select, and_, func, select
 
 from moorage.access.principals import Principal
-from moorage.access.roles import PROJECT_ADMIN
+from moorage.access.roles import PRECEDENCE, PROJECT_ADMIN
+from moorage.accounts.memberships import belonging
 from moorage.db.engine import Database
 from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
 from moorage.db.tables import (
@@ -81,13 +82,12 @@ class Projects:
 
     async def list(self, principal: Principal, query: Query) -> Page[Project]:
         """What the caller may see, by name unless asked otherwise."""
-        statement = narrow(_rows(principal).where(visible(principal)), query, FIELDS)
+        statement = narrow(_rows().where(visible(principal)), query, FIELDS)
         async with self._db.read() as tx:
             total = await count(tx, statement)
             sorted_ = ordered(statement, query, FIELDS, projects.c.name)
             found = (await tx.execute(paged(sorted_, query))).all()
-            values = await _values(tx, [row.id for row in found])
-        return Page([_project(row, values.get(row.id, {})) for row in found], total)
+            return Page(await _described(tx, found, principal), total)
 
     async def counts(self, principal: Principal) -> dict[str, int]:
         """Projects and repositories of the caller and of the public, for the statistics."""
@@ -164,10 +164,10 @@ class Projects:
         self, where: ColumnElement[bool], missing: str, principal: Principal | None
     ) -> Project:
         async with self._db.read() as tx:
-            row = (await tx.execute(_rows(principal).where(where))).one_or_none()
+            row = (await tx.execute(_rows().where(where))).one_or_none()
             if row is None:
                 raise ProjectUnknown(missing)
-            return _project(row, (await _values(tx, [row.id])).get(row.id, {}))
+            return (await _described(tx, [row], principal))[0]
 
 
 async def _create(
@@ -190,37 +190,45 @@ async def _create(
         raise Conflict(f"The project named {name} already exists")
     tx.touch(PROJECT.key(name))
     await metadata.store(tx, project_id, values)
-    await members.add(tx, project_id, owner, PROJECT_ADMIN)
+    await members.add(tx, project_id, PROJECT_ADMIN, user_id=owner)
     await tx.execute(quotas.insert().values(project_id=project_id, hard=limit))
     fact = ProjectCreated(operator=principal.name, project_id=int(project_id), project=name)
     await emit(tx, fact)
     return int(project_id)
 
 
-def _rows(principal: Principal | None) -> Select[Any]:
+def _rows() -> Select[Any]:
     listed = (
         select(func.count())
         .select_from(repositories)
         .where(repositories.c.project_id == projects.c.id, repositories.c.pushed_at.is_not(None))
         .scalar_subquery()
     )
-    role: Any = literal(0)
-    if principal is not None and principal.kind == "user":
-        role = func.coalesce(
-            select(project_members.c.role_id)
-            .where(
-                project_members.c.project_id == projects.c.id,
-                project_members.c.user_id == principal.id,
-            )
-            .scalar_subquery(),
-            0,
-        )
     return select(
         projects,
         users.c.username.label("owner_name"),
         listed.label("repositories"),
-        role.label("role_id"),
     ).join(users, users.c.id == projects.c.owner_id)
+
+
+async def _described(tx: Tx, rows: Sequence[Any], principal: Principal | None) -> list[Project]:
+    """Rows of projects with their metadata and the caller's roles."""
+    ids = [row.id for row in rows]
+    values = await _values(tx, ids)
+    held = await _roles(tx, ids, principal)
+    return [_project(row, values.get(row.id, {}), held.get(row.id, set())) for row in rows]
+
+
+async def _roles(tx: Tx, ids: list[int], principal: Principal | None) -> dict[int, set[int]]:
+    if principal is None or principal.kind != "user":
+        return {}
+    query = select(project_members.c.project_id, project_members.c.role_id).where(
+        project_members.c.project_id.in_(ids), belonging(principal.id)
+    )
+    held: dict[int, set[int]] = {}
+    for row in await tx.execute(query):
+        held.setdefault(row.project_id, set()).add(row.role_id)
+    return held
 
 
 async def _values(tx: Tx, ids: list[int]) -> dict[int, dict[str, str]]:
@@ -231,7 +239,7 @@ async def _values(tx: Tx, ids: list[int]) -> dict[int, dict[str, str]]:
     return values
 
 
-def _project(row: Any, values: Mapping[str, str]) -> Project:
+def _project(row: Any, values: Mapping[str, str], held: Collection[int]) -> Project:
     return Project(
         id=row.id,
         name=row.name,
@@ -242,5 +250,5 @@ def _project(row: Any, values: Mapping[str, str]) -> Project:
         updated_at=row.updated_at,
         metadata=values,
         repositories=row.repositories,
-        role_id=row.role_id,
+        role_ids=tuple(role for role in PRECEDENCE if role in held),
     )

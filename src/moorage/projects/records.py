@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from moorage.projects.selectors import Selectors
 
@@ -30,18 +31,29 @@ class Project:
     updated_at: datetime
     metadata: Mapping[str, str] = field(default_factory=dict)  # without `public`
     repositories: int = 0  # how many are listed
-    role_id: int = 0  # of the caller who asked; 0: none
+    role_ids: tuple[int, ...] = ()  # of the caller who asked, the one with the most rights first
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One user's role in one project."""
+    """The role of one user, or of one group, in one project."""
 
     id: int
     project_id: int
-    user_id: int
-    username: str
     role_id: int
+    kind: Literal["u", "g"]  # user or group
+    entity_id: int  # of the user or the group
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupName:
+    """A group of users: by id, by the DN of one of LDAP, or by kind and name."""
+
+    id: int = 0
+    ldap_dn: str = ""
+    kind: int = 0
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, exists, false, or_, true
 
 from moorage.access.principals import Principal
 from moorage.access.roles import ROLE_PAIRS
+from moorage.accounts.memberships import belonging
 from moorage.db.tables import project_members, projects, robot_permissions, robots
 
 
@@ -42,7 +43,7 @@ def holding(principal: Principal, resource: str, action: str) -> ColumnElement[b
         holders = [role for role, pairs in ROLE_PAIRS.items() if (resource, action) in pairs]
         return exists().where(
             project_members.c.project_id == projects.c.id,
-            project_members.c.user_id == principal.id,
+            belonging(principal.id),
             project_members.c.role_id.in_(holders),
         )
     if principal.kind == "robot":
@@ -51,10 +52,8 @@ def holding(principal: Principal, resource: str, action: str) -> ColumnElement[b
 
 
 def member(user_id: int) -> ColumnElement[bool]:
-    """Projects of which the user is a member."""
-    return exists().where(
-        project_members.c.project_id == projects.c.id, project_members.c.user_id == user_id
-    )
+    """Projects of which the user is a member, alone or with a group."""
+    return exists().where(project_members.c.project_id == projects.c.id, belonging(user_id))
 
 
 def _robot(robot_id: int, resource: str, action: str) -> ColumnElement[bool]:

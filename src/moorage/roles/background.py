@@ -39,7 +39,7 @@ def works(resources: Resources) -> list[Work]:
     settings, db = resources.settings.gc, resources.db
     metrics = resources.ground.metrics
     outbox = Outbox(db, subscribers(resources))
-    forwarder = Forwarder(db, resources.configurations)
+    forwarder = Forwarder(db, resources.configurations, resources.syslog)
     found = [
         Work("outbox", 2.0, lambda: _some(outbox.dispatch())),
         Work("audit forwarding", 2.0, forwarder.run_once),

@@ -64,6 +64,7 @@ def _services(resources: Resources, health: Health) -> Services:
         callers=resources.callers,
         grants=resources.grants,
         users=resources.users,
+        groups=resources.groups,
         robots=resources.robots,
         projects=resources.projects,
         members=resources.members,

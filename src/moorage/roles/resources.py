@@ -15,6 +15,7 @@ from pathlib import Path
 from moorage.access.secretbox import SecretBox
 from moorage.access.tokens import KeyRing, Tokens
 from moorage.accounts.bootstrap import first_admin, secret_key_file
+from moorage.accounts.groups import Groups
 from moorage.accounts.keys import Keys
 from moorage.accounts.logins import Logins
 from moorage.accounts.passwords import Passwords
@@ -30,7 +31,7 @@ from moorage.artifacts.rules import Rules
 from moorage.artifacts.statistics import PullCounts
 from moorage.artifacts.trashed import TrashList
 from moorage.artifacts.uploads import Uploads
-from moorage.audit import AuditLog, syslog
+from moorage.audit import AuditLog, Syslog
 from moorage.blobstore import open as open_store
 from moorage.blobstore.base import BlobStore
 from moorage.cache import open_cache
@@ -93,7 +94,7 @@ class Resources:
         self.box = SecretBox(key, [k.get_secret_value() for k in auth.previous_secret_keys])
         self.ring = KeyRing()
         self.configurations = Configurations(
-            ground.db, ground.cache, self.box, settings.configuration, reach=syslog.reach
+            ground.db, ground.cache, self.box, settings.configuration, reach=self.syslog.reach
         )
         self.keys = Keys(
             ground.db,
@@ -142,6 +143,10 @@ class Resources:
         return Guard(self.settings.outgoing.allow, self.settings.outgoing.ca_file)
 
     @cached_property
+    def syslog(self) -> Syslog:
+        return Syslog(self.guard)
+
+    @cached_property
     def counts(self) -> PullCounts:
         return PullCounts(self.db)
 
@@ -167,6 +172,10 @@ class Resources:
     @cached_property
     def users(self) -> Users:
         return Users(self.db, self.passwords, self.configurations)
+
+    @cached_property
+    def groups(self) -> Groups:
+        return Groups(self.db)
 
     @cached_property
     def robots(self) -> Robots:
