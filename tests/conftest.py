@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.support.databases",
     "tests.support.races",
     "tests.support.redis_server",
+    "tests.support.ldap_server",  # uses the one before
     "tests.support.stores",
 ]
 

@@ -83,14 +83,6 @@ async def test_what_a_setting_cannot_be(world: World, settings: Any, status: int
     assert (await values(world))["oidc_name"] == ""
 
 
-async def test_the_auth_mode_stays_when_there_are_users(world: World) -> None:
-    """The same value again is no change."""
-    refused = await world.call("sysadmin", "PUT", PATH, {"auth_mode": "ldap_auth"})
-    assert refused.status_code == 400
-    assert "new users have been inserted" in refused.text
-    await change(world, auth_mode="db_auth")
-
-
 async def test_a_secret_is_written_and_never_read(world: World) -> None:
     """Not over the API, and not in the database's text."""
     await change(world, ldap_search_password="canary-1", oidc_client_secret="canary-2")

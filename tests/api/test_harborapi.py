@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.api.world import World
 from tests.support.content import sha256
+from tests.support.ldap_server import ADMIN_DN, ADMIN_PASSWORD, BASE, LdapServer
 from tests.support.requirements import require
 
 from moorage.audit import Recorder
@@ -83,6 +84,27 @@ async def test_user_groups(harbor: Any, harborapi: ModuleType) -> None:
     await harbor.delete_usergroup(group_id)
     assert await harbor.get_project_members("team", entity_name="people") == []
     assert await harbor.get_usergroups() == []
+
+
+async def test_ldap(
+    harbor: Any, harborapi: ModuleType, world: World, ldap_server: LdapServer
+) -> None:
+    """Trying the server, and finding and importing people."""
+    models = harborapi.models
+    ldap_server.group("staff", ldap_server.person("alice", "Alice-secret1"))
+    values = {
+        "ldap_url": ldap_server.url,
+        "ldap_search_dn": ADMIN_DN,
+        "ldap_search_password": ADMIN_PASSWORD,
+        "ldap_base_dn": BASE,
+        "ldap_uid": "uid",
+    }
+    await harbor.update_config(models.Configurations(**values))
+    assert (await harbor.ping_ldap()).success
+    assert [each.username for each in await harbor.search_ldap_users("alice")] == ["alice"]
+    assert [each.group_name for each in await harbor.search_ldap_groups("staff")] == ["staff"]
+    await harbor.import_ldap_users(["alice"])
+    assert (await harbor.search_users_by_username("alice"))[0].username == "alice"
 
 
 async def test_projects_and_members(harbor: Any, harborapi: ModuleType) -> None:

@@ -8,6 +8,7 @@ other   private, of nobody here
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import Any
 
 import httpx2
@@ -20,6 +21,7 @@ from moorage.access.principals import ANONYMOUS, Principal
 from moorage.access.roles import ROLE_NAMES
 from moorage.access.secretbox import SecretBox
 from moorage.accounts.groups import Groups
+from moorage.accounts.ldap import Ldap, LdapAccounts
 from moorage.accounts.passwords import Passwords
 from moorage.accounts.records import Permission
 from moorage.accounts.robots import Robots
@@ -34,6 +36,7 @@ from moorage.artifacts.trashed import TrashList
 from moorage.audit import AuditLog
 from moorage.config.configuration import Configuration
 from moorage.db import tables
+from moorage.outgoing import Guard
 from moorage.projects.grants import Grants
 from moorage.projects.immutability import ImmutableRules
 from moorage.projects.labels import Labels
@@ -101,6 +104,7 @@ class World:
             await members.add(root, self.projects["team"], role, username=name)
         self.passwords = Passwords(memory_kib=8, passes=1)  # quick, and of no use to a thief
         self.configurations = Configurations(db, self.content.cache, SecretBox(SECRET_KEY))
+        self.ldap = Ldap(Guard((ip_network("127.0.0.0/8"),)))
         self.app = self._app()
         return self
 
@@ -117,6 +121,8 @@ class World:
             grants=Grants(db, cache),
             users=Users(db, self.passwords, self.configurations),
             groups=Groups(db),
+            ldap=self.ldap,
+            ldap_accounts=LdapAccounts(db, self.configurations, self.ldap),
             robots=Robots(db, self.passwords, self.configurations),
             projects=Projects(db, self.configurations),
             members=Members(db),

@@ -5,18 +5,14 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from sqlalchemy import insert, select
 from tests.support.accounts import SECRET_KEY
+from tests.support.certificates import Authority
 
 from moorage.access.principals import Principal
 from moorage.access.secretbox import SecretBox
@@ -109,38 +105,6 @@ async def count(db: Database, table: Any) -> int:
         return len((await tx.execute(select(table))).all())
 
 
-def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """A certificate of the server `127.0.0.1`, its own authority; and the server's context."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "syslog")])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
-        .not_valid_after(datetime.now(UTC) + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    pem, secret = folder / "syslog.pem", folder / "syslog.key"
-    pem.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    secret.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem, secret)
-    return pem, context
-
-
 def test_a_message_is_one_line_whatever_a_name_holds() -> None:
     """RFC 5424: priority, version, time, host, application; the rest is JSON in ASCII."""
     entry = {
@@ -196,7 +160,8 @@ async def test_what_happens_arrives_over_tls_at_a_server_that_is_trusted(
     database: Database, settings: Configurations, tmp_path: Path
 ) -> None:
     """One that the operator's authorities do not vouch for gets nothing."""
-    authority, context = certificate(tmp_path)
+    authority = Authority(tmp_path)
+    context = authority.server_context("127.0.0.1")
     collector = Collector()
     async with collector.listening(context) as port:
         await settings.change(ADMIN, {"audit_log_forward_endpoint": f"tls://127.0.0.1:{port}"})
@@ -207,7 +172,7 @@ async def test_what_happens_arrives_over_tls_at_a_server_that_is_trusted(
         # Another process takes over when the first one is gone.
         async with database.write() as tx:
             await tx.execute(tables.properties.delete())
-        guard = Guard(LOOPBACK, ca_file=authority)
+        guard = Guard(LOOPBACK, ca_file=authority.path)
         await Forwarder(database, settings, Syslog(guard)).run_once()
     assert told(collector.messages) == ["one"]
     assert await count(database, tables.audit_forwards) == 0

@@ -8,7 +8,7 @@ from moorage.access.principals import COMMAND_LINE, Principal
 from moorage.access.secretbox import SecretBox
 from moorage.access.tokens import KeyRing, Tokens
 from moorage.accounts.keys import Keys
-from moorage.accounts.logins import Logins
+from moorage.accounts.logins import Directory, Logins
 from moorage.accounts.passwords import Passwords
 from moorage.accounts.records import Permission
 from moorage.accounts.robots import Robots
@@ -21,6 +21,7 @@ from moorage.db.engine import Database
 from moorage.projects.grants import Grants
 from moorage.projects.members import Members
 from moorage.projects.projects import Projects
+from moorage.settings import Current
 from moorage.web.callers import Callers
 
 PASSWORD = "Correct1horse"
@@ -57,6 +58,8 @@ class Replica:
     clock: TurnedClock = field(default_factory=TurnedClock)
     single: bool = True  # False: other replicas write too, so nothing is cached
     passwords: Passwords = field(default_factory=quick_passwords)
+    settings: Current | None = None
+    directory: Directory | None = None
 
     def __post_init__(self) -> None:
         db, clock = self.db, self.clock
@@ -68,7 +71,14 @@ class Replica:
         self.users = Users(db, self.passwords)
         self.robots = Robots(db, self.passwords)
         self.standings = Standings(db, cache, clock)
-        self.logins = Logins(db, self.passwords, self.standings, clock=clock)
+        self.logins = Logins(
+            db,
+            self.passwords,
+            self.standings,
+            settings=self.settings,
+            directory=self.directory,
+            clock=clock,
+        )
         self.projects = Projects(db)
         self.members = Members(db)
         self.grants = Grants(db, cache, clock)

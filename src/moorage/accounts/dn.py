@@ -26,9 +26,20 @@ def normal(text: str) -> str:
             named = _TYPE.match(kind)
             if not equals or named is None or not value.strip():
                 raise wrong
-            pairs.append(f"{named[1].lower()}={_value(value, wrong)}")
+            try:
+                plain = _plain(value)
+            except UnicodeError:
+                raise wrong from None
+            pairs.append(f"{named[1].lower()}={escape(plain.lower())}")
         relative.append("+".join(sorted(pairs)))
     return ",".join(relative)
+
+
+def first_value(text: str) -> str:
+    """What a name begins with, to show it: `Staff` of `cn=Staff,dc=example`; raises Invalid."""
+    normal(text)
+    first = next(_split(next(_split(text, ",;")), "+"))
+    return _plain(first.partition("=")[2])
 
 
 def _split(text: str, separators: str) -> Iterator[str]:
@@ -47,17 +58,14 @@ def _split(text: str, separators: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _value(text: str, wrong: Invalid) -> str:
+def _plain(text: str) -> str:
+    """A value without quotes and escapes; raises UnicodeError."""
     value = text.strip(" ")
     if text.endswith(" ") and _ends_escaped(value):
         value += " "
     if len(value) > 1 and value[0] == value[-1] == '"':
         value = value[1:-1]
-    try:
-        plain = _ESCAPED.sub(_unescaped, value.encode()).decode()
-    except UnicodeError:
-        raise wrong from None
-    return escape(plain.lower())
+    return _ESCAPED.sub(_unescaped, value.encode()).decode()
 
 
 def _unescaped(found: re.Match[bytes]) -> bytes:

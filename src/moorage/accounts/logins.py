@@ -5,7 +5,8 @@
                  ▼
               count one attempt in the database ── too many ─► TooManyRequests
                  ▼
-              compare (an unknown account takes as long) ── wrong ─► None
+              compare (an unknown account takes as long), or ask the directory for an account
+                 │ without a password of its own ── wrong ─► None
                  ▼ right
               forget the attempts, upgrade an old hash, remember ─► Login
 
@@ -22,9 +23,9 @@ import ipaddress
 import logging
 import secrets
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import delete, literal, select, update
+from sqlalchemy import ColumnElement, delete, literal, select, update
 
 from moorage.access.principals import Principal
 from moorage.accounts.passwords import Passwords, digest_secret, new_secret
@@ -49,6 +50,8 @@ FORGET = 900.0
 """Seconds after which failures do not count any more."""
 REMEMBER = 600.0
 """Seconds for which right credentials are not compared again."""
+REMEMBER_OUTSIDE = 60.0
+"""The same for those of a directory, which tells nobody of a change."""
 REMEMBERED = 4096
 
 _TIDY_EVERY = 500
@@ -61,6 +64,13 @@ def wait_after(failures: int) -> float:
     return min(2.0 ** min(failures - FREE, 30), LONGEST_WAIT)
 
 
+class Directory(Protocol):
+    """Knows people whose passwords are kept elsewhere; `accounts.ldap` implements it."""
+
+    async def verify(self, username: str, password: str) -> int | None:
+        """The id of the account of whoever gave the right password; raises Unavailable."""
+
+
 class Logins:
     """Verifies users and robot accounts by name and secret."""
 
@@ -71,12 +81,14 @@ class Logins:
         standings: Standings,
         *,
         settings: Current | None = None,
+        directory: Directory | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._db = db
         self._passwords = passwords
         self._standings = standings
         self._settings = settings or Fixed()
+        self._directory = directory
         self._monotonic = (clock or SystemClock()).monotonic
         self._key = secrets.token_bytes(32)
         self._no_robot = digest_secret(new_secret())
@@ -137,9 +149,15 @@ class Logins:
             await self._db.run(_tidy)
         robot = name != account
         row = await self._find(name, robot)
+        found = None
+        if self._directory is not None and not robot and (row is None or row.secret is None):
+            found = await self._directory.verify(name, password)
+        if found is not None:
+            row = await self._user(users.c.id == found)
         # An unknown account costs what most known ones of its kind do.
         encoded = row.secret if row is not None else self._no_robot if robot else None
-        if not await self._passwords.verify(encoded, password) or row is None:
+        right = found is not None or await self._passwords.verify(encoded, password)
+        if not right or row is None:
             # What is no account may be a password in the wrong field: it stays out of the log.
             shown = "(unknown)" if row is None else account
             log.warning("sign-in failed for %r from %s", shown, address)
@@ -147,35 +165,46 @@ class Logins:
                 await self._db.run(_refused, account, address)
             return None
         login = Login(
-            Principal("robot" if robot else "user", row.id, account, sysadmin=bool(row.sysadmin)),
+            Principal(
+                "robot" if robot else "user",
+                row.id,
+                account if robot else row.username,
+                sysadmin=bool(row.sysadmin),
+            ),
             row.revision,
         )
         standing = await self._standings.of(login.principal)
         if standing is None or standing.revision != row.revision:
             return None  # disabled or expired, or changed at this moment
         await self._db.run(_forget, account, address)
-        if not robot and self._passwords.outdated(row.secret):
+        if found is None and not robot and self._passwords.outdated(row.secret):
             await self._upgrade(row.id, row.secret, password)
-        self._known[key] = (login, self._monotonic() + REMEMBER)
+        seconds = REMEMBER if found is None else REMEMBER_OUTSIDE
+        self._known[key] = (login, self._monotonic() + seconds)
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         return login
 
     async def _find(self, name: str, robot: bool) -> Any:
-        if robot:
-            query = select(
-                robots.c.id,
-                robots.c.revision,
-                robots.c.secret_hash.label("secret"),
-                literal(False).label("sysadmin"),
-            ).where(robots.c.name == name)
-        else:
-            query = select(
-                users.c.id,
-                users.c.revision,
-                users.c.password_hash.label("secret"),
-                ADMINISTERS.label("sysadmin"),
-            ).where(users.c.username == name)
+        if not robot:
+            return await self._user(users.c.username == name)
+        query = select(
+            robots.c.id,
+            robots.c.revision,
+            robots.c.secret_hash.label("secret"),
+            literal(False).label("sysadmin"),
+        ).where(robots.c.name == name)
+        async with self._db.read() as tx:
+            return (await tx.execute(query)).one_or_none()
+
+    async def _user(self, where: ColumnElement[bool]) -> Any:
+        query = select(
+            users.c.id,
+            users.c.username,
+            users.c.revision,
+            users.c.password_hash.label("secret"),
+            ADMINISTERS.label("sysadmin"),
+        ).where(where)
         async with self._db.read() as tx:
             return (await tx.execute(query)).one_or_none()
 

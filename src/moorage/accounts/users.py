@@ -18,7 +18,7 @@ from moorage.accounts.records import User
 from moorage.accounts.standing import ADMINISTERS, touch_user
 from moorage.db.engine import Database
 from moorage.db.queries import Page, Query, count, narrow, ordered, paged
-from moorage.db.tables import projects, users
+from moorage.db.tables import identities, projects, users
 from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import Conflict, Denied, Invalid, NotFound, PreconditionFailed
@@ -68,22 +68,13 @@ class Users:
         Raises Invalid, Conflict (name or email is taken).
         """
         values = {
-            "username": await self._check_name(username),
+            "username": check_name(username, (await self._settings.current()).robot_name_prefix),
             "sysadmin": sysadmin,
             **_profile(email=email, realname=realname, comment=comment),
         }
         if password is not None:
             values["password_hash"] = await self._passwords.hash(check_password(password))
         return await self._db.run(insert, actor, values)
-
-    async def _check_name(self, username: str) -> str:
-        """Return `username`; raises Invalid."""
-        if not _NAME.fullmatch(username) or not username.isprintable():
-            raise Invalid("a user name is 1 to 255 characters without spaces and , ~ # $ % : +")
-        prefix = (await self._settings.current()).robot_name_prefix
-        if username.startswith(prefix):
-            raise Invalid(f"only names of robot accounts begin with {prefix}")
-        return username
 
     async def get(self, user_id: int) -> User:
         """Raises NotFound."""
@@ -162,6 +153,7 @@ class Users:
         check_password(new)
         async with self._db.read() as tx:
             await _may_touch(tx, actor, user_id)
+            await _keeps_own_password(tx, user_id)
             query = select(users.c.password_hash, users.c.revision).where(users.c.id == user_id)
             row = (await tx.execute(query)).one()
         himself = actor.kind == "user" and actor.id == user_id
@@ -224,6 +216,22 @@ class Users:
         return _user(row)
 
 
+def check_name(username: str, prefix: str) -> str:
+    """Return `username`; `prefix` is that of robot accounts. Raises Invalid."""
+    if not _NAME.fullmatch(username) or not username.isprintable():
+        raise Invalid("a user name is 1 to 255 characters without spaces and , ~ # $ % : +")
+    if username.startswith(prefix):
+        raise Invalid(f"only names of robot accounts begin with {prefix}")
+    return username
+
+
+def check_email(email: str) -> str:
+    """Return `email`; raises Invalid."""
+    if not _EMAIL.fullmatch(email):
+        raise Invalid("the email address is not valid")
+    return email
+
+
 async def insert(tx: Tx, actor: Principal, values: Mapping[str, Any]) -> int:
     """Step: insert a user. Returns the id; raises Conflict."""
     # Ids may come again on SQLite, so the revision must not: it stands in tokens of the one before.
@@ -261,6 +269,13 @@ async def _may_touch(tx: Tx, actor: Principal, user_id: int) -> str:
     if row.administers and not himself and not await is_sysadmin(tx, actor):
         raise Denied("only a system administrator changes another")
     return str(row.username)
+
+
+async def _keeps_own_password(tx: Tx, user_id: int) -> None:
+    """Raises Denied for somebody whom a provider signs in."""
+    elsewhere = select(identities.c.id).where(identities.c.user_id == user_id).limit(1)
+    if (await tx.execute(elsewhere)).first() is not None:
+        raise Denied("the password is kept by the sign-in provider; change it there")
 
 
 async def _tell(
@@ -307,9 +322,7 @@ def _profile(
 ) -> dict[str, str | bool | None]:
     values: dict[str, str | bool | None] = {}
     if email:
-        if not _EMAIL.fullmatch(email):
-            raise Invalid("the email address is not valid")
-        values["email"] = email
+        values["email"] = check_email(email)
     for name, value, longest in (("realname", realname, 255), ("comment", comment, 30)):
         if value is None:
             continue

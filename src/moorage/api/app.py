@@ -12,6 +12,7 @@ from moorage.api import (
     icons,
     immutable,
     labels,
+    ldap,
     members,
     metadatas,
     permissions,
@@ -41,6 +42,7 @@ RESOURCES = (
     permissions,  # before users: /users/current/permissions
     users,
     usergroups,
+    ldap,
     projects,
     members,
     metadatas,

@@ -66,6 +66,7 @@ ConfigurationsResponse = create_model(
     "ConfigurationsResponse",
     __base__=Wire,
     scan_all_policy=(ScanAllPolicy | None, None),
+    uaa_client_secret=(StringConfigItem | None, None),  # in the schema of clients; never told
     **{name: (_ITEMS[kind] | None, None) for name, kind in _TYPES.items() if kind is not SecretStr},  # type: ignore[call-overload]  # fields that come from a table
 )
 ConfigurationsReq = create_model(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from moorage.accounts.groups import Groups
+from moorage.accounts.ldap import Ldap, LdapAccounts
 from moorage.accounts.robots import Robots
 from moorage.accounts.users import Users
 from moorage.artifacts.additions import Additions
@@ -59,6 +60,8 @@ class Services:
     grants: Grants
     users: Users
     groups: Groups
+    ldap: Ldap
+    ldap_accounts: LdapAccounts
     robots: Robots
     projects: Projects
     members: Members

@@ -129,7 +129,8 @@ async def list_users(
 async def create_user(request: Request, api: Api, who: Who, body: UserCreationReq) -> Response:
     """Make a user, or oneself where that is allowed; never an administrator."""
     settings = await api.configurations.current()
-    oneself = who.kind == "anonymous" and settings.self_registration
+    local = settings.auth_mode == "db_auth"
+    oneself = who.kind == "anonymous" and settings.self_registration and local
     if not oneself and ("user", "create") not in await api.grants.system(who):
         raise refusal(who)
     user_id = await api.users.create(

@@ -19,6 +19,9 @@ Short = Annotated[str, Field(max_length=255)]
 Long = Annotated[str, Field(max_length=4096)]
 Document = Annotated[str, Field(max_length=65536)]
 
+AUTH_MODES = ("db_auth", "ldap_auth")
+"""The modes of Harbor's that are offered."""
+
 AUDIT_EVENTS = (
     "create_artifact",
     "delete_artifact",
@@ -55,7 +58,8 @@ class Configuration(BaseModel):
     # --- sign-in
 
     auth_mode: Literal["db_auth", "ldap_auth", "oidc_auth", "http_auth", "uaa_auth"] = Field(
-        "db_auth", description="Where users come from."
+        "db_auth",
+        description="Where users come from beside the database: `ldap_auth` for LDAP.",
     )
     primary_auth_mode: bool = Field(
         False, description="Whether the portal offers the sign-in of `auth_mode` first."
@@ -175,6 +179,13 @@ class Configuration(BaseModel):
     http_authproxy_verify_cert: bool = Field(True, description="Not used.")
     http_authproxy_skip_search: bool = Field(False, description="Not used.")
     http_authproxy_server_certificate: Document = Field("", description="Not used.")
+
+    @field_validator("auth_mode")
+    @classmethod
+    def _offered(cls, value: str) -> str:
+        if value not in AUTH_MODES:
+            raise ValueError(f"{value} is not available; give {' or '.join(AUTH_MODES)}")
+        return value
 
     @field_validator("audit_log_forward_endpoint")
     @classmethod

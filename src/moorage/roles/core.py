@@ -65,6 +65,8 @@ def _services(resources: Resources, health: Health) -> Services:
         grants=resources.grants,
         users=resources.users,
         groups=resources.groups,
+        ldap=resources.ldap,
+        ldap_accounts=resources.ldap_accounts,
         robots=resources.robots,
         projects=resources.projects,
         members=resources.members,

@@ -17,6 +17,7 @@ from moorage.access.tokens import KeyRing, Tokens
 from moorage.accounts.bootstrap import first_admin, secret_key_file
 from moorage.accounts.groups import Groups
 from moorage.accounts.keys import Keys
+from moorage.accounts.ldap import Ldap, LdapAccounts
 from moorage.accounts.logins import Logins
 from moorage.accounts.passwords import Passwords
 from moorage.accounts.robots import Robots
@@ -118,6 +119,7 @@ class Resources:
             self.passwords,
             self.standings,
             settings=self.configurations,
+            directory=self.ldap_accounts,
             clock=ground.clock,
         )
         self.sessions = Sessions(
@@ -141,6 +143,14 @@ class Resources:
     def guard(self) -> Guard:
         """The way to other servers."""
         return Guard(self.settings.outgoing.allow, self.settings.outgoing.ca_file)
+
+    @cached_property
+    def ldap(self) -> Ldap:
+        return Ldap(self.guard)
+
+    @cached_property
+    def ldap_accounts(self) -> LdapAccounts:
+        return LdapAccounts(self.db, self.configurations, self.ldap)
 
     @cached_property
     def syslog(self) -> Syslog:

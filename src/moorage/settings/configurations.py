@@ -16,14 +16,14 @@ from typing import Any
 
 import orjson
 from pydantic import SecretStr, ValidationError
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 
 from moorage.access.principals import Principal
 from moorage.access.secretbox import CannotOpen, SecretBox
 from moorage.cache.base import Cache, Kind
 from moorage.config.configuration import Configuration
 from moorage.db.engine import Database
-from moorage.db.tables import configuration, properties, users
+from moorage.db.tables import configuration, properties
 from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import Denied, Invalid
@@ -137,14 +137,8 @@ class Configurations:
                 f"{', '.join(fixed)}: set by the file or the environment of the server; "
                 "change it there"
             )
-        if "auth_mode" in changed:
-            people = (await tx.execute(select(func.count()).select_from(users))).scalar_one()
-            if people > 1:
-                raise Invalid(
-                    "the auth mode cannot be modified as new users have been inserted into database"
-                )
-            if after.auth_mode != "db_auth":
-                raise Invalid(f"auth_mode {after.auth_mode} is not available; it stays db_auth")
+        if after.auth_mode == "ldap_auth" and not (after.ldap_url and after.ldap_base_dn):
+            raise Invalid("auth_mode ldap_auth needs ldap_url and ldap_base_dn")
         if after.skip_audit_log_database and not after.audit_log_forward_endpoint:
             raise Invalid(
                 "skip_audit_log_database needs audit_log_forward_endpoint: "
