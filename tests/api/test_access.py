@@ -121,6 +121,7 @@ ROUTES: list[tuple[str, str, str, str, Any]] = [
     ("GET", "/usergroups/{group_id}", "S", "S", None),
     ("PUT", "/usergroups/{group_id}", "S", "S", {}),
     ("DELETE", "/usergroups/{group_id}", "S", "S", None),
+    ("POST", "/system/oidc/ping", "S", "S", {}),
     ("POST", "/ldap/ping", "S", "S", {}),
     ("GET", "/ldap/users/search", "S", "S", None),
     ("POST", "/ldap/users/import", "S", "S", {}),

@@ -8,6 +8,7 @@ import pytest
 from tests.api.world import World
 from tests.support.content import sha256
 from tests.support.ldap_server import ADMIN_DN, ADMIN_PASSWORD, BASE, LdapServer
+from tests.support.oidc_server import RealProvider
 from tests.support.requirements import require
 
 from moorage.audit import Recorder
@@ -105,6 +106,16 @@ async def test_ldap(
     assert [each.group_name for each in await harbor.search_ldap_groups("staff")] == ["staff"]
     await harbor.import_ldap_users(["alice"])
     assert (await harbor.search_users_by_username("alice"))[0].username == "alice"
+
+
+async def test_oidc(harbor: Any, harborapi: ModuleType, oidc_provider: RealProvider) -> None:
+    """Whether a provider is there."""
+    endpoint = harborapi.models.OIDCTestReq(url=oidc_provider.issuer, verify_cert=True)
+    await harbor.test_oidc(endpoint)
+    with pytest.raises(harborapi.exceptions.BadRequest):
+        await harbor.test_oidc(
+            harborapi.models.OIDCTestReq(url="http://127.0.0.1:9", verify_cert=True)
+        )
 
 
 async def test_projects_and_members(harbor: Any, harborapi: ModuleType) -> None:

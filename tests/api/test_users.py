@@ -6,8 +6,30 @@ import pytest
 from tests.api.world import World
 
 from moorage.access.principals import Principal
+from moorage.db import tables
 
 pytestmark = pytest.mark.anyio
+
+
+async def test_a_user_of_a_provider_sets_a_cli_secret_and_nobody_reads_it(world: World) -> None:
+    """One that is made is shown once; others have none."""
+    stranger = world.people["stranger"].id
+    refused = await world.call("stranger", "PUT", f"/users/{stranger}/cli_secret", json={})
+    assert refused.status_code == 412
+    row = {"user_id": stranger, "kind": "oidc", "issuer": "https://x.example", "subject": "7"}
+    async with world.content.db.write() as tx:
+        await tx.execute(tables.identities.insert().values(row))
+    made = await world.call("stranger", "PUT", f"/users/{stranger}/cli_secret", json={})
+    assert len(made.json()["secret"]) >= 32
+    chosen = {"secret": "Chosen-secret-1"}
+    done = await world.call("stranger", "PUT", f"/users/{stranger}/cli_secret", json=chosen)
+    assert (done.status_code, done.json()) == (200, {})
+    me = (await world.call("stranger", "GET", "/users/current")).json()
+    assert me["oidc_user_meta"]["subiss"] == "7https://x.example"
+    assert "secret" not in me["oidc_user_meta"]
+    other = await world.call("guest", "PUT", f"/users/{stranger}/cli_secret", json=chosen)
+    assert other.status_code == 403
+
 
 GOOD = "Harbour2026"
 

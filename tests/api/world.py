@@ -22,6 +22,7 @@ from moorage.access.roles import ROLE_NAMES
 from moorage.access.secretbox import SecretBox
 from moorage.accounts.groups import Groups
 from moorage.accounts.ldap import Ldap, LdapAccounts
+from moorage.accounts.oidc import Provider
 from moorage.accounts.passwords import Passwords
 from moorage.accounts.records import Permission
 from moorage.accounts.robots import Robots
@@ -104,7 +105,8 @@ class World:
             await members.add(root, self.projects["team"], role, username=name)
         self.passwords = Passwords(memory_kib=8, passes=1)  # quick, and of no use to a thief
         self.configurations = Configurations(db, self.content.cache, SecretBox(SECRET_KEY))
-        self.ldap = Ldap(Guard((ip_network("127.0.0.0/8"),)))
+        guard = Guard((ip_network("127.0.0.0/8"),))
+        self.ldap, self.oidc = Ldap(guard), Provider(guard)
         self.app = self._app()
         return self
 
@@ -122,6 +124,7 @@ class World:
             users=Users(db, self.passwords, self.configurations),
             groups=Groups(db),
             ldap=self.ldap,
+            oidc=self.oidc,
             ldap_accounts=LdapAccounts(db, self.configurations, self.ldap),
             robots=Robots(db, self.passwords, self.configurations),
             projects=Projects(db, self.configurations),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from moorage.access.principals import Principal
 from tests.protocol.client import Client
 from tests.protocol.registry import Registry
 from tests.support.content import sha256
@@ -10,6 +11,7 @@ pytestmark = pytest.mark.anyio
 
 START = "/v2/team/app/blobs/uploads/"
 BODY = b"some bytes"
+ADMIN = Principal("user", 1, "admin", sysadmin=True)
 
 
 async def test_read_only_refuses_what_changes_something(registry: Registry, dev: Client) -> None:
@@ -19,7 +21,7 @@ async def test_read_only_refuses_what_changes_something(registry: Registry, dev:
     begun = (await dev.ask("POST", START, length=0)).location
     blob = f"/v2/team/app/blobs/{digest}"
     settings = registry.parts["settings"]
-    await settings.change({"read_only": True})
+    await settings.change(ADMIN, {"read_only": True})
     for method, path in (
         ("POST", START),
         ("POST", f"{START}?mount={digest}&from=team/app"),
@@ -36,5 +38,5 @@ async def test_read_only_refuses_what_changes_something(registry: Registry, dev:
     assert (await dev.ask("GET", blob)).body == BODY
     assert (await dev.ask("HEAD", blob)).status == 200
     assert (await dev.ask("GET", begun)).status == 204
-    await settings.change({"read_only": False})
+    await settings.change(ADMIN, {"read_only": False})
     assert (await dev.ask("PUT", f"{begun}?digest={digest}", body=BODY)).status == 201

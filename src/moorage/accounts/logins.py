@@ -6,7 +6,7 @@
               count one attempt in the database ── too many ─► TooManyRequests
                  ▼
               compare (an unknown account takes as long), or ask the directory for an account
-                 │ without a password of its own ── wrong ─► None
+                 │ without a secret of its own ── wrong ─► None
                  ▼ right
               forget the attempts, upgrade an old hash, remember ─► Login
 
@@ -150,12 +150,15 @@ class Logins:
         robot = name != account
         row = await self._find(name, robot)
         found = None
-        if self._directory is not None and not robot and (row is None or row.secret is None):
+        if self._directory is not None and not robot and _kept_elsewhere(row):
             found = await self._directory.verify(name, password)
         if found is not None:
             row = await self._user(users.c.id == found)
         # An unknown account costs what most known ones of its kind do.
-        encoded = row.secret if row is not None else self._no_robot if robot else None
+        by_cli_secret = found is None and row is not None and row.secret is None
+        encoded = self._no_robot if robot else None
+        if row is not None:
+            encoded = row.cli_secret if by_cli_secret else row.secret
         right = found is not None or await self._passwords.verify(encoded, password)
         if not right or row is None:
             # What is no account may be a password in the wrong field: it stays out of the log.
@@ -172,11 +175,14 @@ class Logins:
                 sysadmin=bool(row.sysadmin),
             ),
             row.revision,
+            by_cli_secret,
         )
         standing = await self._standings.of(login.principal)
         if standing is None or standing.revision != row.revision:
             return None  # disabled or expired, or changed at this moment
         await self._db.run(_forget, account, address)
+        if by_cli_secret:
+            return login  # remembered by nobody: a new one counts at once
         if found is None and not robot and self._passwords.outdated(row.secret):
             await self._upgrade(row.id, row.secret, password)
         seconds = REMEMBER if found is None else REMEMBER_OUTSIDE
@@ -203,6 +209,7 @@ class Logins:
             users.c.username,
             users.c.revision,
             users.c.password_hash.label("secret"),
+            users.c.cli_secret_hash.label("cli_secret"),
             ADMINISTERS.label("sysadmin"),
         ).where(where)
         async with self._db.read() as tx:
@@ -266,6 +273,10 @@ async def _count_attempt(tx: Tx, account: str, address: str) -> float:
         .values(failures=failures, blocked_until=from_now(wait_after(failures)), updated_at=now())
     )
     return 0.0
+
+
+def _kept_elsewhere(row: Any) -> bool:
+    return row is None or (row.secret is None and row.cli_secret is None)
 
 
 async def _refused(tx: Tx, account: str, address: str) -> None:

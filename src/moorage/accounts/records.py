@@ -78,3 +78,17 @@ class Login:
 
     principal: Principal
     revision: int  # of the account; a later one means that its rights or secrets changed
+    by_cli_secret: bool = False  # which opens no session of a browser
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a user is at the provider that signs him in."""
+
+    id: int
+    user_id: int
+    kind: Literal["ldap", "oidc"]
+    issuer: str
+    subject: str
+    created_at: datetime
+    updated_at: datetime

@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, select, update
 
 from moorage.access.principals import Principal
-from moorage.accounts.passwords import Passwords, check_password
-from moorage.accounts.records import User
+from moorage.accounts.passwords import Passwords, check_password, digest_secret, new_secret
+from moorage.accounts.records import Identity, User
 from moorage.accounts.standing import ADMINISTERS, touch_user
 from moorage.db.engine import Database
 from moorage.db.queries import Page, Query, count, narrow, ordered, paged
@@ -174,6 +174,32 @@ class Users:
 
         await self._db.run(step)
 
+    async def set_cli_secret(self, actor: Principal, user_id: int, secret: str | None) -> str:
+        """Set the secret of clients without a browser, or make one; returns it.
+
+        Raises Invalid (the rule of passwords), NotFound, Denied, PreconditionFailed for somebody
+        whom OpenID Connect does not sign in.
+        """
+        chosen = secret or new_secret()
+        hashed = digest_secret(chosen)
+        if secret:
+            hashed = await self._passwords.hash(check_password(secret))
+
+        async def step(tx: Tx) -> None:
+            username = await _may_touch(tx, actor, user_id)
+            if await _identity(tx, user_id, "oidc") is None:
+                raise PreconditionFailed("only users of OpenID Connect have a CLI secret")
+            await _change(tx, user_id, {"cli_secret_hash": hashed})
+            await _tell(tx, actor, username, "cli_secret")
+
+        await self._db.run(step)
+        return chosen
+
+    async def identity(self, user_id: int) -> Identity | None:
+        """Who the user is at the provider of OpenID Connect that signs him in."""
+        async with self._db.read() as tx:
+            return await _identity(tx, user_id, "oidc")
+
     async def reset_password(self, actor: Principal, username: str, new: str) -> None:
         """Set a password from the command line of the server; raises Invalid, NotFound."""
         hashed = await self._passwords.hash(check_password(new))
@@ -273,9 +299,16 @@ async def _may_touch(tx: Tx, actor: Principal, user_id: int) -> str:
 
 async def _keeps_own_password(tx: Tx, user_id: int) -> None:
     """Raises Denied for somebody whom a provider signs in."""
-    elsewhere = select(identities.c.id).where(identities.c.user_id == user_id).limit(1)
-    if (await tx.execute(elsewhere)).first() is not None:
+    if await _identity(tx, user_id) is not None:
         raise Denied("the password is kept by the sign-in provider; change it there")
+
+
+async def _identity(tx: Tx, user_id: int, kind: str = "") -> Identity | None:
+    query = select(identities).where(identities.c.user_id == user_id)
+    if kind:
+        query = query.where(identities.c.kind == kind)
+    row = (await tx.execute(query.order_by(identities.c.id).limit(1))).one_or_none()
+    return None if row is None else Identity(**row._mapping)
 
 
 async def _tell(

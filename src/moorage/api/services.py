@@ -6,6 +6,7 @@ from typing import Protocol
 
 from moorage.accounts.groups import Groups
 from moorage.accounts.ldap import Ldap, LdapAccounts
+from moorage.accounts.oidc import Provider
 from moorage.accounts.robots import Robots
 from moorage.accounts.users import Users
 from moorage.artifacts.additions import Additions
@@ -61,6 +62,7 @@ class Services:
     users: Users
     groups: Groups
     ldap: Ldap
+    oidc: Provider
     ldap_accounts: LdapAccounts
     robots: Robots
     projects: Projects

@@ -8,7 +8,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from moorage.access.principals import Principal
-from moorage.accounts.records import User
+from moorage.accounts.records import Identity, User
 from moorage.api.access import Api, Signed, Who, in_system, refusal
 from moorage.api.lists import Listed, Paged, created, listing, lists
 from moorage.api.services import Services
@@ -91,8 +91,9 @@ class OIDCCliSecretReq(Wire):
     secret: Text = ""
 
 
-def _user(user: User) -> UserResp:
+def _user(user: User, identity: Identity | None = None) -> UserResp:
     return UserResp(
+        oidc_user_meta=_meta(identity) if identity else None,
         email=user.email or "",
         realname=user.realname,
         comment=user.comment,
@@ -102,6 +103,17 @@ def _user(user: User) -> UserResp:
         admin_role_in_auth=user.admin_in_auth,
         creation_time=user.created_at,
         update_time=user.updated_at,
+    )
+
+
+def _meta(identity: Identity) -> OIDCUserInfo:
+    """Never with the secret: it was shown when it was made."""
+    return OIDCUserInfo(
+        id=identity.id,
+        user_id=identity.user_id,
+        subiss=identity.subject + identity.issuer,
+        creation_time=identity.created_at,
+        update_time=identity.updated_at,
     )
 
 
@@ -150,7 +162,7 @@ async def get_current_user_info(api: Api, who: Signed) -> Response:
     if who.kind != "user":
         raise PreconditionFailed("get current user not available for security context: robot")
     try:
-        return reply(_user(await api.users.get(who.id)))
+        return reply(_user(await api.users.get(who.id), await api.users.identity(who.id)))
     except NotFound as error:  # deleted since the credentials were verified
         raise refusal(Principal("anonymous")) from error
 
@@ -170,7 +182,7 @@ async def search_users(
 async def get_user(api: Api, who: Signed, user_id: UserId) -> Response:
     """One user."""
     await _require(api, who, user_id, "read")
-    return reply(_user(await api.users.get(user_id)))
+    return reply(_user(await api.users.get(user_id), await api.users.identity(user_id)))
 
 
 @router.put("/users/{user_id}")
@@ -216,11 +228,11 @@ async def update_user_password(
     return Response(status_code=200)
 
 
-@router.put("/users/{user_id}/cli_secret")
+@router.put("/users/{user_id}/cli_secret", response_model=OIDCCliSecretReq)
 async def set_cli_secret(
     api: Api, who: Signed, user_id: UserId, body: OIDCCliSecretReq
 ) -> Response:
-    """Only for users of an identity provider."""
+    """Set the secret of docker and the like; without one, one is made and shown this once."""
     await _require(api, who, user_id, "update")
-    mode = (await api.configurations.current()).auth_mode
-    raise PreconditionFailed(f"the auth mode {mode} is not OIDC auth, the CLI secret cannot be set")
+    secret = await api.users.set_cli_secret(who, user_id, body.secret or None)
+    return reply(OIDCCliSecretReq(secret="" if body.secret else secret))

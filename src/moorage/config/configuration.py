@@ -19,7 +19,7 @@ Short = Annotated[str, Field(max_length=255)]
 Long = Annotated[str, Field(max_length=4096)]
 Document = Annotated[str, Field(max_length=65536)]
 
-AUTH_MODES = ("db_auth", "ldap_auth")
+AUTH_MODES = ("db_auth", "ldap_auth", "oidc_auth")
 """The modes of Harbor's that are offered."""
 
 AUDIT_EVENTS = (
@@ -59,7 +59,8 @@ class Configuration(BaseModel):
 
     auth_mode: Literal["db_auth", "ldap_auth", "oidc_auth", "http_auth", "uaa_auth"] = Field(
         "db_auth",
-        description="Where users come from beside the database: `ldap_auth` for LDAP.",
+        description="Where users come from beside the database: `ldap_auth` for LDAP, "
+        "`oidc_auth` for OpenID Connect.",
     )
     primary_auth_mode: bool = Field(
         False, description="Whether the portal offers the sign-in of `auth_mode` first."

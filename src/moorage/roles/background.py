@@ -44,6 +44,7 @@ def works(resources: Resources) -> list[Work]:
         Work("outbox", 2.0, lambda: _some(outbox.dispatch())),
         Work("audit forwarding", 2.0, forwarder.run_once),
         Work("sessions", 600.0, lambda: _none(resources.sessions.tidy())),
+        Work("sign-ins", 600.0, lambda: _none(resources.oidc_accounts.tidy())),
     ]
     if settings.enabled:
         collector = Collector(db, resources.rules, settings.batch)

@@ -17,6 +17,7 @@ from moorage.artifacts.attributes import Attributes
 from moorage.artifacts.copying import Copies
 from moorage.ops import Operations
 from moorage.roles.resources import Resources
+from moorage.signin.oidc import OidcPages
 from moorage.signin.pages import SigninPages
 from moorage.web.csrf import CsrfGuard
 
@@ -28,11 +29,18 @@ def core_faces(
     secure = resources.settings.http.external_url.startswith("https://")
     key = resources.box.derive("csrf")
     api = create_api(_services(resources, Health(operations, alone=alone)))
+    oidc = OidcPages(
+        resources.oidc_accounts,
+        resources.sessions,
+        external_url=resources.settings.http.external_url,
+        secure=secure,
+    )
     pages = SigninPages(
         resources.callers,
         resources.sessions,
         resources.users,
         resources.configurations,
+        oidc,
         secure=secure,
     )
     return CsrfGuard(api, key=key, secure=secure), CsrfGuard(pages, key=key, secure=secure)
@@ -66,6 +74,7 @@ def _services(resources: Resources, health: Health) -> Services:
         users=resources.users,
         groups=resources.groups,
         ldap=resources.ldap,
+        oidc=resources.oidc,
         ldap_accounts=resources.ldap_accounts,
         robots=resources.robots,
         projects=resources.projects,

@@ -19,6 +19,7 @@ from moorage.accounts.groups import Groups
 from moorage.accounts.keys import Keys
 from moorage.accounts.ldap import Ldap, LdapAccounts
 from moorage.accounts.logins import Logins
+from moorage.accounts.oidc import OidcAccounts, Provider
 from moorage.accounts.passwords import Passwords
 from moorage.accounts.robots import Robots
 from moorage.accounts.sessions import Sessions
@@ -151,6 +152,14 @@ class Resources:
     @cached_property
     def ldap_accounts(self) -> LdapAccounts:
         return LdapAccounts(self.db, self.configurations, self.ldap)
+
+    @cached_property
+    def oidc(self) -> Provider:
+        return Provider(self.guard)
+
+    @cached_property
+    def oidc_accounts(self) -> OidcAccounts:
+        return OidcAccounts(self.db, self.configurations, self.oidc, self.box)
 
     @cached_property
     def syslog(self) -> Syslog:

@@ -139,6 +139,8 @@ class Configurations:
             )
         if after.auth_mode == "ldap_auth" and not (after.ldap_url and after.ldap_base_dn):
             raise Invalid("auth_mode ldap_auth needs ldap_url and ldap_base_dn")
+        if after.auth_mode == "oidc_auth" and not (after.oidc_endpoint and after.oidc_client_id):
+            raise Invalid("auth_mode oidc_auth needs oidc_endpoint and oidc_client_id")
         if after.skip_audit_log_database and not after.audit_log_forward_endpoint:
             raise Invalid(
                 "skip_audit_log_database needs audit_log_forward_endpoint: "

@@ -2,6 +2,7 @@
 
     POST /c/login        form principal, password ─► 200 and the cookie `sid`; 401
     GET  /c/log_out      the session ends
+    /c/oidc/…            by OpenID Connect: see `oidc`
     POST /c/userExists   form target (username or email), value ─► true or false
 
 The paths and fields are Harbor's.
@@ -20,6 +21,7 @@ from moorage.accounts.users import Users
 from moorage.errors import Denied, Invalid, MoorageError, Unauthenticated
 from moorage.settings import Current
 from moorage.signin.forms import address, form, one
+from moorage.signin.oidc import OidcPages
 from moorage.signin.problems import NO_STORE, problem, render
 from moorage.web.callers import Callers
 from moorage.web.csrf import SESSION_COOKIE, cookie, cookies
@@ -41,6 +43,7 @@ class SigninPages:
         sessions: Sessions,
         users: Users,
         settings: Current,
+        oidc: OidcPages | None = None,
         *,
         secure: bool,
     ) -> None:
@@ -55,6 +58,13 @@ class SigninPages:
             ("/c/log_out", "GET"): self._log_out,
             ("/c/userExists", "POST"): self._user_exists,
         }
+        if oidc is not None:
+            self._pages |= {
+                ("/c/oidc/login", "GET"): oidc.login,
+                ("/c/oidc/callback", "GET"): oidc.callback,
+                ("/c/oidc/onboard", "POST"): oidc.onboard,
+                ("/c/oidc/logout", "GET"): oidc.logout,
+            }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -86,7 +96,7 @@ class SigninPages:
         fields = await form(request)
         name, password = one(fields, "principal"), one(fields, "password")
         login = await self._callers.check(name, password, address(request))
-        if login is None or login.principal.kind != "user":
+        if login is None or login.principal.kind != "user" or login.by_cli_secret:
             raise Unauthenticated("wrong name or password")
         await self._end(request)
         secret = await self._sessions.open(login)

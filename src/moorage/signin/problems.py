@@ -15,6 +15,7 @@ PROBLEMS: Mapping[type[MoorageError], tuple[int, str]] = {
     errors.Unauthenticated: (401, "UNAUTHORIZED"),
     errors.Denied: (403, "DENIED"),
     errors.NotFound: (404, "NOT_FOUND"),
+    errors.Conflict: (409, "CONFLICT"),
     errors.TooManyRequests: (429, "TOOMANYREQUESTS"),
     errors.Unavailable: (503, "UNAVAILABLE"),
     errors.MoorageError: (400, "BAD_REQUEST"),
