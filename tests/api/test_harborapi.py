@@ -10,6 +10,7 @@ from tests.support.content import sha256
 from tests.support.ldap_server import ADMIN_DN, ADMIN_PASSWORD, BASE, LdapServer
 from tests.support.oidc_server import RealProvider
 from tests.support.requirements import require
+from tests.support.scanners import Adapter
 
 from moorage.audit import Recorder
 from moorage.events import Outbox, ProjectCreated
@@ -106,6 +107,27 @@ async def test_ldap(
     assert [each.group_name for each in await harbor.search_ldap_groups("staff")] == ["staff"]
     await harbor.import_ldap_users(["alice"])
     assert (await harbor.search_users_by_username("alice"))[0].username == "alice"
+
+
+async def test_scanners(harbor: Any, harborapi: ModuleType, adapter: Adapter) -> None:
+    """From trying one to the choice of a project."""
+    models = harborapi.models
+    await harbor.ping_scanner_adapter(
+        models.ScannerRegistrationSettings(name="trivy", url=adapter.url)
+    )
+    request = models.ScannerRegistrationReq(name="trivy", url=adapter.url)
+    scanner_id = (await harbor.create_scanner(request)).rpartition("/")[2]
+    assert (await harbor.get_scanner(scanner_id)).health == "healthy"
+    assert (await harbor.get_scanner_metadata(scanner_id)).scanner.name == "Trivy"
+    request.description = "text"
+    await harbor.update_scanner(scanner_id, request)
+    await harbor.set_default_scanner(scanner_id)
+    assert [each.description for each in await harbor.get_scanners()] == ["text"]
+    await harbor.set_project_scanner("team", scanner_id)
+    assert (await harbor.get_project_scanner("team")).uuid == scanner_id
+    candidates = await harbor.get_project_scanner_candidates("team")
+    assert [each.uuid for each in candidates] == [scanner_id]
+    assert (await harbor.delete_scanner(scanner_id)).uuid == scanner_id
 
 
 async def test_oidc(harbor: Any, harborapi: ModuleType, oidc_provider: RealProvider) -> None:

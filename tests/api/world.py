@@ -45,6 +45,7 @@ from moorage.projects.members import Members
 from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
 from moorage.projects.quota import Quotas
+from moorage.scanning import Adapter, Registrations
 from moorage.settings import Configurations
 from moorage.web.callers import Caller
 
@@ -105,8 +106,9 @@ class World:
             await members.add(root, self.projects["team"], role, username=name)
         self.passwords = Passwords(memory_kib=8, passes=1)  # quick, and of no use to a thief
         self.configurations = Configurations(db, self.content.cache, SecretBox(SECRET_KEY))
-        guard = Guard((ip_network("127.0.0.0/8"),))
-        self.ldap, self.oidc = Ldap(guard), Provider(guard)
+        self.guard = Guard((ip_network("127.0.0.0/8"),))
+        self.ldap, self.oidc = Ldap(self.guard), Provider(self.guard)
+        self.scanners = Registrations(db, SecretBox(SECRET_KEY))
         self.app = self._app()
         return self
 
@@ -133,6 +135,8 @@ class World:
             metadata=Metadata(db),
             immutable_rules=ImmutableRules(db),
             quotas=Quotas(db),
+            scanners=self.scanners,
+            adapter=Adapter(self.guard, self.scanners.credential),
             configurations=self.configurations,
             catalogue=Catalogue(db),
             attributes=Attributes(db, self.content.store),

@@ -22,6 +22,7 @@ from moorage.api import (
     quotas,
     repositories,
     robots,
+    scanners,
     search,
     system,
     tags,
@@ -59,6 +60,7 @@ RESOURCES = (
     labels,
     robots,
     quotas,
+    scanners,
     audit,
 )
 
@@ -80,6 +82,7 @@ def create_api(services: Services) -> FastAPI:
     for resource in RESOURCES:
         app.include_router(resource.router, prefix=PREFIX)
     app.include_router(audit.of_projects, prefix=PREFIX)
+    app.include_router(scanners.of_projects, prefix=PREFIX)
     app.include_router(system.version_router)
     problems.install(app)
     describe(app)

@@ -24,6 +24,7 @@ from moorage.projects.members import Members
 from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
 from moorage.projects.quota import Quotas
+from moorage.scanning import Adapter, Registrations
 from moorage.settings import Configurations
 from moorage.web.callers import Callers
 
@@ -71,6 +72,8 @@ class Services:
     metadata: Metadata
     immutable_rules: ImmutableRules
     quotas: Quotas
+    scanners: Registrations
+    adapter: Adapter
     configurations: Configurations
     catalogue: Catalogue
     attributes: Attributes

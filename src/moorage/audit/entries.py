@@ -155,6 +155,9 @@ RENDERINGS: Mapping[type[Fact], Callable[[Any], Entry]] = {
     events.GroupCreated: lambda f: Entry("create", "user_group", f.group),
     events.GroupUpdated: lambda f: Entry("update", "user_group", f.group),
     events.GroupDeleted: lambda f: Entry("delete", "user_group", f.group),
+    events.ScannerCreated: lambda f: Entry("create", "scanner", f.scanner),
+    events.ScannerUpdated: lambda f: Entry("update", "scanner", f.scanner),
+    events.ScannerDeleted: lambda f: Entry("delete", "scanner", f.scanner),
     events.ConfigurationUpdated: lambda f: Entry(
         "update", "configuration", "configuration", _changed(f.names)
     ),

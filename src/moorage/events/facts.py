@@ -296,6 +296,28 @@ class GroupDeleted(GroupFact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScannerFact(Fact):
+    """Something that happened to the registration of a scanner."""
+
+    scanner: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScannerCreated(ScannerFact):
+    """A scanner was registered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScannerUpdated(ScannerFact):
+    """What is said of a scanner was replaced, or it became the default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScannerDeleted(ScannerFact):
+    """A scanner was forgotten."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConfigurationUpdated(Fact):
     """Settings were changed; only their names are told."""
 
@@ -339,6 +361,9 @@ TYPES: Mapping[str, type[Fact]] = {
         GroupCreated,
         GroupUpdated,
         GroupDeleted,
+        ScannerCreated,
+        ScannerUpdated,
+        ScannerDeleted,
         ConfigurationUpdated,
     )
 }

@@ -75,6 +75,8 @@ def _services(resources: Resources, health: Health) -> Services:
         groups=resources.groups,
         ldap=resources.ldap,
         oidc=resources.oidc,
+        scanners=resources.scanners,
+        adapter=resources.adapter,
         ldap_accounts=resources.ldap_accounts,
         robots=resources.robots,
         projects=resources.projects,

@@ -53,6 +53,7 @@ from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
 from moorage.projects.quota import Quotas
 from moorage.roles.fence import DatabaseFence
+from moorage.scanning import Adapter, Registrations
 from moorage.settings import Configurations
 from moorage.telemetry.metrics import Metrics
 from moorage.web.callers import Callers
@@ -98,13 +99,14 @@ class Resources:
         self.configurations = Configurations(
             ground.db, ground.cache, self.box, settings.configuration, reach=self.syslog.reach
         )
+        self.scanners = Registrations(ground.db, self.box)
         self.keys = Keys(
             ground.db,
             self.box,
             self.ring,
             token_lifetime=LONGEST_TOKEN,
             rotation=auth.key_rotation_days * 86400,
-            others=(self.configurations.seal_anew,),
+            others=(self.configurations.seal_anew, self.scanners.seal_anew),
             clock=ground.clock,
         )
         self.tokens = Tokens(
@@ -160,6 +162,10 @@ class Resources:
     @cached_property
     def oidc_accounts(self) -> OidcAccounts:
         return OidcAccounts(self.db, self.configurations, self.oidc, self.box)
+
+    @cached_property
+    def adapter(self) -> Adapter:
+        return Adapter(self.guard, self.scanners.credential)
 
     @cached_property
     def syslog(self) -> Syslog:
