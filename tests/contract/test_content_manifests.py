@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 from tests.support.content import ALICE, CONFIG, Content, image, index, sha256
 
 from moorage.artifacts.rules import Rules
@@ -14,6 +14,7 @@ from moorage.cache.local import LocalCache
 from moorage.clock import SystemClock
 from moorage.db import tables
 from moorage.db.engine import Database
+from moorage.db.queries import Exact, Query
 from moorage.db.types import from_now
 from moorage.errors import (
     BlobUnknown,
@@ -29,6 +30,8 @@ from moorage.errors import (
     TagUnknown,
 )
 from moorage.oci import media_types
+from moorage.projects import quota
+from moorage.projects.quota import Quotas
 
 pytestmark = pytest.mark.anyio
 
@@ -469,3 +472,48 @@ async def test_an_emptied_trash_frees_the_space_at_once(content: Content) -> Non
     assert await content.keys() == set()
     with pytest.raises(ManifestUnknown):
         await content.manifests.restore(ALICE, "library/a", sha256(manifest))
+
+
+async def test_a_project_that_is_nearly_full_is_told_once(content: Content) -> None:
+    """By the push that crosses it; again after it was less full, or has another limit."""
+    project_id = await content.project("small", hard=1000)
+    quotas = Quotas(content.db)
+
+    async def warnings() -> list[tuple[int, int]]:
+        query = select(tables.outbox.c.payload).where(tables.outbox.c.type == "QuotaWarned")
+        async with content.db.read() as tx:
+            found = (await tx.execute(query.order_by(tables.outbox.c.id))).scalars().all()
+        return [(fact["used"], fact["hard"]) for fact in found]
+
+    await content.push_blob("small/app", b"x" * 849)
+    assert await warnings() == []
+    await content.push_blob("small/app", b"y")
+    assert await warnings() == [(850, 1000)]
+    await content.push_blob("small/app", b"zz")
+    assert len(await warnings()) == 1
+    with pytest.raises(QuotaExceeded):
+        await content.push_blob("small/app", b"w" * 500)
+    assert len(await warnings()) == 1
+    (row,) = (await quotas.list(Query(filters={"reference_id": Exact(str(project_id))}))).items
+    await quotas.set_hard(ALICE, row.id, 2000)
+    await content.push_blob("small/app", b"v" * 700)
+    assert len(await warnings()) == 1
+    await content.push_blob("small/app", b"u" * 200)
+    assert (await warnings())[1:] == [(1752, 2000)]
+    async with content.db.write() as tx:
+        await quota.release(tx, project_id, [sha256(b"v" * 700)])
+    await content.push_blob("small/app", b"t" * 700)
+    assert (await warnings())[2:] == [(1752, 2000)]
+    await quotas.set_hard(ALICE, row.id, -1)
+    await content.push_blob("small/app", b"s" * 5000)
+    assert len(await warnings()) == 3
+
+
+async def test_pushes_at_once_tell_it_once(content: Content) -> None:
+    """The row that they share is locked by the one that counts."""
+    await content.project("small", hard=1000)
+    await asyncio.gather(
+        *(content.push_blob("small/app", bytes([n]) * 95) for n in range(10)),
+    )
+    query = select(func.count()).select_from(tables.outbox)
+    assert await content.scalar(query.where(tables.outbox.c.type == "QuotaWarned")) == 1

@@ -23,5 +23,7 @@ ANONYMOUS = Principal("anonymous")
 # Names with a space: no user and no robot account can have them.
 FIRST_START = Principal("server", name="first start")
 """The server, when it makes its first administrator."""
+SERVER = Principal("server", name="the server")
+"""The server, of its own accord."""
 COMMAND_LINE = Principal("server", name="command line")
 """Whoever runs a verb on the server's own machine."""

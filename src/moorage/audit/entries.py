@@ -132,6 +132,9 @@ RENDERINGS: Mapping[type[Fact], Callable[[Any], Entry]] = {
     events.QuotaUpdated: lambda f: Entry(
         "update", "quota", f.project, _limit(f.hard), f.project_id
     ),
+    events.QuotaWarned: lambda f: Entry(
+        "warn", "quota", f.project, f"{f.used} of {f.hard} bytes are used", f.project_id
+    ),
     events.MemberCreated: lambda f: _member("create", f, f"{f.role} of project {f.project}"),
     events.MemberUpdated: lambda f: _member("update", f, f"{f.role} of project {f.project}"),
     events.MemberDeleted: lambda f: _member("delete", f, f"of project {f.project}"),

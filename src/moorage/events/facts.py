@@ -130,6 +130,14 @@ class QuotaUpdated(ProjectFact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class QuotaWarned(ProjectFact):
+    """A push left a project nearly full; once, until it was less full or has another limit."""
+
+    used: int  # bytes
+    hard: int  # bytes
+
+
+@dataclass(frozen=True, kw_only=True)
 class MemberCreated(ProjectFact):
     """Somebody became a member."""
 
@@ -340,6 +348,7 @@ TYPES: Mapping[str, type[Fact]] = {
         ProjectUpdated,
         ProjectDeleted,
         QuotaUpdated,
+        QuotaWarned,
         MemberCreated,
         MemberUpdated,
         MemberDeleted,

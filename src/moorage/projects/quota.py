@@ -4,6 +4,9 @@
     release(tx, …)   inside the transaction of a delete; never refused
     recount(tx, …)   sets `used` to what the rows of project_content say
 
+A push that leaves a project nearly full is told once, by the fact QuotaWarned, and again only after
+the project was less full. What that takes is in the row that every push reads anyway.
+
 `project_content` has one row per counted digest, so that two pushes of the same layer count it
 once. The quota row comes last in every transaction: it is the one row that all pushes into a
 project share, and is locked for as short as can be.
@@ -13,7 +16,7 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy import ColumnElement, Integer, bindparam, delete, func, select, update
 
-from moorage.access.principals import Principal
+from moorage.access.principals import SERVER, Principal
 from moorage.db.engine import Database
 from moorage.db.prepared import Prepared
 from moorage.db.queries import LARGEST, Columns, Page, Query, count, narrow, ordered, paged
@@ -21,10 +24,12 @@ from moorage.db.tables import project_content, projects, quotas, users
 from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import Invalid, NotFound, QuotaExceeded
-from moorage.events import QuotaUpdated, emit
+from moorage.events import QuotaUpdated, QuotaWarned, emit
 from moorage.projects.records import Quota
 
 UNLIMITED = -1
+WARN = 85
+"""Percent of the limit from which on a project is nearly full."""
 _ROWS = 1000  # of one statement: both databases limit the number of its parameters
 
 SORTS: Columns = {"hard.storage": quotas.c.hard, "used.storage": quotas.c.used}
@@ -46,7 +51,11 @@ async def charge(
     added = sum(size for (size,) in await tx.fetch_many(_COUNT, rows))
     if not added:
         return
-    if await tx.fetch(_CHARGE, project=project_id, added=added, limited=int(limited)):
+    charged = await tx.fetch(_CHARGE, project=project_id, added=added, limited=int(limited))
+    if charged:
+        used, hard, warned = charged[0]
+        if not warned and nearly_full(used, hard):
+            await _warn(tx, project_id, used, hard)
         return
     found = await tx.execute(
         select(quotas.c.hard, quotas.c.used).where(quotas.c.project_id == project_id)
@@ -78,9 +87,27 @@ _CHARGE = Prepared(
             | (bindparam("limited", type_=Integer()) == 0),
         )
         .values(used=quotas.c.used + bindparam("added"), updated_at=now())
-        .returning(quotas.c.id)
+        .returning(quotas.c.used, quotas.c.hard, quotas.c.warned)
     )
 )
+
+
+def nearly_full(used: int, hard: int) -> bool:
+    """Whether so many bytes are worth a warning under the limit."""
+    return hard > 0 and used * 100 >= hard * WARN
+
+
+async def _warn(tx: Tx, project_id: int, used: int, hard: int) -> None:
+    await tx.execute(update(quotas).where(quotas.c.project_id == project_id).values(warned=True))
+    found = await tx.execute(select(projects.c.name).where(projects.c.id == project_id))
+    fact = QuotaWarned(
+        operator=SERVER.name,
+        project_id=project_id,
+        project=found.scalar_one(),
+        used=used,
+        hard=hard,
+    )
+    await emit(tx, fact)
 
 
 async def release(tx: Tx, project_id: int, digests: Iterable[str]) -> int:
@@ -99,11 +126,16 @@ async def release(tx: Tx, project_id: int, digests: Iterable[str]) -> int:
         )
         freed += sum((await tx.execute(statement)).scalars())
     if freed:
-        await tx.execute(
+        changed = await tx.execute(
             update(quotas)
             .where(quotas.c.project_id == project_id)
             .values(used=quotas.c.used - freed, updated_at=now())
+            .returning(quotas.c.used, quotas.c.hard, quotas.c.warned)
         )
+        row = changed.one_or_none()
+        if row is not None and row.warned and not nearly_full(row.used, row.hard):
+            less = update(quotas).where(quotas.c.project_id == project_id)
+            await tx.execute(less.values(warned=False))
     return freed
 
 
@@ -191,7 +223,7 @@ class Quotas:
             changed = await tx.execute(
                 update(quotas)
                 .where(quotas.c.id == quota_id)
-                .values(hard=hard, updated_at=now())
+                .values(hard=hard, warned=False, updated_at=now())
                 .returning(quotas.c.project_id)
             )
             project_id = changed.scalar_one_or_none()
