@@ -2,7 +2,7 @@
 
 from moorage import patterns
 from moorage.access import scopes, tokens
-from moorage.accounts import logins
+from moorage.accounts import attempts
 from moorage.api import paths
 from moorage.artifacts import attributes, copying, details
 from moorage.artifacts import labels as artifact_labels
@@ -106,7 +106,7 @@ LIMITS = (
         f"{size(Options().drain_bytes)}, {Options().drain_seconds:g} s",
         "Lets a proxy pass the refusal on, and costs little.",
     ),
-    ("Wrong passwords without a wait", str(logins.FREE), GUESSING),
-    ("Longest wait after wrong passwords", f"{logins.LONGEST_WAIT:g} s", GUESSING),
-    ("Wrong passwords are forgotten", f"after {logins.FORGET:g} s", GUESSING),
+    ("Wrong passwords without a wait", str(attempts.FREE), GUESSING),
+    ("Longest wait after wrong passwords", f"{attempts.LONGEST_WAIT:g} s", GUESSING),
+    ("Wrong passwords are forgotten", f"after {attempts.FORGET:g} s", GUESSING),
 )

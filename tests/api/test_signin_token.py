@@ -12,8 +12,8 @@ from tests.support.accounts import PASSWORD, SERVICE, Replica, in_project
 
 from moorage import errors
 from moorage.access.principals import Principal
+from moorage.accounts.attempts import FREE
 from moorage.accounts.bootstrap import first_admin
-from moorage.accounts.logins import FREE
 from moorage.accounts.records import Made
 from moorage.db.engine import Database
 from moorage.errors import MoorageError

@@ -10,9 +10,10 @@ from sqlalchemy import select, update
 from tests.support.accounts import PASSWORD, Replica, in_project
 
 from moorage.access.principals import Principal
-from moorage.accounts import logins
+from moorage.accounts import attempts, logins
+from moorage.accounts.attempts import FREE, network, wait_after
 from moorage.accounts.bootstrap import first_admin
-from moorage.accounts.logins import FREE, Logins, network, wait_after
+from moorage.accounts.logins import Logins
 from moorage.accounts.passwords import Passwords, harbor_hash
 from moorage.db import tables
 from moorage.db.engine import Database
@@ -88,6 +89,7 @@ async def test_a_wrong_password_is_told_and_an_unknown_name_is_not(replica: Repl
     """The name may be a password that was typed into the wrong field."""
     assert await replica.logins.verify("alice", "wrong", HERE) is None
     assert await replica.logins.verify("my-Passw0rd", "alice", HERE) is None
+    await replica.logins.drain()
     async with replica.db.read() as tx:
         facts = (await tx.execute(select(tables.outbox))).all()
     refused = [fact.payload for fact in facts if fact.type == "UserRefused"]
@@ -138,7 +140,7 @@ def test_how_long_one_waits() -> None:
     """Not at all, then twice as long each time, and never longer than the limit."""
     waits = [wait_after(failures) for failures in range(FREE - 1, 2000)]
     assert waits[:4] == [0, 1, 2, 4]
-    assert max(waits) == waits[-1] == logins.LONGEST_WAIT
+    assert max(waits) == waits[-1] == attempts.LONGEST_WAIT
 
 
 async def test_the_owner_is_not_locked_out_from_elsewhere(replica: Replica) -> None:
@@ -170,7 +172,7 @@ async def test_old_failures_are_forgotten(replica: Replica) -> None:
         await replica.logins.verify("alice", f"Guess{number}x", HERE)
     async with replica.db.write() as tx:
         await tx.execute(
-            update(tables.login_attempts).values(updated_at=from_now(-logins.FORGET - 1))
+            update(tables.login_attempts).values(updated_at=from_now(-attempts.FORGET - 1))
         )
     for number in range(FREE - 1):
         assert await replica.logins.verify("alice", f"Again{number}x", HERE) is None
@@ -183,7 +185,7 @@ async def test_failures_that_count_no_more_take_no_room(
     for number in range(5):
         await replica.logins.verify(f"robot${number}", "Guess1xyz", HERE)
     async with replica.db.write() as tx:
-        old = update(tables.login_attempts).values(updated_at=from_now(-logins.FORGET - 1))
+        old = update(tables.login_attempts).values(updated_at=from_now(-attempts.FORGET - 1))
         await tx.execute(old)
     monkeypatch.setattr(logins, "_TIDY_EVERY", 1)
     await replica.logins.verify("robot$last", "Guess1xyz", HERE)

@@ -107,5 +107,6 @@ class Replica:
 
     async def close(self) -> None:
         """End threads and loads."""
+        await self.logins.drain()
         await self.cache.close()
         self.passwords.close()

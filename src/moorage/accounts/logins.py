@@ -19,35 +19,29 @@ nobody is locked out for good, and who guesses from elsewhere does not lock out 
 import asyncio
 import hashlib
 import hmac
-import ipaddress
 import logging
 import secrets
 from collections import OrderedDict
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, delete, literal, select, update
+from sqlalchemy import ColumnElement, literal, select, update
 
 from moorage.access.principals import Principal
+from moorage.accounts import attempts
+from moorage.accounts.attempts import network
 from moorage.accounts.passwords import Passwords, digest_secret, new_secret
 from moorage.accounts.records import Login
 from moorage.accounts.standing import ADMINISTERS, Standings
 from moorage.clock import Clock, SystemClock
 from moorage.db.engine import Database
-from moorage.db.tables import login_attempts, robots, users
+from moorage.db.tables import robots, users
 from moorage.db.transactions import Tx
-from moorage.db.types import from_now, now
 from moorage.errors import TooManyRequests
 from moorage.events import UserRefused, emit
 from moorage.settings import Current, Fixed
 
 log = logging.getLogger(__name__)
 
-FREE = 8
-"""Failures in a row that cost no wait."""
-LONGEST_WAIT = 300.0
-"""Seconds."""
-FORGET = 900.0
-"""Seconds after which failures do not count any more."""
 REMEMBER = 600.0
 """Seconds for which right credentials are not compared again."""
 REMEMBER_OUTSIDE = 60.0
@@ -55,13 +49,6 @@ REMEMBER_OUTSIDE = 60.0
 REMEMBERED = 4096
 
 _TIDY_EVERY = 500
-
-
-def wait_after(failures: int) -> float:
-    """Seconds before the next attempt after so many failures."""
-    if failures < FREE:
-        return 0.0
-    return min(2.0 ** min(failures - FREE, 30), LONGEST_WAIT)
 
 
 class Directory(Protocol):
@@ -94,6 +81,7 @@ class Logins:
         self._no_robot = digest_secret(new_secret())
         self._known: OrderedDict[bytes, tuple[Login, float]] = OrderedDict()
         self._flights: dict[bytes, asyncio.Task[Login | None]] = {}
+        self._telling: set[asyncio.Task[None]] = set()
         self._attempts = 0
 
     async def verify(self, account: str, password: str, address: str) -> Login | None:
@@ -139,14 +127,14 @@ class Logins:
         self, key: bytes, account: str, password: str, address: str, name: str
     ) -> Login | None:
         """`name` is that of the account's row; a robot's has no prefix."""
-        wait = await self._db.run(_count_attempt, account, address)
+        wait = await self._db.run(attempts.count, account, address)
         if wait > 0:
             raise TooManyRequests(
                 "too many failed sign-ins; wait and try again", detail={"seconds": round(wait)}
             )
         self._attempts += 1
         if self._attempts % _TIDY_EVERY == 0:
-            await self._db.run(_tidy)
+            await self._db.run(attempts.tidy)
         robot = name != account
         row = await self._find(name, robot)
         found = None
@@ -165,7 +153,7 @@ class Logins:
             shown = "(unknown)" if row is None else account
             log.warning("sign-in failed for %r from %s", shown, address)
             if row is not None:
-                await self._db.run(_refused, account, address)
+                self._tell(account, address)
             return None
         login = Login(
             Principal(
@@ -180,7 +168,7 @@ class Logins:
         standing = await self._standings.of(login.principal)
         if standing is None or standing.revision != row.revision:
             return None  # disabled or expired, or changed at this moment
-        await self._db.run(_forget, account, address)
+        await self._db.run(attempts.forget, account, address)
         if by_cli_secret:
             return login  # remembered by nobody: a new one counts at once
         if found is None and not robot and self._passwords.outdated(row.secret):
@@ -190,6 +178,21 @@ class Logins:
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         return login
+
+    async def drain(self) -> None:
+        """Wait until everything that was to be told is told."""
+        await asyncio.gather(*self._telling, return_exceptions=True)
+
+    def _tell(self, account: str, address: str) -> None:
+        """Tell of a wrong secret, but wait for nothing: time would say that the name is right."""
+        telling = asyncio.create_task(self._db.run(_refused, account, address))
+        self._telling.add(telling)
+        telling.add_done_callback(self._told)
+
+    def _told(self, telling: asyncio.Task[None]) -> None:
+        self._telling.discard(telling)
+        if not telling.cancelled() and telling.exception() is not None:
+            log.warning("a refused sign-in is missing in the audit log: %s", telling.exception())
 
     async def _find(self, name: str, robot: bool) -> Any:
         if not robot:
@@ -236,61 +239,9 @@ class Logins:
         return hmac.new(self._key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
 
 
-def network(address: str) -> str:
-    """What counts as one address: an IPv4 address, or the /64 that one customer owns of IPv6."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:64] if address.isprintable() else ""
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
-
-
-async def _count_attempt(tx: Tx, account: str, address: str) -> float:
-    """Step: count one attempt. Returns the seconds to wait, 0 when it may be tried."""
-    here = (login_attempts.c.account == account) & (login_attempts.c.address == address)
-    await tx.execute(
-        tx.dialect.insert(login_attempts)
-        .values(account=account, address=address, failures=0, blocked_until=now())
-        .on_conflict_do_nothing()
-    )
-    query = select(
-        login_attempts.c.failures, login_attempts.c.blocked_until, login_attempts.c.updated_at
-    ).where(here)
-    row = (await tx.execute(tx.dialect.for_update(query))).one()
-    moment = (await tx.execute(select(now()))).scalar_one()
-    wait = (row.blocked_until - moment).total_seconds()
-    if wait > 0:
-        return float(wait)
-    stale = (moment - row.updated_at).total_seconds() > FORGET
-    failures = 1 if stale else row.failures + 1
-    await tx.execute(
-        update(login_attempts)
-        .where(here)
-        .values(failures=failures, blocked_until=from_now(wait_after(failures)), updated_at=now())
-    )
-    return 0.0
-
-
 def _kept_elsewhere(row: Any) -> bool:
     return row is None or (row.secret is None and row.cli_secret is None)
 
 
 async def _refused(tx: Tx, account: str, address: str) -> None:
     await emit(tx, UserRefused(operator=account, username=account, address=address))
-
-
-async def _forget(tx: Tx, account: str, address: str) -> None:
-    await tx.execute(
-        delete(login_attempts).where(
-            login_attempts.c.account == account, login_attempts.c.address == address
-        )
-    )
-
-
-async def _tidy(tx: Tx) -> None:
-    # Names are the caller's to invent, a row each: none stays that counts no more.
-    await tx.execute(delete(login_attempts).where(login_attempts.c.updated_at < from_now(-FORGET)))

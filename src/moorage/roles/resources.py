@@ -283,7 +283,9 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[Resource
         cache = await _cache(settings, data_dir, clock, stack)
         stack.push_async_callback(cache.close)
         db.notifier = cache
-        yield Resources(Ground(settings, db, store, cache, clock, metrics))
+        resources = Resources(Ground(settings, db, store, cache, clock, metrics))
+        stack.push_async_callback(resources.logins.drain)
+        yield resources
 
 
 async def _cache(settings: Settings, data_dir: Path, clock: Clock, stack: AsyncExitStack) -> Cache:

@@ -1,0 +1,82 @@
+"""Attempts to sign in, counted in the database: per account and address, on every replica.
+
+    count ─► 0: try it ── right ─► forget
+         └─► seconds to wait
+
+An attempt is counted before it is tried. The wait grows with the failures, and ends.
+"""
+
+import ipaddress
+
+from sqlalchemy import delete, select, update
+
+from moorage.db.tables import login_attempts
+from moorage.db.transactions import Tx
+from moorage.db.types import from_now, now
+
+FREE = 8
+"""Failures in a row that cost no wait."""
+LONGEST_WAIT = 300.0
+"""Seconds."""
+FORGET = 900.0
+"""Seconds after which failures do not count any more."""
+
+
+def wait_after(failures: int) -> float:
+    """Seconds before the next attempt after so many failures."""
+    if failures < FREE:
+        return 0.0
+    return min(2.0 ** min(failures - FREE, 30), LONGEST_WAIT)
+
+
+def network(address: str) -> str:
+    """What counts as one address: an IPv4 address, or the /64 that one customer owns of IPv6."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:64] if address.isprintable() else ""
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
+
+
+async def count(tx: Tx, account: str, address: str) -> float:
+    """Step: count one attempt. Returns the seconds to wait, 0 when it may be tried."""
+    here = (login_attempts.c.account == account) & (login_attempts.c.address == address)
+    await tx.execute(
+        tx.dialect.insert(login_attempts)
+        .values(account=account, address=address, failures=0, blocked_until=now())
+        .on_conflict_do_nothing()
+    )
+    query = select(
+        login_attempts.c.failures, login_attempts.c.blocked_until, login_attempts.c.updated_at
+    ).where(here)
+    row = (await tx.execute(tx.dialect.for_update(query))).one()
+    moment = (await tx.execute(select(now()))).scalar_one()
+    wait = (row.blocked_until - moment).total_seconds()
+    if wait > 0:
+        return float(wait)
+    stale = (moment - row.updated_at).total_seconds() > FORGET
+    failures = 1 if stale else row.failures + 1
+    await tx.execute(
+        update(login_attempts)
+        .where(here)
+        .values(failures=failures, blocked_until=from_now(wait_after(failures)), updated_at=now())
+    )
+    return 0.0
+
+
+async def forget(tx: Tx, account: str, address: str) -> None:
+    """Step: the account signed in from there."""
+    await tx.execute(
+        delete(login_attempts).where(
+            login_attempts.c.account == account, login_attempts.c.address == address
+        )
+    )
+
+
+async def tidy(tx: Tx) -> None:
+    """Step: names are the caller's to invent, a row each, so none stays that counts no more."""
+    await tx.execute(delete(login_attempts).where(login_attempts.c.updated_at < from_now(-FORGET)))
