@@ -60,6 +60,8 @@ async def test_people_and_groups_are_found(world: World, ldap_server: LdapServer
     assert await get(f"/ldap/groups/search?groupdn={group['ldap_group_dn']}") == [group]
     assert await get("/ldap/groups/search?groupname=*") in (None, [])
     assert await get(f"/ldap/groups/search?groupdn=cn=nobody,{GROUPS}") in (None, [])
+    wrong = await world.call("sysadmin", "GET", "/ldap/groups/search?groupdn=nonsense")
+    assert wrong.status_code == 400
 
 
 async def test_people_are_imported_and_failures_are_named(

@@ -89,7 +89,8 @@ async def test_a_wrong_password_is_told_and_an_unknown_name_is_not(replica: Repl
     """The name may be a password that was typed into the wrong field."""
     assert await replica.logins.verify("alice", "wrong", HERE) is None
     assert await replica.logins.verify("my-Passw0rd", "alice", HERE) is None
-    await replica.logins.drain()
+    assert await replica.logins.flush() == 1
+    assert await replica.logins.flush() == 0
     async with replica.db.read() as tx:
         facts = (await tx.execute(select(tables.outbox))).all()
     refused = [fact.payload for fact in facts if fact.type == "UserRefused"]

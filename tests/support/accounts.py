@@ -107,6 +107,5 @@ class Replica:
 
     async def close(self) -> None:
         """End threads and loads."""
-        await self.logins.drain()
         await self.cache.close()
         self.passwords.close()

@@ -21,7 +21,8 @@ import hashlib
 import hmac
 import logging
 import secrets
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, literal, select, update
@@ -47,6 +48,8 @@ REMEMBER = 600.0
 REMEMBER_OUTSIDE = 60.0
 """The same for those of a directory, which tells nobody of a change."""
 REMEMBERED = 4096
+REFUSED = 1000
+"""Wrong secrets that wait to be told; beyond, the oldest are not."""
 
 _TIDY_EVERY = 500
 
@@ -81,7 +84,7 @@ class Logins:
         self._no_robot = digest_secret(new_secret())
         self._known: OrderedDict[bytes, tuple[Login, float]] = OrderedDict()
         self._flights: dict[bytes, asyncio.Task[Login | None]] = {}
-        self._telling: set[asyncio.Task[None]] = set()
+        self._refused: deque[tuple[str, str]] = deque(maxlen=REFUSED)
         self._attempts = 0
 
     async def verify(self, account: str, password: str, address: str) -> Login | None:
@@ -153,7 +156,7 @@ class Logins:
             shown = "(unknown)" if row is None else account
             log.warning("sign-in failed for %r from %s", shown, address)
             if row is not None:
-                self._tell(account, address)
+                self._refused.append((account, address))
             return None
         login = Login(
             Principal(
@@ -179,20 +182,21 @@ class Logins:
             self._known.popitem(last=False)
         return login
 
-    async def drain(self) -> None:
-        """Wait until everything that was to be told is told."""
-        await asyncio.gather(*self._telling, return_exceptions=True)
+    async def flush(self) -> int:
+        """Tell of wrong secrets; how many there were. A process that dies loses the last few.
 
-    def _tell(self, account: str, address: str) -> None:
-        """Tell of a wrong secret, but wait for nothing: time would say that the name is right."""
-        telling = asyncio.create_task(self._db.run(_refused, account, address))
-        self._telling.add(telling)
-        telling.add_done_callback(self._told)
-
-    def _told(self, telling: asyncio.Task[None]) -> None:
-        self._telling.discard(telling)
-        if not telling.cancelled() and telling.exception() is not None:
-            log.warning("a refused sign-in is missing in the audit log: %s", telling.exception())
+        Not while somebody waits for the answer: its time would say that the name is right.
+        """
+        told = list(self._refused)
+        if not told:
+            return 0
+        self._refused.clear()
+        try:
+            await self._db.run(_tell, told)
+        except BaseException:
+            self._refused.extendleft(reversed(told))
+            raise
+        return len(told)
 
     async def _find(self, name: str, robot: bool) -> Any:
         if not robot:
@@ -243,5 +247,6 @@ def _kept_elsewhere(row: Any) -> bool:
     return row is None or (row.secret is None and row.cli_secret is None)
 
 
-async def _refused(tx: Tx, account: str, address: str) -> None:
-    await emit(tx, UserRefused(operator=account, username=account, address=address))
+async def _tell(tx: Tx, refused: Sequence[tuple[str, str]]) -> None:
+    facts = [UserRefused(operator=name, username=name, address=place) for name, place in refused]
+    await emit(tx, *facts)

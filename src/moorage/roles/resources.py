@@ -284,7 +284,6 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[Resource
         stack.push_async_callback(cache.close)
         db.notifier = cache
         resources = Resources(Ground(settings, db, store, cache, clock, metrics))
-        stack.push_async_callback(resources.logins.drain)
         yield resources
 
 

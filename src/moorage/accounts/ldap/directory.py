@@ -16,7 +16,7 @@ from moorage.errors import Invalid, Unreachable, Unsupported
 MOST = 1000
 """Entries of one search, and groups of one person."""
 
-_OK, _SIZE_LIMIT, _NO_SUCH_OBJECT, _UNWILLING, _REFUSED = 0, 4, 32, 53, 49
+_OK, _SIZE_LIMIT, _NO_SUCH_OBJECT, _INVALID_DN, _REFUSED, _UNWILLING = 0, 4, 32, 34, 49, 53
 _KEYS = ("entryuuid", "objectguid", "nsuniqueid", "ipauniqueid")
 _WHY = {
     "certificate verify failed": "its certificate is not trusted",
@@ -212,6 +212,8 @@ class Directory:
         except (ldap3.core.exceptions.LDAPException, OSError) as error:
             raise Unreachable(f"{settings.host}:{settings.port}: {_why(error)}") from error
         code = int(self._connection.result["result"])
+        if code == _INVALID_DN:
+            raise Invalid(f"the LDAP server does not take {base[:200]!r} for a DN")
         if code not in (_OK, _SIZE_LIMIT, _NO_SUCH_OBJECT):
             said = str(self._connection.result.get("description", ""))[:100]
             raise Unreachable(f"the LDAP server cannot search: {said}")
