@@ -71,7 +71,8 @@ async def state(world: World) -> list[Any]:
     found: list[Any] = []
     async with world.content.db.read() as tx:
         for table in KEPT:
-            found += [tuple(row) for row in await tx.execute(select(table).order_by(*table.primary_key))]
+            rows = await tx.execute(select(table).order_by(*table.primary_key))
+            found += [tuple(row) for row in rows]
     return found
 
 
