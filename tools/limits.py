@@ -1,7 +1,7 @@
 """The limits that are no settings, for docs/reference: what, how much, why it is fixed."""
 
 from moorage import patterns
-from moorage.access import scopes, tokens
+from moorage.access import jwts, scopes
 from moorage.accounts import attempts
 from moorage.api import paths
 from moorage.artifacts import attributes, copying, details
@@ -83,7 +83,7 @@ LIMITS = (
     ("Body of a REST request", size(paths.MAX_BODY), MEMORY),
     ("Form of a sign-in", size(forms.MAX_FORM), MEMORY),
     ("Scopes of one token", str(scopes.MAX_SCOPES), MEMORY),
-    ("Token", size(tokens.MAX_LENGTH), "Proxies cut off longer headers."),
+    ("Token", size(jwts.MAX_LENGTH), "Proxies cut off longer headers."),
     (
         "Head of a request",
         f"{size(BoundedConnection.HEAD_BYTES)}, {BoundedConnection.HEADERS} headers, "

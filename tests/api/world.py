@@ -20,12 +20,14 @@ from tests.support.content import Content
 from moorage.access.principals import ANONYMOUS, Principal
 from moorage.access.roles import ROLE_NAMES
 from moorage.access.secretbox import SecretBox
+from moorage.accounts.access_tokens import AccessTokens
 from moorage.accounts.groups import Groups
 from moorage.accounts.ldap import Ldap, LdapAccounts
 from moorage.accounts.oidc import Provider
 from moorage.accounts.passwords import Passwords
 from moorage.accounts.records import Permission
 from moorage.accounts.robots import Robots
+from moorage.accounts.standing import Standings
 from moorage.accounts.users import Users
 from moorage.api.app import create_api
 from moorage.api.services import Services, System
@@ -124,6 +126,7 @@ class World:
             callers=KnownCallers(self.people),  # type: ignore[arg-type]
             grants=Grants(db, cache),
             users=Users(db, self.passwords, self.configurations),
+            access_tokens=AccessTokens(db, Standings(db, cache)),
             groups=Groups(db),
             ldap=self.ldap,
             oidc=self.oidc,

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import select, update
 from tests.support.accounts import SECRET_KEY, Replica
 
+from moorage.access.jwts import KeyRing, UnknownKey
 from moorage.access.principals import ANONYMOUS
 from moorage.access.secretbox import SecretBox
-from moorage.access.tokens import KeyRing, UnknownKey
 from moorage.accounts.bootstrap import secret_key_file
 from moorage.accounts.keys import LOOK_EVERY, Keys, WrongSecretKey
 from moorage.db import tables

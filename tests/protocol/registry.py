@@ -20,10 +20,11 @@ from typing import Any
 from sqlalchemy import update
 from starlette.types import ASGIApp
 
+from moorage.access.jwts import KeyRing
 from moorage.access.principals import ANONYMOUS, COMMAND_LINE, Principal
 from moorage.access.roles import GUEST, MAINTAINER
 from moorage.access.secretbox import SecretBox
-from moorage.access.tokens import KeyRing, Right, Tokens
+from moorage.access.tokens import Right, Tokens
 from moorage.accounts.keys import Keys
 from moorage.accounts.logins import Logins
 from moorage.accounts.passwords import Passwords

@@ -8,7 +8,8 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from moorage.access.tokens import KeyRing, Right, SigningKey, Tokens
+from moorage.access.jwts import KeyRing, SigningKey
+from moorage.access.tokens import Right, Tokens
 from moorage.projects.projects import Projects
 from tests.protocol.client import Client
 from tests.protocol.registry import ISSUER, LIFETIME, PEOPLE, SERVICE, Registry, principal_of

@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 
 from tests.support.clocks import TurnedClock
 
+from moorage.access.jwts import KeyRing
 from moorage.access.principals import COMMAND_LINE, Principal
 from moorage.access.secretbox import SecretBox
-from moorage.access.tokens import KeyRing, Tokens
+from moorage.access.tokens import Tokens
+from moorage.accounts.access_tokens import AccessTokens
 from moorage.accounts.keys import Keys
 from moorage.accounts.logins import Directory, Logins
 from moorage.accounts.passwords import Passwords
@@ -71,12 +73,14 @@ class Replica:
         self.users = Users(db, self.passwords)
         self.robots = Robots(db, self.passwords)
         self.standings = Standings(db, cache, clock)
+        self.access_tokens = AccessTokens(db, self.standings, clock)
         self.logins = Logins(
             db,
             self.passwords,
             self.standings,
             settings=self.settings,
             directory=self.directory,
+            lenders=(self.access_tokens,),
             clock=clock,
         )
         self.projects = Projects(db)

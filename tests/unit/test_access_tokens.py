@@ -13,17 +13,9 @@ from joserfc.jwk import ECKey
 from joserfc.jws import JWSRegistry
 from tests.support.clocks import TurnedClock
 
+from moorage.access.jwts import ALGORITHM, LEEWAY, KeyRing, SigningKey, UnknownKey
 from moorage.access.principals import ANONYMOUS, Principal
-from moorage.access.tokens import (
-    ALGORITHM,
-    LEEWAY,
-    REGISTRY_TYPE,
-    KeyRing,
-    Right,
-    SigningKey,
-    Tokens,
-    UnknownKey,
-)
+from moorage.access.tokens import REGISTRY_TYPE, Right, Tokens
 from moorage.errors import Unauthenticated
 
 ALICE = Principal("user", 7, "alice", sysadmin=True)

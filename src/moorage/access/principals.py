@@ -1,7 +1,23 @@
 """Who acts."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
+
+from moorage.access.roles import Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a token leaves of the rights of its user: some pairs in some projects."""
+
+    sysadmin: bool  # whether the user is a system administrator; the bearer of the token is none
+    access: Mapping[int | None, Pairs]  # by the project's id; None: in every project
+
+    def within(self, project_id: int) -> Pairs:
+        """The pairs that the token leaves in one project."""
+        none: Pairs = frozenset()
+        return self.access.get(None, none) | self.access.get(project_id, none)
 
 
 @dataclass(frozen=True)
@@ -12,6 +28,8 @@ class Principal:
     id: int = 0
     name: str = ""
     sysadmin: bool = False
+    via: str = ""  # what the account was lent by: token:3, rule:7:1; "": its own secret
+    bounds: Bounds | None = field(default=None, compare=False)  # None: all that the account may
 
     def __str__(self) -> str:
         """Unique over all kinds, for rows that bind something to its maker."""

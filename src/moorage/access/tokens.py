@@ -1,58 +1,23 @@
-"""Signed tokens of the registry: `/service/token` issues them, `/v2` verifies them.
+"""Tokens of the registry: `/service/token` issues them, `/v2` verifies them.
 
-    header   alg, kid, typ (the token class), and nothing else
-    iss aud  fixed per installation
-    sub      the account's name, for logs; rights never hang on it
-    iat nbf exp jti
-    who      [kind, id, revision]: the account as it was; another revision has other rights
-    access   [{type, name, actions, project: [id, created]}]: `project` is the very project that
-             the rights were taken from, so a project made anew under the name is another one
-
-`kid` selects from our own ring; a header that brings a key along (`jwk`, `jku`, `x5c`, `x5u`) or
-anything else is refused before its signature is looked at.
+sub      the account's name, for logs; rights never hang on it
+who      [kind, id, revision, via]: the account as it was, and what it was lent by, if it was;
+         another revision has other rights
+access   [{type, name, actions, project: [id, created]}]: `project` is the very project that
+         the rights were taken from, so a project made anew under the name is another one
 """
 
-import binascii
-import json
-import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from math import isfinite
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey
-
+from moorage.access.jwts import BROKEN, Issued, Jwts, KeyRing, moment
 from moorage.access.principals import Principal
-from moorage.clock import Clock, SystemClock
+from moorage.clock import Clock
 from moorage.errors import Unauthenticated
 
-ALGORITHM = "ES256"
 REGISTRY_TYPE = "registry-access+jwt"
-"""`typ` of the one token class there is."""
-
-LEEWAY = 60.0
-"""Seconds by which the clocks of replicas may differ."""
-
-MAX_LENGTH = 48 * 1024
-"""Characters of a token; servers refuse longer headers anyway."""
-
-
-_BAD = (JoseError, ValueError, TypeError, LookupError, OverflowError, RecursionError)
-
-
-class UnknownKey(Unauthenticated):
-    """The token was signed by a key that is not known here."""
-
-
-@dataclass(frozen=True, slots=True)
-class SigningKey:
-    """One key pair."""
-
-    kid: str
-    private_key: bytes = field(repr=False)  # PKCS 8, PEM
-    retires_at: float | None = None  # seconds since 1970; None: signs and verifies
+"""`typ` of this class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +26,6 @@ class Right:
 
     actions: frozenset[str]
     project: tuple[int, float] | None = None  # id, and when it was made
-
-
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """A fresh token."""
-
-    token: str = field(repr=False)
-    issued_at: float  # seconds since 1970
-    expires_in: int  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,42 +38,8 @@ class Verified:
     expires_at: float
 
 
-class KeyRing:
-    """The keys that this process knows; filled from the database by `accounts.keys`."""
-
-    def __init__(self, keys: Iterable[SigningKey] = ()) -> None:
-        self._keys: dict[str, tuple[SigningKey, ECKey]] = {}
-        self._signer: tuple[SigningKey, ECKey] | None = None
-        self.replace(keys)
-
-    def replace(self, keys: Iterable[SigningKey]) -> None:
-        """Know exactly these keys; the first that does not retire signs."""
-        before = self._keys
-        self._keys = {}
-        self._signer = None
-        for key in keys:
-            known = before.get(key.kid)
-            entry = (key, known[1] if known else ECKey.import_key(key.private_key))
-            self._keys[key.kid] = entry
-            if key.retires_at is None and self._signer is None:
-                self._signer = entry
-
-    def signer(self) -> tuple[SigningKey, ECKey]:
-        """The key that signs; raises LookupError before the ring was filled."""
-        if self._signer is None:
-            raise LookupError("no signing key")
-        return self._signer
-
-    def find(self, kid: str, now: float) -> ECKey | None:
-        """The key of that id, unless it has retired."""
-        found = self._keys.get(kid)
-        if found is None or (found[0].retires_at is not None and found[0].retires_at <= now):
-            return None
-        return found[1]
-
-
 class Tokens:
-    """Issues and verifies tokens of one class."""
+    """Issues and verifies tokens of the registry."""
 
     def __init__(
         self,
@@ -129,11 +51,10 @@ class Tokens:
         clock: Clock | None = None,
     ) -> None:
         """`lifetime` in seconds."""
-        self._ring = ring
-        self._issuer = issuer
-        self._audience = audience
-        self._lifetime = int(lifetime)
-        self._clock = clock or SystemClock()
+        self._lifetime = lifetime
+        self._jwts = Jwts(
+            ring, REGISTRY_TYPE, issuer=issuer, audience=audience, longest=lifetime, clock=clock
+        )
 
     def issue(
         self,
@@ -147,18 +68,9 @@ class Tokens:
 
         `lifetime` in seconds goes before that of the class.
         """
-        key, private = self._ring.signer()
-        now = int(self._clock.now().timestamp())
-        seconds = self._lifetime if lifetime is None else int(lifetime)
         claims = {
-            "iss": self._issuer,
-            "aud": self._audience,
             "sub": principal.name,
-            "iat": now,
-            "nbf": now - int(LEEWAY),
-            "exp": now + seconds,
-            "jti": secrets.token_hex(8),
-            "who": [principal.kind, principal.id, revision],
+            "who": who_claim(principal, revision),
             "access": [
                 {
                     "type": "repository",
@@ -169,71 +81,37 @@ class Tokens:
                 for name, right in access.items()
             ],
         }
-        header = {"alg": ALGORITHM, "kid": key.kid, "typ": REGISTRY_TYPE}
-        token = jwt.encode(header, claims, private, algorithms=[ALGORITHM])
-        return Issued(token, now, seconds)
+        return self._jwts.issue(claims, self._lifetime if lifetime is None else lifetime)
 
     def verify(self, token: str) -> Verified:
         """What the token says; raises Unauthenticated, UnknownKey among it."""
-        if len(token) > MAX_LENGTH or not token.isascii():
-            raise Unauthenticated("invalid token")
-        header = _header(token)
-        if header.keys() != {"alg", "kid", "typ"} or (
-            header["alg"] != ALGORITHM or header["typ"] != REGISTRY_TYPE
-        ):
-            raise Unauthenticated("invalid token")
-        kid = header["kid"]
-        now = self._clock.now().timestamp()
-        key = self._ring.find(kid, now) if isinstance(kid, str) else None
-        if key is None:
-            raise UnknownKey("invalid token")
+        claims = self._jwts.open(token)
         try:
-            claims = jwt.decode(token, key, algorithms=[ALGORITHM]).claims
-            self._check(claims, now)
-            return _verified(claims)
-        except (
-            JoseError,
-            ValueError,
-            TypeError,
-            LookupError,
-            OverflowError,
-            RecursionError,
-        ) as error:
+            principal, revision = who(claims)
+            return Verified(principal, revision, _access(claims), moment(claims["exp"]))
+        except BROKEN as error:
             raise Unauthenticated("invalid token") from error
 
-    def _check(self, claims: Mapping[str, Any], now: float) -> None:
-        if claims["iss"] != self._issuer or claims["aud"] != self._audience:
-            raise ValueError("issued by or for somebody else")
-        issued, expires, begins = (_time(claims[name]) for name in ("iat", "exp", "nbf"))
-        if issued > now + LEEWAY or begins > now + LEEWAY:
-            raise ValueError("from the future")
-        if expires <= now - LEEWAY:
-            raise ValueError("expired")
-        if expires - issued > self._lifetime + LEEWAY:
-            raise ValueError("lives longer than any token of ours")
+
+def who_claim(principal: Principal, revision: int) -> list[Any]:
+    """An account as it is at this moment."""
+    via = [principal.via] if principal.via else []
+    return [principal.kind, principal.id, revision, *via]
 
 
-def _header(token: str) -> Mapping[str, Any]:
-    part = token.partition(".")[0]
-    try:
-        header = json.loads(binascii.a2b_base64(part.replace("-", "+").replace("_", "/") + "=="))
-    except (ValueError, RecursionError) as error:
-        raise Unauthenticated("invalid token") from error
-    if not isinstance(header, dict):
-        raise Unauthenticated("invalid token")
-    return header
+def who(claims: Mapping[str, Any]) -> tuple[Principal, int]:
+    """The account of a token and its revision; raises one of BROKEN.
 
-
-def _time(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise TypeError("a time is a number")
-    return float(value)
-
-
-def _verified(claims: Mapping[str, Any]) -> Verified:
-    kind, number, revision = claims["who"]
+    Never a system administrator: what the bearer may do stands in the token, or is asked for.
+    """
+    kind, number, revision, *via = claims["who"]
     if kind not in ("anonymous", "user", "robot") or type(number) is not int:
         raise ValueError("nobody we know")
+    principal = Principal(kind, number, str(claims["sub"]), via=str(via[0]) if via else "")
+    return principal, int(revision)
+
+
+def _access(claims: Mapping[str, Any]) -> Mapping[str, Right]:
     access = {}
     for entry in claims["access"]:
         if entry["type"] != "repository":
@@ -243,6 +121,4 @@ def _verified(claims: Mapping[str, Any]) -> Verified:
             frozenset(map(str, entry["actions"])),
             (int(project[0]), float(project[1])) if project else None,
         )
-    # A token never makes a system administrator: what it may do stands in `access`.
-    principal = Principal(kind, number, str(claims["sub"]))
-    return Verified(principal, int(revision), access, _time(claims["exp"]))
+    return access

@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from joserfc.jwk import ECKey
 from sqlalchemy import delete, func, select, update
 
+from moorage.access.jwts import ALGORITHM, LEEWAY, KeyRing, SigningKey
 from moorage.access.secretbox import CannotOpen, SecretBox
-from moorage.access.tokens import ALGORITHM, LEEWAY, KeyRing, SigningKey
 from moorage.clock import Clock, SystemClock
 from moorage.db.engine import Database
 from moorage.db.tables import properties, signing_keys

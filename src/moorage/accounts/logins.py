@@ -61,6 +61,16 @@ class Directory(Protocol):
         """The id of the account of whoever gave the right password; raises Unavailable."""
 
 
+class Lender(Protocol):
+    """Knows secrets of its own form, each of which opens an account beside the account's own."""
+
+    def takes(self, secret: str) -> bool:
+        """Whether the text has the form."""
+
+    async def open(self, account: str | None, secret: str) -> Login | None:
+        """The account that it opens, if that is the one that was named."""
+
+
 class Logins:
     """Verifies users and robot accounts by name and secret."""
 
@@ -72,6 +82,7 @@ class Logins:
         *,
         settings: Current | None = None,
         directory: Directory | None = None,
+        lenders: Sequence[Lender] = (),
         clock: Clock | None = None,
     ) -> None:
         self._db = db
@@ -79,6 +90,7 @@ class Logins:
         self._standings = standings
         self._settings = settings or Fixed()
         self._directory = directory
+        self._lenders = lenders
         self._monotonic = (clock or SystemClock()).monotonic
         self._key = secrets.token_bytes(32)
         self._no_robot = digest_secret(new_secret())
@@ -94,6 +106,8 @@ class Logins:
         """
         if not 1 <= len(account) <= 255 or not account.isprintable() or len(password) > 1024:
             return None
+        if self.lends(password):
+            return await self.open(password, account)
         place = network(address)
         prefix = (await self._settings.current()).robot_name_prefix
         robot = account.startswith(prefix)
@@ -109,6 +123,20 @@ class Logins:
             self._flights[key] = flight
             flight.add_done_callback(lambda done: self._land(key, done))
         return await asyncio.shield(flight)
+
+    def lends(self, secret: str) -> bool:
+        """Whether the text has the form of a secret that names its account itself."""
+        return any(lender.takes(secret) for lender in self._lenders)
+
+    async def open(self, secret: str, account: str | None = None) -> Login | None:
+        """The account behind such a secret, or None. Nobody guesses one: attempts are not counted.
+
+        `account` is the name that came with it, which has to be right.
+        """
+        for lender in self._lenders:
+            if lender.takes(secret):
+                return await lender.open(account, secret)
+        return None
 
     def _land(self, key: bytes, flight: asyncio.Task[Login | None]) -> None:
         self._flights.pop(key, None)

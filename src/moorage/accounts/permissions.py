@@ -10,13 +10,13 @@ so a right that was taken away a moment ago cannot be handed on.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sqlalchemy import select
 
 from moorage.access import roles
-from moorage.access.principals import Principal
+from moorage.access.principals import Bounds, Principal
 from moorage.access.roles import Pairs
 from moorage.accounts.memberships import belonging
 from moorage.accounts.records import Permission
@@ -122,6 +122,8 @@ class Held:
 
 async def held(tx: Tx, actor: Principal) -> Held:
     """Step: what the actor holds by the rows of this transaction."""
+    if actor.bounds is not None:
+        return _left(await held(tx, replace(actor, bounds=None)), actor.bounds)
     if await is_sysadmin(tx, actor):
         return Held(sysadmin=True)
     if actor.kind == "user":
@@ -138,6 +140,19 @@ async def held(tx: Tx, actor: Principal) -> Held:
     if actor.kind == "robot":
         return await _robot(tx, actor.id)
     return Held()
+
+
+def _left(whole: Held, bounds: Bounds) -> Held:
+    everywhere = bounds.access.get(None, frozenset())
+    named = {
+        project for project in (*(whole.projects or {}), *bounds.access) if project is not None
+    }
+    return Held(
+        everywhere=whole.within("project", None) & everywhere,
+        projects={
+            project: whole.within("project", project) & bounds.within(project) for project in named
+        },
+    )
 
 
 async def _robot(tx: Tx, robot_id: int) -> Held:

@@ -78,7 +78,13 @@ class Login:
 
     principal: Principal
     revision: int  # of the account; a later one means that its rights or secrets changed
-    by_cli_secret: bool = False  # which opens no session of a browser
+    by_cli_secret: bool = False
+
+    @property
+    def opens_session(self) -> bool:
+        """Whether a browser may stay signed in by them: only people, by their own password."""
+        principal = self.principal
+        return principal.kind == "user" and not self.by_cli_secret and not principal.via
 
 
 @dataclass(frozen=True, slots=True)

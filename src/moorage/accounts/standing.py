@@ -3,21 +3,27 @@
     kind      key            value      touched by
     standing  user or robot, Standing   every change of its secret, its rights, its being enabled,
               id                        and its deletion
+    lent      token and id,  Lent       the end of the token; every change of the rule
+              rule, id and
+              revision
 
 So a changed password or a disabled robot account counts from the answer to the change on, on
 every replica, although verified credentials are remembered.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import orjson
 from sqlalchemy import or_, select
 
-from moorage.access.principals import Principal
+from moorage.access.principals import Bounds, Principal
+from moorage.access.roles import Pairs
 from moorage.cache.base import Cache, Kind
 from moorage.clock import Clock, SystemClock
 from moorage.db.engine import Database
-from moorage.db.tables import robots, users
+from moorage.db.tables import access_tokens, federation_rules, robots, users
 from moorage.db.transactions import Tx
 
 
@@ -29,6 +35,15 @@ class Standing:
     disabled: bool = False
     expires_at: float | None = None  # seconds since 1970
     sysadmin: bool = False
+    bounds: Bounds | None = None  # of the token by which the account was opened
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """A token, or a rule, by which an account may be opened beside its own secret."""
+
+    expires_at: float | None = None  # seconds since 1970
+    access: Mapping[int | None, Pairs] | None = None  # None: all that the account may
 
 
 def _dump(standing: Standing) -> bytes:
@@ -45,6 +60,43 @@ ADMINISTERS = or_(users.c.sysadmin, users.c.admin_in_auth).label("administers")
 """Whether a user is a system administrator: made one here, or by a group of the provider."""
 
 STANDING: Kind[Standing] = Kind("standing", _dump, _load)
+
+
+def _dump_lent(lent: Lent) -> bytes:
+    return orjson.dumps([lent.expires_at, None if lent.access is None else to_rows(lent.access)])
+
+
+def _load_lent(data: bytes) -> Lent:
+    expires_at, rows = orjson.loads(data)
+    return Lent(expires_at, None if rows is None else from_rows(rows))
+
+
+LENT: Kind[Lent] = Kind("lent", _dump_lent, _load_lent)
+
+
+def to_rows(access: Mapping[int | None, Pairs]) -> list[Any]:
+    """Rights by project as JSON keeps them."""
+    return [[project, sorted(pairs)] for project, pairs in access.items()]
+
+
+def from_rows(rows: list[Any]) -> dict[int | None, Pairs]:
+    """The same, read back."""
+    return {project: frozenset(map(tuple, pairs)) for project, pairs in rows}
+
+
+def via_token(token_id: int) -> str:
+    """`Principal.via` of whoever came with a token."""
+    return f"token:{token_id}"
+
+
+def via_rule(rule_id: int, revision: int) -> str:
+    """`Principal.via` of whoever came by a federation rule, as it was at that moment."""
+    return f"rule:{rule_id}:{revision}"
+
+
+def touch_lent(tx: Tx, via: str) -> None:
+    """Step: what is known of the token or of the rule ends with this transaction."""
+    tx.touch(LENT.key(via))
 
 
 def robot_grants_key(robot_id: int) -> str:
@@ -83,12 +135,27 @@ class Standings:
 
         key = STANDING.key(principal.kind, principal.id)
         found = await self._cache.through(STANDING, key, load)
-        if found is None or found.disabled:
+        if found is None or found.disabled or self._over(found.expires_at):
             return None
-        now = self._clock.now().timestamp()
-        if found.expires_at is not None and found.expires_at <= now:
+        return await self._lent(principal.via, found) if principal.via else found
+
+    async def _lent(self, via: str, standing: Standing) -> Standing | None:
+        """What the token or the rule leaves of the account; None when it has ended."""
+
+        async def load() -> Lent | None:
+            async with self._db.read() as tx:
+                return await _lent(tx, via)
+
+        lent = await self._cache.through(LENT, LENT.key(via), load)
+        if lent is None or self._over(lent.expires_at):
             return None
-        return found
+        if lent.access is None:
+            return standing
+        bounds = Bounds(standing.sysadmin, lent.access)
+        return replace(standing, sysadmin=False, bounds=bounds)
+
+    def _over(self, expires_at: float | None) -> bool:
+        return expires_at is not None and expires_at <= self._clock.now().timestamp()
 
 
 async def _user(tx: Tx, user_id: int) -> Standing | None:
@@ -106,3 +173,25 @@ async def _robot(tx: Tx, robot_id: int) -> Standing | None:
         return None
     expires = row.expires_at.timestamp() if row.expires_at else None
     return Standing(row.revision, row.disabled, expires)
+
+
+async def _lent(tx: Tx, via: str) -> Lent | None:
+    kind, *numbers = via.split(":")
+    if kind == "token":
+        query = select(access_tokens.c.expires_at, access_tokens.c.permissions).where(
+            access_tokens.c.id == int(numbers[0])
+        )
+        row = (await tx.execute(query)).one_or_none()
+        if row is None:
+            return None
+        expires = row.expires_at.timestamp() if row.expires_at else None
+        return Lent(expires, None if row.permissions is None else from_rows(row.permissions))
+    rule_id, revision = map(int, numbers)
+    found = await tx.execute(
+        select(federation_rules.c.id).where(
+            federation_rules.c.id == rule_id,
+            federation_rules.c.revision == revision,
+            federation_rules.c.disabled.is_(False),
+        )
+    )
+    return None if found.one_or_none() is None else Lent()

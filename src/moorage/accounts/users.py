@@ -279,7 +279,7 @@ async def insert(tx: Tx, actor: Principal, values: Mapping[str, Any]) -> int:
 
 async def is_sysadmin(tx: Tx, actor: Principal) -> bool:
     """Step: whether the actor is a system administrator now."""
-    if actor.kind != "user":
+    if actor.kind != "user" or actor.bounds is not None:
         return False
     found = await tx.execute(select(ADMINISTERS).where(users.c.id == actor.id))
     return bool(found.scalar_one_or_none())

@@ -4,6 +4,7 @@
     inside_named("tag", "list")     the project of {project_name}
     in_system("quota", "list")      the caller, when he may in the system scope
     Signed                          the caller, when he is somebody
+    InPerson                        the same, unless he came with a token
 
 A project that is not there answers as one without rights: 401 to nobody, 403 to somebody, and
 404 only to a system administrator, so that names cannot be guessed.
@@ -62,6 +63,16 @@ async def _signed(who: Who) -> Principal:
 
 Signed = Annotated[Principal, Depends(_signed)]
 """The caller; 401 for nobody."""
+
+
+async def _in_person(who: Signed) -> Principal:
+    if who.via:
+        raise Denied("a token cannot do this; sign in with a name and a password")
+    return who
+
+
+InPerson = Annotated[Principal, Depends(_in_person)]
+"""The caller, by the account's own secret: what was lent makes and changes no credentials."""
 
 
 async def _admin(who: Signed) -> Principal:

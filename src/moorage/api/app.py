@@ -4,6 +4,7 @@ from fastapi import Depends, FastAPI, Request
 from starlette.middleware import Middleware
 
 from moorage.api import (
+    access_tokens,
     additions,
     artifact_labels,
     artifacts,
@@ -42,6 +43,7 @@ RESOURCES = (
     configurations,
     search,
     permissions,  # before users: /users/current/permissions
+    access_tokens,  # /users/current/tokens
     users,
     usergroups,
     ldap,

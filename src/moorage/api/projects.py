@@ -195,7 +195,7 @@ async def create_project(
 async def _may_create(api: Services, who: Principal) -> None:
     if who.sysadmin or ("project", "create") in await api.grants.system(who):
         return
-    if who.kind != "user":
+    if who.kind != "user" or who.bounds is not None:
         raise refusal(who)
     if (await api.configurations.current()).project_creation_restriction != "everyone":
         raise Denied("Only system admin can create project")

@@ -1,6 +1,6 @@
 """Robot accounts: /robots. The domain decides who may give which rights."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal, TypeVar, cast
 
@@ -116,14 +116,7 @@ def _robot(robot: records.Robot) -> RobotResp:
         editable=True,
         disable=robot.disabled,
         expires_at=_expiry(robot),
-        permissions=[
-            RobotPermission(
-                kind=permission.kind,
-                namespace=permission.namespace,
-                access=[Access(resource=r, action=a) for r, a in sorted(permission.access)],
-            )
-            for permission in robot.permissions
-        ],
+        permissions=to_wire(robot.permissions),
         creator_type="robot" if kind == "robot" else "local",
         creator_ref=int(creator) if creator.isdigit() else 0,
         creation_time=robot.created_at,
@@ -131,9 +124,22 @@ def _robot(robot: records.Robot) -> RobotResp:
     )
 
 
-def _permissions(wanted: list[RobotPermission]) -> list[records.Permission]:
+def to_wire(permissions: Iterable[records.Permission]) -> list[RobotPermission]:
+    """Rights as the API shows them."""
+    return [
+        RobotPermission(
+            kind=permission.kind,
+            namespace=permission.namespace,
+            access=[Access(resource=r, action=a) for r, a in sorted(permission.access)],
+        )
+        for permission in permissions
+    ]
+
+
+def from_wire(wanted: list[RobotPermission]) -> list[records.Permission]:
+    """Rights as the domain takes them; raises Invalid."""
     if any(access.effect not in ("", "allow") for item in wanted for access in item.access):
-        raise Invalid("a robot account's permission can only allow")
+        raise Invalid("a permission can only allow")
     return [
         records.Permission(
             cast(Level, item.kind),  # checked by the domain
@@ -202,7 +208,7 @@ async def create_robot(request: Request, api: Api, who: Signed, body: RobotCreat
             who,
             name=body.name,
             level=cast(Level, body.level),
-            permissions=_permissions(body.permissions),
+            permissions=from_wire(body.permissions),
             duration=body.duration,
             description=body.description,
             disabled=body.disable,
@@ -240,7 +246,7 @@ async def update_robot(api: Api, who: Signed, robot_id: RobotId, body: RobotUpda
         description=body.description,
         disabled=body.disable,
         duration=body.duration,
-        permissions=None if body.permissions is None else _permissions(body.permissions),
+        permissions=None if body.permissions is None else from_wire(body.permissions),
     )
     await _hidden(who, work)
     return Response(status_code=200)

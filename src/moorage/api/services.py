@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from moorage.accounts.access_tokens import AccessTokens
 from moorage.accounts.groups import Groups
 from moorage.accounts.ldap import Ldap, LdapAccounts
 from moorage.accounts.oidc import Provider
@@ -61,6 +62,7 @@ class Services:
     callers: Callers
     grants: Grants
     users: Users
+    access_tokens: AccessTokens
     groups: Groups
     ldap: Ldap
     oidc: Provider

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from moorage.access.principals import Principal
 from moorage.accounts.records import Identity, User
-from moorage.api.access import Api, Signed, Who, in_system, refusal
+from moorage.api.access import Api, InPerson, Signed, Who, in_system, refusal
 from moorage.api.lists import Listed, Paged, created, listing, lists
 from moorage.api.services import Services
 from moorage.api.wire import Text, Wire, reply
@@ -117,9 +117,10 @@ def _meta(identity: Identity) -> OIDCUserInfo:
     )
 
 
-async def _require(api: Services, who: Principal, user_id: int, action: str) -> None:
-    """The user himself, or whoever may do `action` to users."""
-    if who.kind == "user" and who.id == user_id:
+async def require_user(api: Services, who: Principal, user_id: int, action: str) -> None:
+    """The user himself, or whoever may do `action` to users; a token of few rights only reads."""
+    himself = who.kind == "user" and who.id == user_id
+    if himself and (who.bounds is None or action == "read"):
         return
     if ("user", action) not in await api.grants.system(who):
         raise refusal(who)
@@ -181,7 +182,7 @@ async def search_users(
 @router.get("/users/{user_id}", response_model=UserResp)
 async def get_user(api: Api, who: Signed, user_id: UserId) -> Response:
     """One user."""
-    await _require(api, who, user_id, "read")
+    await require_user(api, who, user_id, "read")
     return reply(_user(await api.users.get(user_id), await api.users.identity(user_id)))
 
 
@@ -190,7 +191,7 @@ async def update_user_profile(
     api: Api, who: Signed, user_id: UserId, body: UserProfile
 ) -> Response:
     """Change the profile."""
-    await _require(api, who, user_id, "update")
+    await require_user(api, who, user_id, "update")
     await api.users.update(
         who, user_id, email=body.email, realname=body.realname, comment=body.comment
     )
@@ -212,6 +213,7 @@ async def set_user_sys_admin(
     user_id: UserId,
     body: UserSysAdminFlag,
     who: Annotated[Principal, in_system("user", "update")],
+    _: InPerson,
 ) -> Response:
     """Make a user an administrator of the system, or no longer."""
     await api.users.set_sysadmin(who, user_id, body.sysadmin_flag)
@@ -220,19 +222,19 @@ async def set_user_sys_admin(
 
 @router.put("/users/{user_id}/password")
 async def update_user_password(
-    api: Api, who: Signed, user_id: UserId, body: PasswordReq
+    api: Api, who: InPerson, user_id: UserId, body: PasswordReq
 ) -> Response:
     """Set a password."""
-    await _require(api, who, user_id, "update")
+    await require_user(api, who, user_id, "update")
     await api.users.change_password(who, user_id, body.new_password, old=body.old_password)
     return Response(status_code=200)
 
 
 @router.put("/users/{user_id}/cli_secret", response_model=OIDCCliSecretReq)
 async def set_cli_secret(
-    api: Api, who: Signed, user_id: UserId, body: OIDCCliSecretReq
+    api: Api, who: InPerson, user_id: UserId, body: OIDCCliSecretReq
 ) -> Response:
     """Set the secret of docker and the like; without one, one is made and shown this once."""
-    await _require(api, who, user_id, "update")
+    await require_user(api, who, user_id, "update")
     secret = await api.users.set_cli_secret(who, user_id, body.secret or None)
     return reply(OIDCCliSecretReq(secret="" if body.secret else secret))

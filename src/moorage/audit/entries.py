@@ -95,6 +95,15 @@ def _robot(operation: str, fact: Any, description: str = "") -> Entry:
     return Entry(operation, "robot", fact.robot, description, fact.project_id)
 
 
+def _federation(operation: str, fact: Any, description: str = "") -> Entry:
+    told = ", ".join(part for part in (f"of {fact.robot}", description) if part)
+    return Entry(operation, "federation_rule", fact.rule, told, fact.project_id)
+
+
+def _access_token(operation: str, fact: Any) -> Entry:
+    return Entry(operation, "access_token", fact.token, f"of user {fact.username}")
+
+
 def _user_updated(fact: events.UserUpdated) -> Entry:
     if fact.sysadmin is None:
         return _user("update", fact, _changed(fact.names))
@@ -155,6 +164,14 @@ RENDERINGS: Mapping[type[Fact], Callable[[Any], Entry]] = {
     events.RobotCreated: lambda f: _robot("create", f),
     events.RobotUpdated: lambda f: _robot("update", f, _changed(f.names)),
     events.RobotDeleted: lambda f: _robot("delete", f),
+    events.RobotLent: lambda f: _robot(
+        "login", f, f"by rule {f.rule}, to {f.subject} of {f.issuer}"
+    ),
+    events.FederationRuleCreated: lambda f: _federation("create", f),
+    events.FederationRuleUpdated: lambda f: _federation("update", f, _changed(f.names)),
+    events.FederationRuleDeleted: lambda f: _federation("delete", f),
+    events.AccessTokenCreated: lambda f: _access_token("create", f),
+    events.AccessTokenDeleted: lambda f: _access_token("delete", f),
     events.GroupCreated: lambda f: Entry("create", "user_group", f.group),
     events.GroupUpdated: lambda f: Entry("update", "user_group", f.group),
     events.GroupDeleted: lambda f: Entry("delete", "user_group", f.group),

@@ -1,6 +1,8 @@
 """Facts: what happened, told upward after the commit that made it true."""
 
 from moorage.events.facts import (
+    AccessTokenCreated,
+    AccessTokenDeleted,
     ArtifactDeleted,
     ArtifactLabelled,
     ArtifactPulled,
@@ -8,6 +10,9 @@ from moorage.events.facts import (
     ArtifactUnlabelled,
     ConfigurationUpdated,
     Fact,
+    FederationRuleCreated,
+    FederationRuleDeleted,
+    FederationRuleUpdated,
     GroupCreated,
     GroupDeleted,
     GroupUpdated,
@@ -30,6 +35,7 @@ from moorage.events.facts import (
     RepositoryUpdated,
     RobotCreated,
     RobotDeleted,
+    RobotLent,
     RobotUpdated,
     ScannerCreated,
     ScannerDeleted,
@@ -45,6 +51,8 @@ from moorage.events.facts import (
 from moorage.events.outbox import Happened, Outbox, Subscriber, emit
 
 __all__ = [
+    "AccessTokenCreated",
+    "AccessTokenDeleted",
     "ArtifactDeleted",
     "ArtifactLabelled",
     "ArtifactPulled",
@@ -52,6 +60,9 @@ __all__ = [
     "ArtifactUnlabelled",
     "ConfigurationUpdated",
     "Fact",
+    "FederationRuleCreated",
+    "FederationRuleDeleted",
+    "FederationRuleUpdated",
     "GroupCreated",
     "GroupDeleted",
     "GroupUpdated",
@@ -76,6 +87,7 @@ __all__ = [
     "RepositoryUpdated",
     "RobotCreated",
     "RobotDeleted",
+    "RobotLent",
     "RobotUpdated",
     "ScannerCreated",
     "ScannerDeleted",

@@ -254,6 +254,23 @@ class UserSignedOut(UserFact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AccessTokenFact(UserFact):
+    """Something that happened to a user's access token."""
+
+    token: str  # its name
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessTokenCreated(AccessTokenFact):
+    """A user made an access token."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessTokenDeleted(AccessTokenFact):
+    """An access token was ended."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RobotFact(Fact):
     """Something that happened to a robot account."""
 
@@ -276,6 +293,39 @@ class RobotUpdated(RobotFact):
 @dataclass(frozen=True, kw_only=True)
 class RobotDeleted(RobotFact):
     """A robot account was deleted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotLent(RobotFact):
+    """A robot account was lent for the token of somebody else's issuer."""
+
+    rule: str
+    subject: str
+    issuer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FederationRuleFact(RobotFact):
+    """Something that happened to a rule by which a robot account is lent."""
+
+    rule: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FederationRuleCreated(FederationRuleFact):
+    """A rule was made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FederationRuleUpdated(FederationRuleFact):
+    """What `names` lists of a rule was set."""
+
+    names: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FederationRuleDeleted(FederationRuleFact):
+    """A rule was deleted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -367,6 +417,12 @@ TYPES: Mapping[str, type[Fact]] = {
         RobotCreated,
         RobotUpdated,
         RobotDeleted,
+        RobotLent,
+        FederationRuleCreated,
+        FederationRuleUpdated,
+        FederationRuleDeleted,
+        AccessTokenCreated,
+        AccessTokenDeleted,
         GroupCreated,
         GroupUpdated,
         GroupDeleted,

@@ -3,6 +3,7 @@
     sysadmin            everything
     user                the pairs of all roles in the project, the user's own and those of the
                         user's groups, and of a public project
+    user, by a token    those of them that the token leaves, and those of a public project
     robot               the rows of its permissions, and the pairs of a public project
     anonymous           the pairs of a public project
 
@@ -11,6 +12,7 @@ robot), each marked by whoever changes it, so a right that was taken away is gon
 to the request that took it.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -49,6 +51,10 @@ class Grants:
 
     async def within(self, principal: Principal, project: ProjectRef) -> Pairs:
         """The same for a project that is at hand."""
+        if principal.bounds is not None:
+            whole = replace(principal, sysadmin=principal.bounds.sysadmin, bounds=None)
+            held = await self.within(whole, project) & principal.bounds.within(project.id)
+            return _pairs(frozenset(), project.public) | held
         if principal.sysadmin:
             return roles.EVERYTHING
         if principal.kind == "user":

@@ -3,11 +3,12 @@
 The rules are those of `grants`; here they are SQL, so that a list needs no question per project.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, false, or_, true
 
-from moorage.access.principals import Principal
+from moorage.access.principals import Bounds, Principal
 from moorage.access.roles import ROLE_PAIRS
 from moorage.accounts.memberships import belonging
 from moorage.db.tables import project_members, projects, robot_permissions, robots
@@ -15,6 +16,8 @@ from moorage.db.tables import project_members, projects, robot_permissions, robo
 
 def visible(principal: Principal, resource: str = "", action: str = "") -> ColumnElement[bool]:
     """Projects that are public or reachable; a robot also needs the pair, when one is given."""
+    if principal.bounds is not None:
+        return or_(projects.c.public, _bounded(principal, principal.bounds))
     if principal.sysadmin:
         return true()
     if principal.kind == "user":
@@ -26,6 +29,8 @@ def visible(principal: Principal, resource: str = "", action: str = "") -> Colum
 
 def own(principal: Principal) -> ColumnElement[bool]:
     """Projects that the caller belongs to, public or not."""
+    if principal.bounds is not None:
+        return _bounded(principal, principal.bounds)
     if principal.sysadmin:
         return true()
     if principal.kind == "user":
@@ -37,6 +42,12 @@ def own(principal: Principal) -> ColumnElement[bool]:
 
 def holding(principal: Principal, resource: str, action: str) -> ColumnElement[bool]:
     """Projects in which the caller holds the pair by a role or by a permission of its own."""
+    if principal.bounds is not None:
+        left = principal.bounds.access
+        pair = (resource, action)
+        chosen = {project: pairs for project, pairs in left.items() if pair in pairs}
+        bounds = replace(principal.bounds, access=chosen)
+        return and_(_chosen(bounds), holding(_whole(principal, bounds), resource, action))
     if principal.sysadmin:
         return true()
     if principal.kind == "user":
@@ -54,6 +65,20 @@ def holding(principal: Principal, resource: str, action: str) -> ColumnElement[b
 def member(user_id: int) -> ColumnElement[bool]:
     """Projects of which the user is a member, alone or with a group."""
     return exists().where(project_members.c.project_id == projects.c.id, belonging(user_id))
+
+
+def _bounded(principal: Principal, bounds: Bounds) -> ColumnElement[bool]:
+    return and_(_chosen(bounds), own(_whole(principal, bounds)))
+
+
+def _chosen(bounds: Bounds) -> ColumnElement[bool]:
+    if None in bounds.access:
+        return true()
+    return projects.c.id.in_([project for project in bounds.access if project is not None])
+
+
+def _whole(principal: Principal, bounds: Bounds) -> Principal:
+    return replace(principal, sysadmin=bounds.sysadmin, bounds=None)
 
 
 def _robot(robot_id: int, resource: str, action: str) -> ColumnElement[bool]:

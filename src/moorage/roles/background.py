@@ -83,6 +83,7 @@ def flushes(resources: Resources) -> list[Work]:
 
     return [
         Work("pull statistics", 5.0, lambda: _none(resources.counts.flush())),
+        Work("access tokens' use", 5.0, lambda: _none(resources.access_tokens.flush())),
         Work("refused sign-ins", 5.0, lambda: _none(resources.logins.flush())),
         Work("signing keys", 3600.0, rotate),
     ]

@@ -72,6 +72,7 @@ def _services(resources: Resources, health: Health) -> Services:
         callers=resources.callers,
         grants=resources.grants,
         users=resources.users,
+        access_tokens=resources.access_tokens,
         groups=resources.groups,
         ldap=resources.ldap,
         oidc=resources.oidc,

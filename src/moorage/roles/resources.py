@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from moorage.access.jwts import KeyRing
 from moorage.access.secretbox import SecretBox
-from moorage.access.tokens import KeyRing, Tokens
+from moorage.access.tokens import Tokens
+from moorage.accounts.access_tokens import AccessTokens
 from moorage.accounts.bootstrap import first_admin, secret_key_file
 from moorage.accounts.groups import Groups
 from moorage.accounts.keys import Keys
@@ -117,12 +119,14 @@ class Resources:
         )
         self.passwords = Passwords()
         self.standings = Standings(ground.db, ground.cache, ground.clock)
+        self.access_tokens = AccessTokens(ground.db, self.standings, ground.clock)
         self.logins = Logins(
             ground.db,
             self.passwords,
             self.standings,
             settings=self.configurations,
             directory=self.ldap_accounts,
+            lenders=(self.access_tokens,),
             clock=ground.clock,
         )
         self.sessions = Sessions(

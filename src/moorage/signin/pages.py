@@ -96,7 +96,7 @@ class SigninPages:
         fields = await form(request)
         name, password = one(fields, "principal"), one(fields, "password")
         login = await self._callers.check(name, password, address(request))
-        if login is None or login.principal.kind != "user" or login.by_cli_secret:
+        if login is None or not login.opens_session:
             raise Unauthenticated("wrong name or password")
         await self._end(request)
         secret = await self._sessions.open(login)

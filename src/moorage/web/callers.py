@@ -2,6 +2,7 @@
 
     none ──────────────► anonymous
     Bearer, remembered ► what it said, while its projects are the ones it was issued for
+    Bearer, lent ──────► Logins: an access token, or one that was exchanged; wrong: Unauthenticated
     Bearer ────────────► signature and claims; wrong: Unauthenticated
     Basic ─────────────► Logins; wrong: anonymous with source "basic"
 
@@ -16,9 +17,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
+from moorage.access.jwts import UnknownKey
 from moorage.access.principals import ANONYMOUS, Principal
 from moorage.access.roles import Pairs
-from moorage.access.tokens import Right, Tokens, UnknownKey
+from moorage.access.tokens import Right, Tokens
 from moorage.accounts.keys import Keys
 from moorage.accounts.logins import Logins
 from moorage.accounts.records import Login
@@ -182,7 +184,7 @@ class Callers:
         standing = await self._standings.of(caller.principal)
         if standing is None or standing.revision != caller.revision:
             return None
-        return replace(caller.principal, sysadmin=standing.sysadmin)
+        return replace(caller.principal, sysadmin=standing.sysadmin, bounds=standing.bounds)
 
     async def still_may(self, caller: Caller, repository: str, action: str) -> bool:
         """Whether the account is as it was identified, and its rights as the token says.
@@ -202,6 +204,11 @@ class Callers:
         if entry is not None and self._monotonic() < entry[1]:
             return entry[0]
         text = token.decode("latin-1")
+        if self._logins.lends(text):
+            login = await self._logins.open(text)
+            if login is None:
+                raise Unauthenticated("the token is not valid, or has ended")
+            return Caller(login.principal, "bearer", None, login.revision)
         try:
             verified = self._tokens.verify(text)
         except UnknownKey:
