@@ -37,6 +37,14 @@ ROBOT = {
     ],
 }
 
+RULES = "/robots/{robot_id}/federation-rules"
+RULE = {
+    "name": "x",
+    "issuer": "https://issuer.example",
+    "audience": "x",
+    "claims": [{"claim": "sub", "pattern": "x"}],
+}
+
 PARAMS = {
     ("GET", "/search"): {"q": "x"},
     ("HEAD", "/projects"): {"project_name": "team"},
@@ -144,6 +152,13 @@ ROUTES: list[tuple[str, str, str, str, Any]] = [
     ("GET", PROJECT + "/scanner/candidates", "SA", "S", None),
     ("GET", "/robots", "S", "S", None),
     ("POST", "/robots", "S", "S", ROBOT),
+    ("GET", "/federation-rules", "S", "S", None),
+    ("GET", RULES, "S", "S", None),
+    ("POST", RULES, "S", "S", RULE),
+    ("POST", RULES + "/try", "S", "S", {}),
+    ("GET", RULES + "/{rule_id}", "S", "S", None),
+    ("PUT", RULES + "/{rule_id}", "S", "S", RULE),
+    ("DELETE", RULES + "/{rule_id}", "S", "S", None),
     ("GET", "/robots/{robot_id}", "S", "S", None),
     ("PUT", "/robots/{robot_id}", "S", "S", {}),
     ("PATCH", "/robots/{robot_id}", "S", "S", {}),
@@ -179,6 +194,7 @@ def fill(route: str, project: str) -> str:
         user_id=99999,
         token_id=99999,
         robot_id=99999,
+        rule_id=99999,
         registration_id="none",
         group_id=99999,
         label_id=99999,

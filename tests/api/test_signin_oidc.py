@@ -17,8 +17,8 @@ from tests.support.oidc_server import LyingProvider, RealProvider, new_key
 from moorage.access.principals import COMMAND_LINE
 from moorage.access.secretbox import SecretBox
 from moorage.accounts.bootstrap import first_admin
+from moorage.accounts.issuers import LOOK_AGAIN, Issuers
 from moorage.accounts.oidc import OidcAccounts, OidcSettings, Provider, SignedIn
-from moorage.accounts.oidc.provider import LOOK_AGAIN
 from moorage.config.configuration import Configuration
 from moorage.db import tables
 from moorage.db.engine import Database
@@ -69,7 +69,9 @@ class Site:
 
     def another_replica(self) -> Any:
         """The pages of a process of its own."""
-        self.provider = Provider(Guard(LOOPBACK))
+        guard = Guard(LOOPBACK)
+        self.issuers = Issuers(guard)
+        self.provider = Provider(guard, self.issuers)
         self.accounts = OidcAccounts(self.db, self.settings, self.provider, SecretBox(SECRET_KEY))
         sessions = self.replica.sessions
         oidc = OidcPages(self.accounts, sessions, external_url=HOME, secure=True)
@@ -469,7 +471,7 @@ async def test_a_new_key_is_found_and_an_unknown_one_is_no_lever(
 ) -> None:
     """Keys are looked for again, but not at everybody's bidding."""
     moment = [1000.0]
-    lied_to.provider._monotonic = lambda: moment[0]
+    lied_to.issuers._monotonic = lambda: moment[0]
     await attempt(lied_to, lying_provider)
     assert lying_provider.looks == 1
     lying_provider.key = new_key("two")

@@ -21,7 +21,9 @@ from moorage.access.principals import ANONYMOUS, Principal
 from moorage.access.roles import ROLE_NAMES
 from moorage.access.secretbox import SecretBox
 from moorage.accounts.access_tokens import AccessTokens
+from moorage.accounts.federation import FederationRules
 from moorage.accounts.groups import Groups
+from moorage.accounts.issuers import Issuers
 from moorage.accounts.ldap import Ldap, LdapAccounts
 from moorage.accounts.oidc import Provider
 from moorage.accounts.passwords import Passwords
@@ -109,7 +111,8 @@ class World:
         self.passwords = Passwords(memory_kib=8, passes=1)  # quick, and of no use to a thief
         self.configurations = Configurations(db, self.content.cache, SecretBox(SECRET_KEY))
         self.guard = Guard((ip_network("127.0.0.0/8"),))
-        self.ldap, self.oidc = Ldap(self.guard), Provider(self.guard)
+        self.issuers = Issuers(self.guard)
+        self.ldap, self.oidc = Ldap(self.guard), Provider(self.guard, self.issuers)
         self.scanners = Registrations(db, SecretBox(SECRET_KEY))
         self.app = self._app()
         return self
@@ -127,6 +130,7 @@ class World:
             grants=Grants(db, cache),
             users=Users(db, self.passwords, self.configurations),
             access_tokens=AccessTokens(db, Standings(db, cache)),
+            federation_rules=FederationRules(db, self.configurations),
             groups=Groups(db),
             ldap=self.ldap,
             oidc=self.oidc,

@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 
 from tests.support.clocks import TurnedClock
 
+from moorage.access.exchanged import ExchangedTokens
 from moorage.access.jwts import KeyRing
 from moorage.access.principals import COMMAND_LINE, Principal
 from moorage.access.secretbox import SecretBox
 from moorage.access.tokens import Tokens
 from moorage.accounts.access_tokens import AccessTokens
+from moorage.accounts.federation import Lending
 from moorage.accounts.keys import Keys
 from moorage.accounts.logins import Directory, Logins
 from moorage.accounts.passwords import Passwords
@@ -73,6 +75,14 @@ class Replica:
         self.users = Users(db, self.passwords)
         self.robots = Robots(db, self.passwords)
         self.standings = Standings(db, cache, clock)
+        self.ring = KeyRing()
+        self.keys = Keys(
+            db, SecretBox(SECRET_KEY), self.ring, token_lifetime=1800, clock=self.clock
+        )
+        exchanged = ExchangedTokens(
+            self.ring, issuer="issuer", audience=SERVICE, longest=86400, clock=clock
+        )
+        self.lending = Lending(exchanged, self.keys, self.standings, clock)
         self.access_tokens = AccessTokens(db, self.standings, clock)
         self.logins = Logins(
             db,
@@ -80,16 +90,12 @@ class Replica:
             self.standings,
             settings=self.settings,
             directory=self.directory,
-            lenders=(self.access_tokens,),
+            lenders=(self.access_tokens, self.lending),
             clock=clock,
         )
         self.projects = Projects(db)
         self.members = Members(db)
         self.grants = Grants(db, cache, clock)
-        self.ring = KeyRing()
-        self.keys = Keys(
-            db, SecretBox(SECRET_KEY), self.ring, token_lifetime=1800, clock=self.clock
-        )
         self.tokens = Tokens(
             self.ring, issuer="issuer", audience=SERVICE, lifetime=1800, clock=clock
         )

@@ -160,7 +160,7 @@ def lying_provider() -> Iterator[LyingProvider]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     lying.issuer = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield lying
     server.shutdown()

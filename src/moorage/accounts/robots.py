@@ -153,10 +153,9 @@ class Robots:
             values["duration"] = check_duration(duration)
 
         async def step(tx: Tx) -> None:
-            robot = await _lock(tx, robot_id)
+            robot = await lock_robot(tx, robot_id)
             level: Level = "system" if robot.project_id is None else "project"
-            mine = await _require(tx, actor, robot.project_id, "update")
-            mine.require(_scoped(await rights.rows_of(tx, [robot_id])))
+            mine = await require_robot(tx, actor, robot, "update", holding=robot_id)
             if permissions is not None:
                 wanted = await rights.resolve(tx, rights.check(level, permissions))
                 if level == "project" and wanted[0].project_id != robot.project_id:
@@ -188,9 +187,8 @@ class Robots:
         prefix = await self._prefix()
 
         async def step(tx: Tx) -> None:
-            robot = await _lock(tx, robot_id)
-            mine = await _require(tx, actor, robot.project_id, "update")
-            mine.require(_scoped(await rights.rows_of(tx, [robot_id])))
+            robot = await lock_robot(tx, robot_id)
+            await require_robot(tx, actor, robot, "update", holding=robot_id)
             await _change(tx, robot_id, {"secret_hash": hashed})
             await _tell_updated(tx, actor, prefix, robot, {"secret"})
 
@@ -202,8 +200,8 @@ class Robots:
         prefix = await self._prefix()
 
         async def step(tx: Tx) -> None:
-            robot = await _lock(tx, robot_id)
-            await _require(tx, actor, robot.project_id, "delete")
+            robot = await lock_robot(tx, robot_id)
+            await require_robot(tx, actor, robot, "delete")
             touch_robot(tx, robot_id)
             await tx.execute(delete(robots).where(robots.c.id == robot_id))
             fact = RobotDeleted(
@@ -303,7 +301,21 @@ async def _require(tx: Tx, actor: Principal, project_id: int | None, action: str
     return mine
 
 
-async def _lock(tx: Tx, robot_id: int) -> Any:
+async def require_robot(
+    tx: Tx, actor: Principal, robot: Any, action: str, *, holding: int | None = None
+) -> Held:
+    """Step: what the actor holds, who may do `action` to the robot account of that row.
+
+    With the id as `holding` he also has to hold all of its rights. Raises Denied.
+    """
+    mine = await _require(tx, actor, robot.project_id, action)
+    if holding is not None:
+        mine.require(_scoped(await rights.rows_of(tx, [holding])))
+    return mine
+
+
+async def lock_robot(tx: Tx, robot_id: int) -> Any:
+    """Step: the row of a robot account, until the transaction ends; raises NotFound."""
     query = select(
         robots.c.name, robots.c.project_id, robots.c.duration, robots.c.created_at
     ).where(robots.c.id == robot_id)

@@ -150,7 +150,7 @@ def from_wire(wanted: list[RobotPermission]) -> list[records.Permission]:
     ]
 
 
-async def _hidden(who: Principal, work: Awaitable[T]) -> T:
+async def hidden(who: Principal, work: Awaitable[T]) -> T:
     """What is missing is told to administrators only: to others it looks forbidden."""
     try:
         return await work
@@ -160,8 +160,9 @@ async def _hidden(who: Principal, work: Awaitable[T]) -> T:
         raise refusal(who) from error
 
 
-async def _readable(api: Services, who: Principal, robot_id: int) -> records.Robot:
-    robot = await _hidden(who, api.robots.get(robot_id))
+async def readable_robot(api: Services, who: Principal, robot_id: int) -> records.Robot:
+    """The robot account, when the caller may read it; raises what the caller shall see."""
+    robot = await hidden(who, api.robots.get(robot_id))
     await _require(api, who, robot.project_id, "read")
     return robot
 
@@ -202,7 +203,7 @@ async def create_robot(request: Request, api: Api, who: Signed, body: RobotCreat
     """Make a robot account."""
     if body.level not in ("system", "project"):
         raise Invalid(f"bad request error level input: {body.level[:64]}")
-    made = await _hidden(
+    made = await hidden(
         who,
         api.robots.create(
             who,
@@ -231,13 +232,13 @@ async def create_robot(request: Request, api: Api, who: Signed, body: RobotCreat
 @router.get("/robots/{robot_id}", response_model=RobotResp)
 async def get_robot(api: Api, who: Signed, robot_id: RobotId) -> Response:
     """One robot account."""
-    return reply(_robot(await _readable(api, who, robot_id)))
+    return reply(_robot(await readable_robot(api, who, robot_id)))
 
 
 @router.put("/robots/{robot_id}")
 async def update_robot(api: Api, who: Signed, robot_id: RobotId, body: RobotUpdate) -> Response:
     """Change a robot account; its name and level stay."""
-    robot = await _readable(api, who, robot_id)
+    robot = await readable_robot(api, who, robot_id)
     if body.name not in (None, robot.name) or body.level not in (None, robot.level):
         raise Invalid("cannot update the level or name of robot")
     work = api.robots.update(
@@ -248,19 +249,19 @@ async def update_robot(api: Api, who: Signed, robot_id: RobotId, body: RobotUpda
         duration=body.duration,
         permissions=None if body.permissions is None else from_wire(body.permissions),
     )
-    await _hidden(who, work)
+    await hidden(who, work)
     return Response(status_code=200)
 
 
 @router.patch("/robots/{robot_id}", response_model=RobotSec)
 async def refresh_secret(api: Api, who: Signed, robot_id: RobotId, body: RobotSec) -> Response:
     """Set a secret; one that was made here is shown this once."""
-    secret = await _hidden(who, api.robots.refresh(who, robot_id, body.secret or None))
+    secret = await hidden(who, api.robots.refresh(who, robot_id, body.secret or None))
     return reply(RobotSec(secret="" if body.secret else secret))
 
 
 @router.delete("/robots/{robot_id}")
 async def delete_robot(api: Api, who: Signed, robot_id: RobotId) -> Response:
     """Delete a robot account."""
-    await _hidden(who, api.robots.delete(who, robot_id))
+    await hidden(who, api.robots.delete(who, robot_id))
     return Response(status_code=200)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from moorage.accounts.access_tokens import AccessTokens
+from moorage.accounts.federation import FederationRules
 from moorage.accounts.groups import Groups
 from moorage.accounts.ldap import Ldap, LdapAccounts
 from moorage.accounts.oidc import Provider
@@ -63,6 +64,7 @@ class Services:
     grants: Grants
     users: Users
     access_tokens: AccessTokens
+    federation_rules: FederationRules
     groups: Groups
     ldap: Ldap
     oidc: Provider

@@ -73,6 +73,7 @@ def _services(resources: Resources, health: Health) -> Services:
         grants=resources.grants,
         users=resources.users,
         access_tokens=resources.access_tokens,
+        federation_rules=resources.federation_rules,
         groups=resources.groups,
         ldap=resources.ldap,
         oidc=resources.oidc,

@@ -1,10 +1,10 @@
 """Which paths each role answers, and through which layers a request comes in.
 
-role        /v2  /service/token  /api  operations  background work
-registry     x         x                   x
-core                   x          x        x
-jobservice                                 x             x
-all          x         x          x        x             x
+role        /v2  /service/token  …/exchange, /api, /c  operations  background work
+registry     x         x                                   x
+core                   x                 x                 x
+jobservice                                                 x             x
+all          x         x                 x                 x             x
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +17,8 @@ from moorage.config.settings import Settings
 from moorage.ops import Operations
 from moorage.ops.endpoints import PATHS as OPERATIONS
 from moorage.roles.resources import Resources
+from moorage.signin.exchange import PATH as EXCHANGE
+from moorage.signin.exchange import TokenExchange
 from moorage.signin.token import PATH as TOKEN
 from moorage.signin.token import TokenService
 from moorage.telemetry.metrics import Metrics
@@ -56,6 +58,7 @@ class Faces:
         self._operations = operations
         self._distribution: ASGIApp | None = None
         self._token: ASGIApp | None = None
+        self._exchange: ASGIApp | None = None
         self._api: ASGIApp | None = None
         self._pages: ASGIApp | None = None
         self._started = False
@@ -70,6 +73,7 @@ class Faces:
             from moorage.roles.core import core_faces
 
             alone = role is Role.ALL
+            self._exchange = TokenExchange(resources.exchange)
             self._api, self._pages = core_faces(resources, self._operations, alone=alone)
         if role.registry or role.core:
             service = resources.settings.auth.token_service
@@ -91,6 +95,8 @@ class Faces:
             face = self._operations
         elif path == TOKEN:
             face = self._token
+        elif path == EXCHANGE:
+            face = self._exchange
         elif path.startswith("/api/"):
             face = self._api
         elif path.startswith("/c/"):

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from moorage.access.exchanged import ExchangedTokens
 from moorage.access.jwts import KeyRing
 from moorage.access.secretbox import SecretBox
 from moorage.access.tokens import Tokens
 from moorage.accounts.access_tokens import AccessTokens
 from moorage.accounts.bootstrap import first_admin, secret_key_file
+from moorage.accounts.federation import Exchange, FederationRules, Lending
 from moorage.accounts.groups import Groups
+from moorage.accounts.issuers import Issuers
 from moorage.accounts.keys import Keys
 from moorage.accounts.ldap import Ldap, LdapAccounts
 from moorage.accounts.logins import Logins
@@ -120,13 +123,20 @@ class Resources:
         self.passwords = Passwords()
         self.standings = Standings(ground.db, ground.cache, ground.clock)
         self.access_tokens = AccessTokens(ground.db, self.standings, ground.clock)
+        exchanged = ExchangedTokens(
+            self.ring,
+            issuer=auth.token_issuer,
+            audience=auth.token_service,
+            longest=LONGEST_TOKEN,
+        )
+        self.lending = Lending(exchanged, self.keys, self.standings, ground.clock)
         self.logins = Logins(
             ground.db,
             self.passwords,
             self.standings,
             settings=self.configurations,
             directory=self.ldap_accounts,
-            lenders=(self.access_tokens,),
+            lenders=(self.access_tokens, self.lending),
             clock=ground.clock,
         )
         self.sessions = Sessions(
@@ -161,7 +171,19 @@ class Resources:
 
     @cached_property
     def oidc(self) -> Provider:
-        return Provider(self.guard)
+        return Provider(self.guard, self.issuers)
+
+    @cached_property
+    def federation_rules(self) -> FederationRules:
+        return FederationRules(self.db, self.configurations)
+
+    @cached_property
+    def exchange(self) -> Exchange:
+        return Exchange(self.db, self.federation_rules, self.issuers, self.lending)
+
+    @cached_property
+    def issuers(self) -> Issuers:
+        return Issuers(self.guard)
 
     @cached_property
     def oidc_accounts(self) -> OidcAccounts:

@@ -152,8 +152,8 @@ federation_rules = Table(  # which tokens of other issuers may act as which robo
     "federation_rules",
     metadata,
     identifier(),
-    Column("name", String(255), nullable=False, unique=True),
-    Column("robot_id", Id, to("robots.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("name", String(255), nullable=False),
+    Column("robot_id", Id, to("robots.id", ondelete="CASCADE"), nullable=False),
     Column("issuer", ascii_text(512), nullable=False, index=True),
     Column("audience", String(512), nullable=False),
     Column("claims", JSON, nullable=False),  # conditions on what the token says
@@ -164,6 +164,7 @@ federation_rules = Table(  # which tokens of other issuers may act as which robo
     Column("revision", Id, nullable=False, server_default=text("1")),
     created(),
     updated(),
+    UniqueConstraint("robot_id", "name"),
     sqlite_autoincrement=True,  # tokens name a row by its id: none comes again
 )
 

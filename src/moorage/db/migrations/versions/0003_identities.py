@@ -140,10 +140,9 @@ def _federation_rules() -> None:
         _moment("updated_at"),
         _reference("federation_rules", "robot_id", "robots"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_federation_rules")),
-        sa.UniqueConstraint("name", name=op.f("uq_federation_rules_name")),
+        sa.UniqueConstraint("robot_id", "name", name=op.f("uq_federation_rules_robot_id_name")),
         sqlite_autoincrement=True,
     )
-    op.create_index(op.f("ix_federation_rules_robot_id"), "federation_rules", ["robot_id"])
     op.create_index(op.f("ix_federation_rules_issuer"), "federation_rules", ["issuer"])
 
 

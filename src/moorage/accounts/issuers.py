@@ -1,0 +1,187 @@
+"""Whose tokens we believe: what an issuer publishes, and whether a token is signed by it.
+
+    discovery ─► the issuer calls itself by the name that was asked for ─► where its keys are
+    keys      ─► kept for some minutes; a key that is not known is looked for again, but not more
+                 often than every half minute, so that nobody makes this server hammer the issuer
+    signature ─► by one of these keys and an algorithm of ours; what the token's own header says
+                 of keys (`jwk`, `jku`, `x5u`) is never followed
+
+(OpenID Connect Discovery 1.0; RFC 7517; RFC 8725)
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+
+from moorage.errors import Invalid, MoorageError, Unauthenticated, Unreachable
+from moorage.outgoing import Guard
+
+ALGORITHMS = [f"{kind}{bits}" for kind in ("RS", "PS", "ES") for bits in (256, 384, 512)]
+ALGORITHMS += ["EdDSA", "Ed25519"]
+"""Signatures only: a MAC under the issuer's public key proves nothing."""
+KEEP = 600.0
+"""Seconds for which discovery and keys are kept."""
+LOOK_AGAIN = 30.0
+"""Seconds between two looks for a key that is not known, or for an issuer that did not answer."""
+MAX_TOKEN = 64 << 10
+"""Characters."""
+MAX_KEYS = 100
+_KEPT = 64  # issuers
+
+_BROKEN = (JoseError, ValueError, TypeError, LookupError, RecursionError)
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What is known of one issuer; one request at a time asks it."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    document: Mapping[str, Any] | None = None
+    until: float = 0.0
+    keys: KeySet | None = None
+    looked: float = 0.0
+    failure: MoorageError | None = None
+    failed: float = 0.0
+
+
+class Issuers:
+    """Asks issuers; raises Unreachable, AddressRefused for any of it."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._guard = guard
+        self._monotonic = monotonic
+        self._known: dict[tuple[str, bool], _Entry] = {}
+
+    async def discover(self, issuer: str, *, verify: bool = True) -> Mapping[str, Any]:
+        """Ask the issuer anew; raises Invalid when it is none."""
+        entry = self._entry(issuer, verify)
+        async with entry.lock:
+            return await self._discover(entry, issuer, verify)
+
+    async def document(self, issuer: str, *, verify: bool = True) -> Mapping[str, Any]:
+        """The same, remembered; what failed a moment ago is not tried again."""
+        entry = self._entry(issuer, verify)
+        async with entry.lock:
+            if entry.document is not None and self._monotonic() < entry.until:
+                return entry.document
+            if entry.failure is not None and self._monotonic() < entry.failed + LOOK_AGAIN:
+                raise entry.failure.with_traceback(None)
+            try:
+                return await self._discover(entry, issuer, verify)
+            except MoorageError as failure:
+                entry.failure, entry.failed = failure, self._monotonic()
+                raise
+
+    async def claims(self, issuer: str, token: str, *, verify: bool = True) -> dict[str, Any]:
+        """What a token says that is signed by the issuer; nothing of it is checked.
+
+        Raises Unauthenticated when it is not signed so.
+        """
+        document = await self.document(issuer, verify=verify)
+        entry = self._entry(issuer, verify)
+        try:
+            return signed(token, await self._keys(entry, document, verify, fresh=False))
+        except Unauthenticated:  # perhaps of a key that is new
+            return signed(token, await self._keys(entry, document, verify, fresh=True))
+
+    def _entry(self, issuer: str, verify: bool) -> _Entry:
+        entry = self._known.get((issuer, verify))
+        if entry is None:
+            while len(self._known) >= _KEPT:
+                del self._known[next(iter(self._known))]
+            entry = self._known[issuer, verify] = _Entry()
+        return entry
+
+    async def _discover(self, entry: _Entry, issuer: str, verify: bool) -> Mapping[str, Any]:
+        url = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+        found = await self._get(url, verify=verify)
+        if str(found.get("issuer", "")).rstrip("/") != issuer.rstrip("/"):
+            raise Invalid("the issuer calls itself by another name than the one it is asked by")
+        entry.document, entry.keys, entry.failure = found, None, None
+        entry.until = self._monotonic() + KEEP
+        return found
+
+    async def _keys(
+        self, entry: _Entry, document: Mapping[str, Any], verify: bool, *, fresh: bool
+    ) -> KeySet:
+        async with entry.lock:
+            moment = self._monotonic()
+            if entry.keys is None or (fresh and moment - entry.looked >= LOOK_AGAIN):
+                entry.looked = moment
+                found = await self._get(link(document, "jwks_uri"), verify=verify)
+                entry.keys = key_set(found)
+            return entry.keys
+
+    async def _get(self, url: str, *, verify: bool) -> Mapping[str, Any]:
+        async with self._guard.client(verify=verify) as client:
+            answer = await client.get(url, headers={"accept": "application/json"})
+        if answer.status_code != 200:
+            raise Unreachable(f"the issuer answers with status {answer.status_code}")
+        return json_object(answer.content)
+
+
+def signed(token: Any, keys: KeySet) -> dict[str, Any]:
+    """What a token says that one of the keys signed; raises Unauthenticated."""
+    refused = Unauthenticated("the token is not signed by its issuer")
+    if not isinstance(token, str) or len(token) > MAX_TOKEN or not token.isascii():
+        raise refused
+    try:
+        return dict(jwt.decode(token, keys, algorithms=ALGORITHMS).claims)
+    except _BROKEN as error:
+        raise refused from error
+
+
+def key_set(found: Mapping[str, Any]) -> KeySet:
+    """The keys of a document that sign; others, and kinds that are not known, are left out.
+
+    Raises Unreachable.
+    """
+    keys = found.get("keys")
+    if not isinstance(keys, list):
+        raise Unreachable("the issuer's keys are not a key set")
+    chosen = [
+        key
+        for key in keys[:MAX_KEYS]
+        if isinstance(key, dict)
+        and key.get("use", "sig") == "sig"
+        and key.get("kty") in ("RSA", "EC", "OKP")
+    ]
+    if not chosen:
+        raise Unreachable("there is no key that signs")
+    try:
+        return KeySet.import_key_set({"keys": chosen})
+    except _BROKEN as error:
+        raise Unreachable("the issuer's keys are not valid") from error
+
+
+def json_object(content: bytes) -> dict[str, Any]:
+    """A JSON object of its text; raises Unreachable."""
+    try:
+        found = orjson.loads(content)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Unreachable("the issuer does not answer with a JSON object")
+    return found
+
+
+def link(document: Mapping[str, Any], name: str, *, needed: bool = True) -> str:
+    """A page that a discovery document names, or ""; raises Invalid for one that is needed."""
+    value = document.get(name, "")
+    if isinstance(value, str) and value.startswith(("https://", "http://")):
+        return value
+    if needed:
+        raise Invalid(f"the issuer's discovery document has no {name}")
+    return ""

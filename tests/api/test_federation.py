@@ -1,0 +1,560 @@
+"""Federation: tokens of GitHub, GitLab and Kubernetes open robot accounts, nothing else does."""
+
+import base64
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+from sqlalchemy import select
+from tests.api.world import World
+from tests.support.accounts import SERVICE, Replica, in_project, in_system
+from tests.support.oidc_server import LyingProvider, new_key
+
+from moorage.access.principals import Principal
+from moorage.accounts.federation import Exchange, FederationRules
+from moorage.accounts.issuers import LOOK_AGAIN
+from moorage.api.app import create_api
+from moorage.db import tables
+from moorage.db.types import from_now
+from moorage.events import RobotLent
+from moorage.signin.exchange import GRANT, TokenExchange
+from moorage.signin.pages import SigninPages
+from moorage.signin.token import TokenService
+
+pytestmark = pytest.mark.anyio
+
+ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"
+HERE = "https://registry.example"
+GITHUB = {
+    "sub": "repo:acme/shop:ref:refs/heads/main",
+    "repository": "acme/shop",
+    "repository_owner": "acme",
+    "repository_id": 4711,
+    "ref": "refs/heads/main",
+    "ref_protected": True,
+}
+GITLAB = {
+    "sub": "project_path:acme/shop:ref_type:branch:ref:main",
+    "project_path": "acme/shop",
+    "namespace_path": "acme",
+    "ref_protected": "true",
+}
+KUBERNETES = {
+    "aud": [HERE, "other"],
+    "sub": "system:serviceaccount:build:runner",
+    "kubernetes.io": {"namespace": "build", "serviceaccount": {"name": "runner"}},
+}
+
+
+def claim(name: str, pattern: str, kind: str = "exact") -> dict[str, str]:
+    """What a rule wants of one claim."""
+    return {"claim": name, "kind": kind, "pattern": pattern}
+
+
+class Site:
+    """The API, `/service/token` and the exchange, with real credentials."""
+
+    def __init__(self, world: World, issuer: LyingProvider) -> None:
+        self.world = world
+        self.issuer = issuer
+        self.db = world.content.db
+        self.replica = Replica(self.db, single=False)
+        self.other = Replica(self.db, single=False)
+        self.api = create_api(dataclasses.replace(world.services, callers=self.replica.callers))
+        rules = FederationRules(self.db)
+        self.exchanges = Exchange(self.db, rules, world.issuers, self.replica.lending)
+        self.robots: dict[str, Principal] = {}
+
+    async def robot(self, name: str, project: str, *pairs: str) -> Principal:
+        """A project robot account."""
+        permissions = [in_project(project, *pairs)]
+        made = await self.replica.robots.create(
+            self.world.people["sysadmin"], name=name, level="project", permissions=permissions
+        )
+        found = Principal("robot", made.robot.id, made.robot.name)
+        self.robots[name] = found
+        return found
+
+    def rule(self, *claims: dict[str, str], **changes: Any) -> dict[str, Any]:
+        """The body of a rule that believes the issuer."""
+        body = {
+            "name": "main",
+            "issuer": self.issuer.issuer,
+            "audience": HERE,
+            "claims": list(claims) or [claim("repository", "acme/shop")],
+        }
+        return body | changes
+
+    async def make(
+        self, robot: Principal, body: dict[str, Any], who: str = "projectAdmin"
+    ) -> httpx2.Response:
+        """Make a rule."""
+        return await self.world.call(who, "POST", f"/robots/{robot.id}/federation-rules", body)
+
+    def token(self, said: dict[str, Any], **changes: Any) -> str:
+        """A token of the issuer."""
+        self.issuer.claims = {"aud": HERE, **said, **changes}
+        return self.issuer.token("")
+
+    async def exchange(self, token: str, **fields: str) -> httpx2.Response:
+        """What a job sends."""
+        form = {
+            "grant_type": GRANT,
+            "subject_token": token,
+            "subject_token_type": ID_TOKEN,
+            **fields,
+        }
+        transport = httpx2.ASGITransport(app=TokenExchange(self.exchanges))
+        async with httpx2.AsyncClient(transport=transport) as client:
+            return await client.post("http://test/service/token/exchange", data=form)
+
+    async def lent(self, said: dict[str, Any], **changes: Any) -> tuple[str, str]:
+        """The name and the password that a good token gets."""
+        answer = await self.exchange(self.token(said, **changes))
+        assert answer.status_code == 200, answer.text
+        body = answer.json()
+        return body["username"], body["access_token"]
+
+    async def refused(self, said: dict[str, Any], **changes: Any) -> str:
+        """Why a token gets nothing."""
+        return await self.refusal(self.token(said, **changes))
+
+    async def refusal(self, token: str, **fields: str) -> str:
+        """The same for a token as it is."""
+        answer = await self.exchange(token, **fields)
+        assert answer.status_code == 400, answer.text
+        body = answer.json()
+        assert body["error"] in ("invalid_request", "invalid_target", "unsupported_grant_type")
+        return str(body["error_description"])
+
+    async def status(self, credentials: Any, path: str) -> int:
+        """The status of a read of the API, by Basic or by Bearer."""
+        bearer = isinstance(credentials, str)
+        headers = {"Authorization": f"Bearer {credentials}"} if bearer else {}
+        transport = httpx2.ASGITransport(app=self.api)
+        async with httpx2.AsyncClient(
+            transport=transport, auth=None if bearer else credentials, headers=headers
+        ) as client:
+            return (await client.get(f"http://test/api/v2.0{path}")).status_code
+
+    async def actions(self, credentials: tuple[str, str], repository: str) -> frozenset[str]:
+        """What `docker login` and a push with the password would be allowed."""
+        service = TokenService(self.replica.callers, self.replica.tokens, service=SERVICE)
+        transport = httpx2.ASGITransport(app=service)
+        query = {"service": SERVICE, "scope": f"repository:{repository}:pull,push"}
+        async with httpx2.AsyncClient(transport=transport, auth=credentials) as client:
+            answer = await client.get("http://test/service/token", params=query)
+        assert answer.status_code == 200, answer.text
+        verified = self.replica.tokens.verify(answer.json()["token"])
+        return verified.access[repository].actions
+
+    async def alive(self, credentials: tuple[str, str]) -> list[bool]:
+        """Whether each replica takes the password."""
+        return [
+            await replica.callers.check(*credentials, "10.0.0.1") is not None
+            for replica in (self.replica, self.other)
+        ]
+
+
+@pytest.fixture
+async def site(world: World, lying_provider: LyingProvider) -> AsyncIterator[Site]:
+    """With a robot account `ci` of `team` that pushes."""
+    made = Site(world, lying_provider)
+    await made.replica.keys.start()
+    await made.other.keys.start()
+    await made.robot("ci", "team", "repository:push", "repository:pull", "project:read")
+    yield made
+    await made.replica.close()
+    await made.other.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "claims"),
+    [
+        (GITHUB, [claim("repository", "acme/shop"), claim("ref", "refs/heads/main")]),
+        (GITHUB, [claim("repository_id", "4711"), claim("ref_protected", "true")]),
+        (GITHUB, [claim("sub", "repo:acme/*:ref:refs/heads/**", "doublestar")]),
+        (GITLAB, [claim("project_path", "acme/**", "doublestar"), claim("ref_protected", "true")]),
+        (KUBERNETES, [claim("/kubernetes.io/namespace", "build")]),
+        (KUBERNETES, [claim("/kubernetes.io/serviceaccount/name", "run(ner)?", "regex")]),
+    ],
+)
+async def test_the_token_of_a_job_opens_the_robot_account(
+    site: Site, said: dict[str, Any], claims: list[dict[str, str]]
+) -> None:
+    """As a password at docker login and for the API, and as a Bearer."""
+    made = await site.make(site.robots["ci"], site.rule(*claims))
+    assert made.status_code == 201, made.text
+    answer = await site.exchange(site.token(said))
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    body = answer.json()
+    assert body["token_type"] == "Bearer"
+    assert body["expires_in"] == 3600
+    credentials = (body["username"], body["access_token"])
+    assert body["username"] == "robot$team+ci"
+    assert await site.actions(credentials, "team/app") == {"pull", "push"}
+    assert await site.actions(credentials, "other/app") == frozenset()
+    for way in (credentials, credentials[1]):
+        assert await site.status(way, "/projects/team") == 200
+        assert await site.status(way, "/projects/other") == 403
+    assert await site.alive(credentials) == [True, True]
+    query = select(tables.outbox.c.payload).where(tables.outbox.c.type == RobotLent.__name__)
+    async with site.db.read() as tx:
+        told = (await tx.execute(query)).scalar_one()
+    assert (told["rule"], told["subject"]) == ("main", said["sub"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"repository": "acme/other"},
+        {"repository": None},
+        {"repository": ["evil", {"acme/shop": 1}]},
+        {"repository": {"acme/shop": True}},
+        {"aud": "https://elsewhere.example"},
+        {"aud": None},
+        {"aud": HERE + "/"},
+        {"exp": int(time.time()) - 3600},
+        {"exp": None},
+        {"exp": "soon"},
+        {"exp": True},
+        {"nbf": int(time.time()) + 3600},
+        {"iat": int(time.time()) + 3600},
+        {"iat": "x"},
+    ],
+)
+async def test_a_token_that_says_something_else_opens_nothing(
+    site: Site, changes: dict[str, Any]
+) -> None:
+    """The job is told what its own token says, not what the rules want."""
+    await site.make(site.robots["ci"], site.rule())
+    why = await site.refused(GITHUB, **changes)
+    assert why.startswith("no rule takes this token")
+    assert "acme/shop" not in why.replace(GITHUB["sub"], "")  # type: ignore[arg-type]
+
+
+async def test_a_token_that_somebody_else_signed_opens_nothing(site: Site) -> None:
+    """Neither by another key under the same id, nor by no key, a MAC or a key of its own."""
+    await site.make(site.robots["ci"], site.rule())
+    honest, thief = site.issuer.key, new_key(site.issuer.key.kid or "")
+    site.issuer.published = [honest]
+    site.issuer.key = thief
+    public = thief.as_dict(private=False)
+    for header in (
+        {},
+        {"kid": "unknown"},
+        {"jwk": public},
+        {"jku": "http://127.0.0.1:1/keys"},
+        {"x5u": "http://127.0.0.1:1/cert"},
+    ):
+        site.issuer.header = header
+        assert await site.refused(GITHUB) == "the token is not signed by its issuer"
+    site.issuer.key, site.issuer.header, site.issuer.mac = honest, {}, True
+    assert await site.refused(GITHUB) == "the token is not signed by its issuer"
+    site.issuer.mac, site.issuer.none = False, True
+    assert await site.refused(GITHUB) == "the token is not signed by its issuer"
+    site.issuer.none = False
+    await site.lent(GITHUB)
+
+
+async def test_only_issuers_that_a_rule_believes_are_asked(site: Site) -> None:
+    """Nobody makes this server call a URL of his choice."""
+    assert "no rule believes the issuer" in await site.refused(GITHUB)
+    assert site.issuer.looks == 0
+    made = await site.make(site.robots["ci"], site.rule(disable=True))
+    assert made.status_code == 201
+    assert "no rule believes the issuer" in await site.refused(GITHUB)
+    assert site.issuer.looks == 0
+
+
+async def test_an_issuer_is_not_hammered(site: Site) -> None:
+    """Tokens of unknown keys make it look for new ones twice a minute at most."""
+    moment = [1000.0]
+    site.world.issuers._monotonic = lambda: moment[0]
+    await site.make(site.robots["ci"], site.rule())
+    await site.lent(GITHUB)
+    honest = site.issuer.key
+    site.issuer.published = [honest]
+    site.issuer.key = new_key("thief")
+    for _ in range(5):
+        await site.refused(GITHUB)
+    assert site.issuer.looks == 1
+    site.issuer.published = []  # the issuer has a new key now
+    moment[0] += LOOK_AGAIN
+    await site.lent(GITHUB)
+    assert site.issuer.looks == 2
+
+
+async def test_an_issuer_that_is_down_is_told_apart(site: Site) -> None:
+    """The job may try again; and not every try waits for the network."""
+    await site.make(site.robots["ci"], site.rule())
+    site.issuer.said_issuer = "https://somebody.example"
+    assert "another name" in await site.refused(GITHUB)
+    dead = site.rule(issuer="http://127.0.0.1:1", name="dead")
+    await site.make(site.robots["ci"], dead)
+    for _ in range(2):
+        answer = await site.exchange(site.token(GITHUB, iss="http://127.0.0.1:1"))
+        assert answer.status_code == 503
+        assert answer.json()["error"] == "temporarily_unavailable"
+        assert answer.headers["retry-after"]
+
+
+async def test_an_address_inside_is_never_asked(site: Site) -> None:
+    """The rule may be made; the guard refuses where it points."""
+    body = site.rule(issuer="https://169.254.169.254")
+    assert (await site.make(site.robots["ci"], body)).status_code == 201
+    why = await site.refused(GITHUB, iss="https://169.254.169.254")
+    assert "outgoing.allow" in why
+
+
+async def test_keys_of_a_rule_need_no_discovery(site: Site) -> None:
+    """For clusters that nobody outside can ask; another key under the id is refused."""
+    key = new_key("cluster")
+    jwks = {"keys": [key.as_dict(private=False)]}
+    inside = "https://kubernetes.default.svc.cluster.local"
+    rule = site.rule(claim("/kubernetes.io/namespace", "build"), issuer=inside, jwks=jwks)
+    made = await site.make(site.robots["ci"], rule)
+    assert made.status_code == 201, made.text
+    now = int(time.time())
+
+    def token(key: RSAKey) -> str:
+        claims = {**KUBERNETES, "iss": inside, "iat": now, "exp": now + 60}
+        return jwt.encode({"alg": "RS256", "kid": "cluster"}, claims, key)
+
+    assert (await site.exchange(token(key))).status_code == 200
+    assert "not signed" in await site.refusal(token(new_key("cluster")))
+    assert site.issuer.looks == 0
+
+
+async def test_what_was_lent_ends_with_what_lent_it(site: Site) -> None:
+    """Any change of the rule or of the robot account, at once on every replica."""
+    robot = site.robots["ci"]
+    robots, root = site.replica.robots, site.world.people["sysadmin"]
+    path = f"/robots/{robot.id}/federation-rules"
+
+    async def one_more() -> tuple[str, str]:
+        found = await site.lent(GITHUB)
+        assert await site.alive(found) == [True, True]
+        return found
+
+    location = (await site.make(robot, site.rule())).headers["location"]
+    rule = location.rpartition("/")[2]
+    lent = await one_more()
+    body = site.rule(claim("repository", "acme/shop"), claim("ref_protected", "true"))
+    changed = await site.world.call("projectAdmin", "PUT", f"{path}/{rule}", body)
+    assert changed.status_code == 200, changed.text
+    assert await site.alive(lent) == [False, False]
+    lent = await one_more()
+    await robots.refresh(root, robot.id)
+    assert await site.alive(lent) == [False, False]
+    lent = await one_more()
+    await robots.update(root, robot.id, disabled=True)
+    assert await site.alive(lent) == [False, False]
+    assert "no rule believes" in await site.refused(GITHUB)
+    await robots.update(root, robot.id, disabled=False)
+    assert await site.alive(lent) == [False, False]
+    lent = await one_more()
+    assert (await site.world.call("projectAdmin", "DELETE", f"{path}/{rule}")).status_code == 200
+    assert await site.alive(lent) == [False, False]
+    await site.make(robot, site.rule())
+    lent = await one_more()
+    await robots.delete(root, robot.id)
+    assert await site.alive(lent) == [False, False]
+
+
+async def test_what_was_lent_ends_by_itself(site: Site) -> None:
+    """After its lifetime, and with the robot account."""
+    robot = site.robots["ci"]
+    await site.make(robot, site.rule(lifetime=60))
+    lent = await site.lent(GITHUB)
+    site.replica.clock.advance(60 + 61)
+    assert await site.replica.callers.check(*lent, "") is None
+    assert await site.other.callers.check(*lent, "") is not None
+    site.replica.clock.advance(-(60 + 61))
+    async with site.db.write() as tx:
+        await tx.execute(tables.robots.update().values(expires_at=from_now(30)))
+    answer = await site.exchange(site.token(GITHUB))
+    assert 20 <= answer.json()["expires_in"] <= 31
+
+
+async def test_what_was_lent_opens_nothing_else(site: Site) -> None:
+    """No other account, no session, no more exchange, and it is no token of the registry."""
+    await site.make(site.robots["ci"], site.rule())
+    name, password = await site.lent(GITHUB)
+    assert await site.replica.callers.check("sysadmin", password, "") is None
+    assert await site.replica.callers.check("robot$other+ci", password, "") is None
+    pages = SigninPages(
+        site.replica.callers,
+        site.replica.sessions,
+        site.replica.users,
+        site.world.configurations,
+        secure=True,
+    )
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=pages)) as client:
+        form = {"principal": name, "password": password}
+        assert (await client.post("http://test/c/login", data=form)).status_code == 401
+    assert "no rule believes" in await site.refusal(password)
+    caller = await site.replica.callers.identify(f"Bearer {password}".encode(), "")
+    registry = site.replica.tokens.issue(caller.principal, {}, revision=caller.revision).token
+    assert await site.replica.callers.check(name, registry, "") is None
+    head, claims, signature = password.split(".")
+    forged = json.loads(base64.urlsafe_b64decode(claims + "=="))
+    forged["who"][1] += 1
+    body = base64.urlsafe_b64encode(json.dumps(forged).encode()).decode().rstrip("=")
+    assert await site.replica.callers.check(name, f"{head}.{body}.{signature}", "") is None
+
+
+async def test_several_robot_accounts_need_a_choice(site: Site) -> None:
+    """By audience; one that is not lent by this token cannot be chosen."""
+    await site.robot("cd", "open", "repository:pull")
+    await site.make(site.robots["ci"], site.rule())
+    await site.make(site.robots["cd"], site.rule(), "sysadmin")
+    answer = await site.exchange(site.token(GITHUB))
+    assert answer.json()["error"] == "invalid_target"
+    chosen = await site.exchange(site.token(GITHUB), audience="robot$open+cd")
+    assert chosen.json()["username"] == "robot$open+cd"
+    await site.refusal(site.token(GITHUB), audience="robot$team+nobody")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"grant_type": "password"},
+        {"grant_type": ""},
+        {"subject_token_type": "urn:ietf:params:oauth:token-type:saml2"},
+        {"subject_token": ""},
+        {"subject_token": "a.b"},
+        {"subject_token": "a.b.c"},
+        {"subject_token": "e30.e30.e30"},
+        {"subject_token": "e30." + base64.b64encode(b'{"iss": 1}').decode() + ".x"},
+        {"subject_token": "e30." + "9" * 20000 + ".x"},
+        {"subject_token": "é.é.é"},
+        {"actor_token": "x"},
+    ],
+)
+async def test_a_request_that_is_none_is_refused(site: Site, fields: dict[str, str]) -> None:
+    """In the form of OAuth."""
+    await site.refusal(**{"token": site.token(GITHUB), **fields})
+
+
+async def test_a_rule_that_cannot_be_is_refused(site: Site) -> None:
+    """And none is made; each says why."""
+    private = new_key("x").as_dict(private=True)
+    octets = {"keys": [{"kty": "oct", "k": "AAAA"}]}
+    for body, why in (
+        (site.rule(name=""), "name"),
+        (site.rule(name="No"), "name"),
+        (site.rule(audience=""), "audience"),
+        (site.rule(issuer=""), "issuer"),
+        (site.rule(issuer="http://issuer.example"), "https://"),
+        (site.rule(issuer="https://user@issuer.example"), "https://"),
+        (site.rule(issuer="https://issuer.example?x=1"), "https://"),
+        (site.rule(issuer="https://[::1"), "https://"),
+        (site.rule(lifetime=0), "lifetime"),
+        (site.rule(lifetime=10**9), "lifetime"),
+        (site.rule(jwks={"keys": [private]}), "private key"),
+        (site.rule(jwks={"keys": []}), "no key"),
+        (site.rule(jwks=octets), "private key"),
+        (site.rule(jwks={"keys": [{"kty": "RSA"}]}), "jwks"),
+        (site.rule(jwks={"x": "y" * 70000}), "bytes"),
+        (site.rule() | {"claims": []}, "claims"),
+        (site.rule(claim("aud", HERE)), "aud"),
+        (site.rule(claim("/iss", "x")), "iss"),
+        (site.rule(claim("sub", "x", "like")), "kind"),
+        (site.rule(claim("sub", "(", "regex")), "pattern"),
+        (site.rule(claim("sub", "")), "pattern"),
+        (site.rule(claim("", "x")), "claim"),
+        (site.rule(claim("sub", "**", "doublestar")), "everybody"),
+        (site.rule(claim("sub", ".*", "regex"), claim("ref", ".+", "regex")), "everybody"),
+    ):
+        answer = await site.make(site.robots["ci"], body)
+        assert answer.status_code == 400, (body, answer.text)
+        assert why in answer.text, (body, answer.text)
+    assert (await site.world.call("sysadmin", "GET", "/federation-rules")).json() == []
+
+
+async def test_nobody_lends_more_than_he_holds(site: Site) -> None:
+    """Who may not manage the robot account, or holds less, makes no rule for it."""
+    robot = site.robots["ci"]
+    for who in ("maintainer", "developer", "guest", "stranger"):
+        assert (await site.make(robot, site.rule(), who)).status_code == 403
+    elsewhere = await site.robot("cd", "other", "repository:pull")
+    assert (await site.make(elsewhere, site.rule())).status_code == 403
+    root = site.world.people["sysadmin"]
+    made = await site.replica.robots.create(
+        root, name="sys", level="system", permissions=[in_system("user:list")], duration=1
+    )
+    of_system = Principal("robot", made.robot.id, made.robot.name)
+    assert (await site.make(of_system, site.rule())).status_code == 403
+    assert (await site.make(of_system, site.rule(), "sysadmin")).status_code == 201
+
+
+async def test_a_rule_is_reached_by_its_own_robot_account_alone(site: Site) -> None:
+    """An id of another's rule answers as one that is not there, and nothing changes."""
+    theirs = await site.robot("cd", "other", "repository:pull")
+    location = (await site.make(theirs, site.rule(), "sysadmin")).headers["location"]
+    rule = location.rpartition("/")[2]
+    mine = f"/robots/{site.robots['ci'].id}/federation-rules"
+    for method, body in (("GET", None), ("PUT", site.rule()), ("DELETE", None)):
+        ours = await site.world.call("projectAdmin", method, f"{mine}/{rule}", body)
+        assert ours.status_code in (403, 404), method
+        path = f"/robots/{theirs.id}/federation-rules/{rule}"
+        assert (await site.world.call("projectAdmin", method, path, body)).status_code == 403
+    listed = await site.world.call("sysadmin", "GET", "/federation-rules")
+    assert [item["name"] for item in listed.json()] == ["main"]
+    assert (await site.world.call("projectAdmin", "GET", mine)).json() == []
+
+
+async def test_rules_are_tried_without_a_token(site: Site) -> None:
+    """It says which rule would lend, and why another would not."""
+    robot = site.robots["ci"]
+    await site.make(robot, site.rule())
+    narrow = site.rule(claim("ref", "refs/tags/*", "doublestar"), name="tags", audience="x")
+    await site.make(robot, narrow)
+    path = f"/robots/{robot.id}/federation-rules/try"
+    said = {"iss": site.issuer.issuer, "aud": HERE, **GITHUB}
+    answer = await site.world.call("projectAdmin", "POST", path, {"claims": said})
+    first, second = answer.json()
+    assert (first["name"], first["lends"]) == ("main", True)
+    assert (second["name"], second["lends"]) == ("tags", False)
+    assert second["reasons"] == ["aud does not hold the audience", "ref does not match"]
+    nothing = (await site.world.call("projectAdmin", "POST", path, {})).json()
+    assert not any(item["lends"] for item in nothing)
+
+
+async def test_names_of_rules_are_of_one_robot_account(site: Site) -> None:
+    """Twice the same is a conflict, also by a change."""
+    robot = site.robots["ci"]
+    assert (await site.make(robot, site.rule())).status_code == 201
+    assert (await site.make(robot, site.rule())).status_code == 409
+    other = (await site.make(robot, site.rule(name="b"))).headers["location"]
+    path = f"/robots/{robot.id}/federation-rules/{other.rpartition('/')[2]}"
+    assert (await site.world.call("projectAdmin", "PUT", path, site.rule())).status_code == 409
+    read = (await site.world.call("guest", "GET", path)).json()
+    assert (read["name"], read["lifetime"], read["disable"]) == ("b", 3600, False)
+
+
+async def test_no_token_is_kept_or_told(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither theirs nor ours: not in the database, not in a log."""
+    caplog.set_level(logging.INFO)
+    await site.make(site.robots["ci"], site.rule())
+    theirs = site.token(GITHUB)
+    _, ours = await site.lent(GITHUB)
+    wrong = await site.exchange(site.token(GITHUB, repository="x"))
+    rows = []
+    async with site.db.read() as tx:
+        for table in (tables.outbox, tables.audit_log, tables.federation_rules):
+            rows += [str(tuple(row)) for row in await tx.execute(select(table))]
+    everything = "\n".join([*rows, caplog.text, wrong.text])
+    assert "main" in everything
+    for token in (theirs, ours):
+        assert token not in everything
+        assert token.rpartition(".")[2] not in everything
