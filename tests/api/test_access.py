@@ -74,6 +74,8 @@ ROUTES: list[tuple[str, str, str, str, Any]] = [
     ("DELETE", PROJECT, "SA", "S", None),
     ("GET", PROJECT + "/_deletable", "SA", "S", None),
     ("GET", PROJECT + "/summary", MEMBERS, ALL, None),
+    ("GET", "/usage", "S", "S", None),
+    ("GET", PROJECT + "/usage", MEMBERS, "S", None),
     ("GET", PROJECT + "/artifacts", MEMBERS, ALL, None),
     ("GET", PROJECT + "/members", "SAMDG", "S", None),
     ("POST", PROJECT + "/members", "SA", "S", {"role_id": 9}),

@@ -49,6 +49,7 @@ from moorage.projects.members import Members
 from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
 from moorage.projects.quota import Quotas
+from moorage.projects.usage import Usage
 from moorage.scanning import Adapter, Registrations
 from moorage.settings import Configurations
 from moorage.web.callers import Caller
@@ -142,6 +143,7 @@ class World:
             metadata=Metadata(db),
             immutable_rules=ImmutableRules(db),
             quotas=Quotas(db),
+            usage=Usage(db),
             scanners=self.scanners,
             adapter=Adapter(self.guard, self.scanners.credential),
             configurations=self.configurations,

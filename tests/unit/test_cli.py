@@ -154,6 +154,27 @@ async def _project(folder: Path, name: str) -> None:
     await db.close()
 
 
+def test_quotas(made: Cli) -> None:
+    """Limits and what is used; a sum that drifted is corrected, and told."""
+    made.json("user", "create", "anna", "--admin", typed=f"{PASSWORD}\n")
+    asyncio.run(_project(made.folder, "team"))
+    (listed,) = made.json("quota", "list")
+    assert listed == {"project": "team", "used": 0, "limit": -1, "percent": ""}
+    assert made("quota", "recount").output.strip() == "every quota was right"
+    with sqlite3.connect(made.folder / "moorage.db") as db:
+        db.execute("UPDATE quotas SET used = 77, hard = 100")
+    assert made.json("quota", "list")[0]["percent"] == 77.0
+    assert made.json("quota", "recount", "team") == [{"project": "team", "was": 77, "is": 0}]
+    assert made.json("quota", "recount") == []
+    zeros = {"logical": 0, "unique": 0, "physical": 0}
+    assert made.json("quota", "usage", "team") == {**zeros, "shared": 0}
+    assert made.json("quota", "usage") == {**zeros, "trash": 0}
+    for arguments in (("recount", "none"), ("usage", "none")):
+        result = made("quota", *arguments)
+        assert result.exit_code == 1
+        assert "none" in result.stderr
+
+
 def test_collecting(made: Cli) -> None:
     """On an empty installation there is nothing, and it says so."""
     held = {"held_blobs": 0, "held_size": 0, "held_until": None}

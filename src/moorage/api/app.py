@@ -29,6 +29,7 @@ from moorage.api import (
     system,
     tags,
     trash,
+    usage,
     usergroups,
     users,
 )
@@ -64,6 +65,7 @@ RESOURCES = (
     robots,
     federation,
     quotas,
+    usage,
     scanners,
     audit,
 )

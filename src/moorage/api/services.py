@@ -26,6 +26,7 @@ from moorage.projects.members import Members
 from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
 from moorage.projects.quota import Quotas
+from moorage.projects.usage import Usage
 from moorage.scanning import Adapter, Registrations
 from moorage.settings import Configurations
 from moorage.web.callers import Callers
@@ -76,6 +77,7 @@ class Services:
     metadata: Metadata
     immutable_rules: ImmutableRules
     quotas: Quotas
+    usage: Usage
     scanners: Registrations
     adapter: Adapter
     configurations: Configurations

@@ -9,12 +9,14 @@ ledger locks the project's quota row first and looks in a second statement: one 
 project after the other, from here to its commit, which is why this comes last.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Select, bindparam, exists, select
+from sqlalchemy import Select, bindparam, delete, exists, select
 
 from moorage.db.prepared import Prepared
 from moorage.db.tables import (
+    blobs,
     manifest_blobs,
     manifests,
     project_content,
@@ -55,7 +57,53 @@ _LOCK = Prepared(
 )
 
 
-def _unheld(project_id: int, digests: list[str]) -> Select[tuple[str]]:
+async def recount(tx: Tx, project_id: int) -> tuple[int, int]:
+    """Count anew what the project holds; the bytes that its quota said before, and says now.
+
+    Raises NotFound. Pushes into the project wait meanwhile.
+    """
+    await lock(tx, project_id)
+    query = select(quotas.c.used).where(quotas.c.project_id == project_id)
+    before = (await tx.execute(query)).scalar_one_or_none()
+    gone = _unheld(project_id).subquery()
+    await tx.execute(
+        delete(project_content).where(
+            project_content.c.project_id == project_id,
+            project_content.c.digest.in_(select(gone.c.digest)),
+        )
+    )
+    for held in _held(project_id):
+        await tx.execute(
+            tx.dialect.insert(project_content)
+            .from_select(["project_id", "digest", "size"], held)
+            .on_conflict_do_nothing()
+        )
+    await quota.recount(tx, project_id)
+    return int(before or 0), int((await tx.execute(query)).scalar_one())
+
+
+def _held(project_id: int) -> Sequence[Select[Any]]:
+    """(project, digest, bytes) of manifests, of what they refer to, and of what is pending."""
+    here = repositories.c.project_id == project_id
+    project = repositories.c.project_id
+    of_repository = repositories.c.id == manifests.c.repository_id
+    return (
+        select(project, manifests.c.digest, manifests.c.payload_size)
+        .join(repositories, of_repository)
+        .where(here),
+        select(project, manifest_blobs.c.digest, manifest_blobs.c.size)
+        .join(manifests, manifests.c.id == manifest_blobs.c.manifest_id)
+        .join(repositories, of_repository)
+        .where(here),
+        select(project, blobs.c.digest, blobs.c.size)
+        .join(repository_blobs, repository_blobs.c.digest == blobs.c.digest)
+        .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
+        .where(here, repository_blobs.c.pending),
+    )
+
+
+def _unheld(project_id: int, digests: Sequence[str] | None = None) -> Select[tuple[str]]:
+    """What is counted and nothing holds, among `digests`, or among all."""
     counted = project_content.c.digest
     here = repositories.c.project_id == project_id
     as_manifest = exists().where(
@@ -73,9 +121,10 @@ def _unheld(project_id: int, digests: list[str]) -> Select[tuple[str]]:
         repository_blobs.c.repository_id == repositories.c.id,
         here,
     )
+    among = [] if digests is None else [counted.in_(digests)]
     return select(counted).where(
         project_content.c.project_id == project_id,
-        counted.in_(digests),
+        *among,
         ~as_manifest,
         ~as_reference,
         ~as_pending,

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from moorage import __version__
-from moorage.cli import doctor, gc, migrate, openapi, robot, serve, user
+from moorage.cli import doctor, gc, migrate, openapi, quota, robot, serve, user
 
 app = typer.Typer(
     name="moorage",
@@ -21,6 +21,7 @@ app.command("gc")(gc.gc)
 app.command("openapi")(openapi.openapi)
 app.add_typer(user.app, name="user")
 app.add_typer(robot.app, name="robot")
+app.add_typer(quota.app, name="quota")
 
 
 @app.command()

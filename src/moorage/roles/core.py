@@ -87,6 +87,7 @@ def _services(resources: Resources, health: Health) -> Services:
         metadata=resources.metadata,
         immutable_rules=resources.immutable_rules,
         quotas=resources.quotas,
+        usage=resources.usage,
         configurations=resources.configurations,
         catalogue=resources.catalogue,
         attributes=Attributes(resources.db, resources.ground.store),

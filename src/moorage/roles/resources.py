@@ -57,6 +57,7 @@ from moorage.projects.members import Members
 from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
 from moorage.projects.quota import Quotas
+from moorage.projects.usage import Usage
 from moorage.roles.fence import DatabaseFence
 from moorage.scanning import Adapter, Registrations
 from moorage.settings import Configurations
@@ -255,6 +256,10 @@ class Resources:
     @cached_property
     def quotas(self) -> Quotas:
         return Quotas(self.db)
+
+    @cached_property
+    def usage(self) -> Usage:
+        return Usage(self.db)
 
     @cached_property
     def catalogue(self) -> Catalogue:
