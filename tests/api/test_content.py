@@ -1,10 +1,13 @@
 """Repositories, artifacts, tags and the trash over REST."""
 
 import pytest
+from sqlalchemy import update
 from tests.api.world import World
 from tests.support.content import ALICE, CONFIG, image, index, sha256
 
 from moorage.artifacts import details
+from moorage.artifacts.typed import Types
+from moorage.db import tables
 
 pytestmark = pytest.mark.anyio
 
@@ -168,6 +171,31 @@ async def test_artifacts_are_narrowed_by_q(world: World) -> None:
     ):
         assert await listed(q) == expected, q
         assert await listed(q, "/projects/team/artifacts") == expected, q
+
+
+async def test_types_that_an_earlier_release_did_not_write(world: World) -> None:
+    """Narrow a list all the same, and are filled in by and by."""
+    content = world.content
+    first = await content.push_image("team/app", "v1", config=b"1")
+    second = await content.push_image("team/app", "v2", config=b"2")
+    async with content.db.write() as tx:
+        old = update(tables.manifests).where(tables.manifests.c.digest == sha256(first))
+        await tx.execute(old.values(type=None))
+
+    async def listed(q: str) -> set[str]:
+        answer = await world.call("guest", "GET", f"{APP}/artifacts", params={"q": q})
+        return {item["digest"] for item in answer.json()}
+
+    async def check() -> None:
+        for q in ("type=image", "type=~mag", "type={CHART IMAGE}", "type=(image)"):
+            assert await listed(q) == {sha256(first), sha256(second)}, q
+        assert await listed("type=CHART") == set()
+
+    await check()
+    types = Types(content.db)
+    assert await types.fill() == 1
+    assert await types.fill() == 0
+    await check()
 
 
 async def test_the_last_artifact_of_each_repository(world: World) -> None:

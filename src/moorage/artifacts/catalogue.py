@@ -17,12 +17,11 @@ from sqlalchemy import (
     exists,
     func,
     select,
-    tuple_,
     update,
 )
 
 from moorage.access.principals import Principal
-from moorage.artifacts import details, labels, types
+from moorage.artifacts import details, labels, typed
 from moorage.artifacts.entries import Accessory, Artifact, Repository, Tag
 from moorage.db.engine import Database
 from moorage.db.queries import (
@@ -320,14 +319,7 @@ async def _narrow_special(
         statement = statement.where(labels.carried(query.filters["labels"]))
     kind = query.filters.get("type")
     if kind is not None:
-        columns: list[ColumnElement[str]] = [
-            manifests.c.media_type,
-            manifests.c.config_media_type,
-            manifests.c.artifact_type,
-        ]
-        known = await tx.execute(select(*columns).join(repositories).where(*scope).distinct())
-        kinds = [row for row in map(tuple, known) if types.matches(types.of(*row), kind)]
-        statement = statement.where(tuple_(*columns).in_(kinds))
+        statement = statement.where(await typed.narrowed(tx, kind, scope))
     return statement
 
 

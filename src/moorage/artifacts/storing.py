@@ -77,12 +77,15 @@ async def insert(tx: Tx, place: Place, push: Push, held: References, rules: Rule
 
 async def _insert_manifest(tx: Tx, place: Place, push: Push, held: References) -> int:
     parsed = push.parsed
+    artifact_type = parsed.artifact_type or parsed.config_media_type
+    config_type = types.config_type(parsed)
     row = {
         "repository_id": place.id,
         "digest": push.digest,
         "media_type": parsed.media_type,
-        "artifact_type": parsed.artifact_type or parsed.config_media_type,
-        "config_media_type": types.config_type(parsed),
+        "artifact_type": artifact_type,
+        "config_media_type": config_type,
+        "type": types.of(parsed.media_type, config_type, artifact_type),
         "payload": push.payload,
         "payload_size": len(push.payload),
         "total_size": held.total_size(len(push.payload)),

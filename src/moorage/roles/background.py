@@ -6,6 +6,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from moorage.artifacts.typed import Types
 from moorage.audit import Forwarder, Recorder
 from moorage.audit.entries import RENDERINGS
 from moorage.errors import Unavailable
@@ -39,10 +40,12 @@ def works(resources: Resources) -> list[Work]:
     settings, db = resources.settings.gc, resources.db
     metrics = resources.ground.metrics
     outbox = Outbox(db, subscribers(resources))
+    types = Types(db)
     forwarder = Forwarder(db, resources.configurations, resources.syslog)
     found = [
         Work("outbox", 2.0, lambda: _some(outbox.dispatch())),
         Work("audit forwarding", 2.0, forwarder.run_once),
+        Work("types of artifacts", 60.0, lambda: _some(types.fill())),
         Work("sessions", 600.0, lambda: _none(resources.sessions.tidy())),
         Work("sign-ins", 600.0, lambda: _none(resources.oidc_accounts.tidy())),
     ]

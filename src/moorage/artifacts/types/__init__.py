@@ -91,6 +91,18 @@ def of_accessory(artifact_type: str, config_media_type: str) -> str:
     )
 
 
+def in_upper_case(match: Match) -> Match:
+    """The filter in the letters in which types are kept."""
+    match match:
+        case Exact(value):
+            return Exact(value.upper())
+        case AnyOf(values):
+            return AnyOf(tuple(value.upper() for value in values))
+        case AllOf(values):
+            return AnyOf(tuple(value.upper() for value in values))
+    return match
+
+
 def matches(name: str, match: Match) -> bool:
     """Whether a filter of a list fits the type of that name, in any case of letters."""
     match match:

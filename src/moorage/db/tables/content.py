@@ -28,6 +28,7 @@ from moorage.db.tables.schema import (
     metadata,
     to,
     updated,
+    where,
 )
 from moorage.db.types import Timestamp, now
 
@@ -73,6 +74,7 @@ manifests = Table(
     Column("media_type", String(255), nullable=False),
     Column("artifact_type", String(255), nullable=False, server_default=""),
     Column("config_media_type", String(255), nullable=False, server_default=""),
+    Column("type", String(255)),  # in Harbor's words, from these three; None: see artifacts.typed
     Column("payload", LargeBinary, nullable=False),  # the exact bytes
     Column("payload_size", Integer, nullable=False),
     Column("total_size", BigInteger, nullable=False),  # bytes, with everything it refers to
@@ -89,6 +91,8 @@ manifests = Table(
     UniqueConstraint("repository_id", "digest"),
     Index("ix_manifests_subject", "repository_id", "subject_digest"),
     Index("ix_manifests_listed", "repository_id", "listed", "pushed_at", "id", "tagged"),
+    Index("ix_manifests_type", "repository_id", "type", "listed", "pushed_at", "id"),
+    Index("ix_manifests_untyped", "repository_id", **where("type IS NULL")),
 )
 
 manifest_blobs = Table(

@@ -20,6 +20,22 @@ def upgrade() -> None:
     _federation_rules()
     _scanners()
     op.add_column("quotas", _flag("warned"))
+    _types()
+
+
+def _types() -> None:
+    """A server fills the column by itself, also for what one of before pushes meanwhile."""
+    op.add_column("manifests", sa.Column("type", sa.String(255), nullable=True))
+    columns = ["repository_id", "type", "listed", "pushed_at", "id"]
+    op.create_index("ix_manifests_type", "manifests", columns)
+    untyped = sa.text("type IS NULL")
+    op.create_index(
+        "ix_manifests_untyped",
+        "manifests",
+        ["repository_id"],
+        sqlite_where=untyped,
+        postgresql_where=untyped,
+    )
 
 
 def _groups() -> None:
