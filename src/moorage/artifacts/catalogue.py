@@ -94,10 +94,13 @@ class Catalogue:
         if caller is not None:
             where.append(visible(caller, "repository", "list"))
         statement = narrow(_repositories().where(*where), query, REPOSITORY_FIELDS)
+        only_ids = statement.with_only_columns(repositories.c.id)
         async with self._db.read() as tx:
-            total = await count(tx, statement)
-            sorted_ = ordered(statement, query, REPOSITORY_FIELDS, repositories.c.name)
-            rows = (await tx.execute(paged(sorted_, query))).all()
+            total = await count(tx, only_ids)
+            # Artifacts are counted for the repositories of this page only.
+            chosen = paged(_by_name(only_ids, query), query).subquery()
+            whole = _repositories().join(chosen, chosen.c.id == repositories.c.id)
+            rows = (await tx.execute(_by_name(whole, query))).all()
             return Page([Repository(**row._mapping) for row in rows], total)
 
     async def repository(self, name: str) -> Repository:
@@ -277,6 +280,10 @@ async def _place(tx: Tx, name: str) -> Any:
     if row is None:
         raise RepositoryUnknown(f"repository {name} not found")
     return row
+
+
+def _by_name(statement: Select[Any], query: Query) -> Select[Any]:
+    return ordered(statement, query, REPOSITORY_FIELDS, repositories.c.name)
 
 
 def _newest(statement: Select[Any], query: Query) -> Select[Any]:
