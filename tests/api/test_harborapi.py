@@ -1,6 +1,13 @@
 """A published client of Harbor works with this API: every method whose operation is here."""
 
+import ast
+import contextlib
+import dataclasses
+import inspect
+import re
+import typing
 import warnings
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -164,6 +171,9 @@ async def test_projects_and_members(harbor: Any, harborapi: ModuleType) -> None:
     await harbor.update_project_member_role("new", member.id, 2)
     assert (await harbor.get_project_member("new", member.id)).role_id == 2
     await harbor.remove_project_member("new", member.id)
+    person = models.UserEntity(username="guest")
+    await harbor.add_project_member("new", models.ProjectMember(role_id=4, member_user=person))
+    await harbor.remove_project_member("new", (await harbor.get_project_members("new"))[-1].id)
 
     await harbor.set_project_metadata("new", models.ProjectMetadata(severity="low"))
     await harbor.update_project_metadata_entry("new", "severity", {"severity": "high"})
@@ -302,3 +312,109 @@ async def test_immutable_tag_rules(harbor: Any, harborapi: ModuleType) -> None:
     await harbor.update_project_immutable_tag_rule("team", number, made)
     await harbor.delete_project_immutable_tag_rule("team", number)
     assert await harbor.get_project_immutable_tag_rules("team") == []
+
+
+async def test_settings(harbor: Any, harborapi: ModuleType) -> None:
+    """Read with their scopes, and written."""
+    await harbor.update_config(harborapi.models.Configurations(robot_token_duration=7))
+    found = await harbor.get_config()
+    assert (found.robot_token_duration.value, found.robot_token_duration.editable) == (7, True)
+
+
+async def test_a_secret_for_clients(harbor: Any, harborapi: ModuleType) -> None:
+    """Only users of OpenID Connect have one."""
+    with pytest.raises(harborapi.exceptions.PreconditionFailed):
+        await harbor.set_user_cli_secret(1, "Harbour2026")
+
+
+async def test_the_certificate(harbor: Any, world: World) -> None:
+    """That of the authority, byte by byte."""
+    system = dataclasses.replace(world.services.system, ca_certificate=b"-----BEGIN")
+    world.app.state.services = dataclasses.replace(world.services, system=system)
+    assert (await harbor.get_system_certificate()).content == b"-----BEGIN"
+
+
+async def test_every_method_whose_operation_is_here_is_called(
+    harborapi: ModuleType, world: World
+) -> None:
+    """What each method asks for is found out by calling it with anything."""
+    served = [
+        (method.upper(), re.compile(re.sub(r"\{[^}]+\}", "[^/]+", path)))
+        for path, item in world.app.openapi()["paths"].items()
+        for method in item
+    ]
+    called = _called()
+    missing, asked = [], 0
+    client = harborapi.HarborAsyncClient
+    for name, method in inspect.getmembers(client, inspect.iscoroutinefunction):
+        if name.startswith("_") or name in BY_HAND:
+            continue
+        requests = await _requests(harborapi, name, method)
+        asked += bool(requests)
+        here = any(
+            verb == known and route.fullmatch(path)
+            for verb, path in requests
+            for known, route in served
+        )
+        if here and name not in called:
+            missing.append(f"{name}: {requests}")
+    assert missing == []
+    assert asked > 150
+
+
+BY_HAND = {
+    "get_artifact_vulnerability_reports": "an addition by its path; scanning is not served yet",
+    "get_artifact_vulnerabilities": "an addition by its path; scanning is not served yet",
+    "get_project_retention_id": "reads the project first; retention is not served yet",
+}
+"""Methods whose first request says nothing of what they are for."""
+
+
+def _called() -> set[str]:
+    """Methods of the client that the tests here call."""
+    return {
+        node.func.attr
+        for node in ast.walk(ast.parse(Path(__file__).read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "harbor"
+    }
+
+
+async def _requests(harborapi: ModuleType, name: str, method: Any) -> list[tuple[str, str]]:
+    """(verb, path) of what a method asks for; none for a helper of the client itself."""
+    import httpx
+
+    seen: list[tuple[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        path = request.url.raw_path.decode().partition("?")[0]
+        seen.append((request.method, path))
+        return httpx.Response(404, json={"errors": []})
+
+    client = harborapi.HarborAsyncClient(
+        url="http://test/api/v2.0", username="x", secret="x", retry=None
+    )
+    client.client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    hints = typing.get_type_hints(method)
+    arguments = {
+        key: _anything(hints.get(key))
+        for key, parameter in list(inspect.signature(method).parameters.items())[1:]
+        if parameter.default is inspect.Parameter.empty
+        and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    }
+    with contextlib.suppress(Exception):  # whatever it makes of the answer
+        await getattr(client, name)(**arguments)
+    return seen
+
+
+def _anything(hint: Any) -> Any:
+    """A value of the type."""
+    options = [each for each in typing.get_args(hint) if each is not type(None)]
+    if typing.get_origin(hint) in (list, dict, typing.Sequence):
+        return typing.get_origin(hint)()
+    kind = options[0] if options else hint
+    if hasattr(kind, "model_construct"):
+        return kind.model_construct()
+    return {int: 1, bool: True}.get(kind, "x")
