@@ -14,6 +14,7 @@ from moorage.access.roles import Pairs
 from moorage.accounts.bootstrap import first_admin
 from moorage.accounts.permissions import Level
 from moorage.accounts.records import Permission
+from moorage.accounts.users import is_sysadmin
 from moorage.db.engine import Database
 from moorage.errors import Denied, Invalid
 
@@ -159,6 +160,53 @@ async def test_no_member_gains_rights_by_a_robot(
     limits = await rights(replica, actor)
     for scope, pairs in (await rights(replica, robot)).items():
         assert pairs <= limits[scope]
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    who=st.sampled_from(["admin", *sorted(roles.ROLE_NAMES.values())]),
+    left=st.lists(scopes("project"), min_size=1, max_size=3),
+    level=LEVELS,
+    permissions=PERMISSIONS,
+)
+async def test_nobody_gains_rights_by_an_access_token(
+    replica: Replica,
+    who: str,
+    left: list[Permission],
+    level: Level,
+    permissions: list[Permission],
+) -> None:
+    """It holds no more than its user nor than it names, and no more do its robot accounts."""
+    user = await replica.users.by_name(who)
+    owner = Principal("user", user.id, who, sysadmin=who == "admin")
+    limits = await rights(replica, owner)
+    try:
+        made = await replica.access_tokens.create(owner, f"t{next(_NAMES)}", permissions=left)
+    except Denied:
+        return
+    login = await replica.access_tokens.open(who, made.secret)
+    assert login is not None
+    bearer = login.principal
+    held = await rights(replica, bearer)
+    for scope, pairs in held.items():
+        named = {pair for each in left if each.namespace in (scope, "*") for pair in each.access}
+        named |= {("repository", "pull")} | {(name, "list") for name, _ in named}
+        assert pairs <= limits[scope] & named
+    robot = await make(replica, bearer, f"by{next(_NAMES)}", level, permissions)
+    if robot is not None:
+        for scope, pairs in (await rights(replica, robot)).items():
+            assert pairs <= held[scope]
+    assert not await is_sysadmin_now(replica, bearer)
+
+
+async def is_sysadmin_now(replica: Replica, who: Principal) -> bool:
+    """Whether the rows make somebody an administrator."""
+    async with replica.db.read() as tx:
+        return await is_sysadmin(tx, who)
 
 
 async def test_the_property_is_not_empty(replica: Replica) -> None:
