@@ -3,10 +3,12 @@
 What was acknowledged last is what is there.
 """
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from tests.support.content import ALICE, Content, image, index, sha256
 from tests.support.races import (
     EMPTY,
@@ -24,6 +26,8 @@ from tests.support.races import (
 
 from moorage.artifacts import tagging
 from moorage.artifacts.catalogue import Catalogue
+from moorage.db import engine, tables
+from moorage.db.failures import contended
 from moorage.db.queries import Query
 from moorage.errors import (
     ManifestBlobUnknown,
@@ -63,6 +67,38 @@ async def test_a_tag_is_deleted_while_it_moves(content: Content, hold: Hold) -> 
     assert await tagged(content, "v1") is None
     await readable(content, old, b"old")
     await readable(content, new, b"new")
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+async def test_tags_that_move_and_are_deleted_are_locked_in_one_order(
+    content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A push of two tags and a delete of what has them wait for each other, but not both."""
+    lost: list[BaseException] = []
+
+    def told(error: BaseException) -> bool:
+        if contended(error):
+            lost.append(error)
+        return contended(error)
+
+    monkeypatch.setattr(engine, "contended", told)
+    old = await content.push_image(REPOSITORY, "v2", EMPTY, [b"old"])  # v2 before v1 in the heap
+    await put(content, "v1", old)
+    new = await content.push_image(REPOSITORY, "other", EMPTY, [b"new"])
+    both = content.manifests.put(
+        ALICE, REPOSITORY, sha256(new), new, OCI_MANIFEST, tags=["v1", "v2"]
+    )
+    async with content.db.write() as first:
+        locked = select(tables.tags.c.id).where(tables.tags.c.name == "v1")
+        await first.execute(first.dialect.for_update(locked))
+        moving = await begun(content.db, both)
+        deleted = content.manifests.delete(ALICE, REPOSITORY, sha256(old))
+        deleting = await begun(content.db, deleted)
+        await asyncio.sleep(0.2)  # until it waits as well
+    moved, gone = await asyncio.gather(moving, deleting)
+    assert (moved.digest, gone) == (sha256(new), None)
+    assert lost == []
+    assert await tagged(content, "v1") == await tagged(content, "v2") == sha256(new)
 
 
 async def test_a_tag_moves_while_it_is_deleted(content: Content, hold: Hold) -> None:

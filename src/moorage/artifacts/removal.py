@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Row, exists, select, update
+from sqlalchemy import Row, Select, exists, select, update
 from sqlalchemy import delete as sql_delete
 
 from moorage import failpoints
@@ -45,9 +45,9 @@ async def delete(tx: Tx, repository: str, digest: str, operator: str, rules: Rul
     Raises ManifestUnknown; PreconditionFailed while an index names it; TagImmutable.
     """
     place = await repositories.demand(tx, repository)
-    query = select(*_COLUMNS).where(
-        manifests.c.repository_id == place.id, manifests.c.digest == digest
-    )
+    here = manifests.c.repository_id == place.id, manifests.c.digest == digest
+    await _lock_tags(tx, select(manifests.c.id).where(*here))
+    query = select(*_COLUMNS).where(*here)
     found = (await tx.execute(tx.dialect.for_update(query))).one_or_none()
     if found is None:
         raise ManifestUnknown(detail={"digest": digest})
@@ -55,6 +55,12 @@ async def delete(tx: Tx, repository: str, digest: str, operator: str, rules: Rul
     doomed = [found, *await _referrers(tx, place, digest)]
     await _remove(tx, place, doomed, operator, rules)
     await failpoints.reach("delete.deleting")
+
+
+async def _lock_tags(tx: Tx, ids: Select[int]) -> None:
+    """In the order of a push, tags by name and then manifests: else both wait for each other."""
+    held = select(tags.c.id).where(tags.c.manifest_id.in_(ids)).order_by(tags.c.name)
+    await tx.execute(tx.dialect.for_update(held))
 
 
 async def _refuse_children(tx: Tx, found: Found) -> None:
