@@ -29,7 +29,9 @@ ALGORITHMS += ["EdDSA", "Ed25519"]
 KEEP = 600.0
 """Seconds for which discovery and keys are kept."""
 LOOK_AGAIN = 30.0
-"""Seconds between two looks for a key that is not known, or for an issuer that did not answer."""
+"""Seconds between two looks for a key that is not known."""
+TRY_AGAIN = 5.0
+"""Seconds for which an issuer that did not answer is not asked again."""
 MAX_TOKEN = 64 << 10
 """Characters."""
 MAX_KEYS = 100
@@ -76,7 +78,7 @@ class Issuers:
         async with entry.lock:
             if entry.document is not None and self._monotonic() < entry.until:
                 return entry.document
-            if entry.failure is not None and self._monotonic() < entry.failed + LOOK_AGAIN:
+            if entry.failure is not None and self._monotonic() < entry.failed + TRY_AGAIN:
                 raise entry.failure.with_traceback(None)
             try:
                 return await self._discover(entry, issuer, verify)
