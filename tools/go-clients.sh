@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Build the Go clients of tools/go-clients.txt into the folder given, those that are not there yet.
+# Build the Go clients of tools/go-clients.txt into the folder given, those that are not there yet,
+# and the one of tests/clients/goclient.
 # The versions that were built are noted beside them, so that a changed line is built again.
 set -euo pipefail
 folder=$1
@@ -20,3 +21,6 @@ grep -v '^#' "$list" | while read -r package; do
     CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOBIN=$(realpath "$folder") go install "$package"
     echo "$package" >"$binary.version"
 done
+echo "building goclient"
+CGO_ENABLED=0 GOFLAGS=-buildvcs=false \
+    go build -C "$(dirname "$0")/../tests/clients/goclient" -o "$(realpath "$folder")/goclient" .
