@@ -12,8 +12,8 @@ from tests.api.world import World
 from tests.support.accounts import PASSWORD, SERVICE, Replica, in_project
 from tests.support.clocks import TurnedClock
 
+from moorage.access.personal import PREFIX, new_token
 from moorage.access.roles import DEVELOPER
-from moorage.accounts.access_tokens import PREFIX, new_token
 from moorage.api.app import create_api
 from moorage.db import tables
 from moorage.signin.pages import SigninPages

@@ -24,7 +24,7 @@ from moorage.db import tables
 from moorage.db.engine import Database
 from moorage.errors import Conflict, Invalid, PreconditionFailed, Unauthenticated
 from moorage.outgoing import Guard
-from moorage.signin.oidc import CALLBACK, OidcPages, own_path
+from moorage.signin.oidc import CALLBACK, ONBOARD, OidcPages, own_path
 from moorage.signin.pages import SigninPages
 from moorage.web.csrf import CsrfGuard
 
@@ -334,9 +334,14 @@ async def test_signing_out_ends_the_session_at_the_provider_too(
     assert parse_qs(urlsplit(there).query)["post_logout_redirect_uri"] == [f"{HOME}/"]
 
 
-async def test_in_another_mode_there_is_no_such_sign_in(site: Site) -> None:
-    """403, without asking the provider."""
+async def test_in_another_mode_there_is_no_such_sign_in(
+    site: Site, oidc_provider: RealProvider
+) -> None:
+    """403, without asking the provider; nor for whoever was about to choose a name."""
+    began = site.browser()
+    assert ONBOARD in (await sign_in(site, oidc_provider, began)).headers["location"]
     site.settings.turn(auth_mode="db_auth")
+    assert (await onboard(began, "kim")).status_code == 403
     assert (await site.browser().get("/c/oidc/login")).status_code == 403
     assert (await site.browser().get(CALLBACK + "?state=x&code=y")).status_code == 403
 

@@ -1,17 +1,12 @@
 """Personal access tokens: secrets of a user for clients, with an end and perhaps fewer rights.
 
-    moo_pat_<36 letters and digits><6 of a checksum>
-
 A token opens the account of its user wherever a password does, and never more than that user may at
 the moment; one with `permissions` leaves only those. It opens no session of a browser and changes
 no credentials. It is shown once and kept as a digest: of a random secret that is as good as a slow
-hash. The checksum tells those who look for leaked secrets, and this server, that a text is one.
+hash.
 """
 
 import hashlib
-import secrets
-import string
-import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, func, or_, select, update
 
+from moorage.access.personal import PREFIX, new_token, well_formed
 from moorage.access.principals import Principal
 from moorage.access.roles import Pairs
 from moorage.accounts import permissions as rights
@@ -34,10 +30,6 @@ from moorage.db.transactions import Tx
 from moorage.db.types import from_now
 from moorage.errors import Conflict, Denied, Invalid, NotFound, PreconditionFailed
 from moorage.events import AccessTokenCreated, AccessTokenDeleted, emit
-
-PREFIX = "moo_pat_"
-_BODY, _SUM = 36, 6
-_LETTERS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 FOREVER = -1
 DEFAULT_DURATION = 30
@@ -176,7 +168,7 @@ class AccessTokens:
 
     async def open(self, account: str | None, secret: str) -> Login | None:
         """The account that a token opens, or None; `account` is its name where one was given."""
-        if not _well_formed(secret):
+        if not well_formed(secret):
             return None
         digest = _digest(secret)
         known = self._known.get(digest) or await self._find(digest)
@@ -231,27 +223,6 @@ class AccessTokens:
         async with self._db.read() as tx:
             row = (await tx.execute(query)).one_or_none()
         return None if row is None else _Known(row.id, row.user_id, row.username)
-
-
-def new_token() -> str:
-    """A random token in its form."""
-    body = "".join(secrets.choice(_LETTERS) for _ in range(_BODY))
-    return PREFIX + body + _checksum(body)
-
-
-def _well_formed(secret: str) -> bool:
-    body, end = secret[len(PREFIX) : -_SUM], secret[-_SUM:]
-    whole = secret.startswith(PREFIX) and secret.isascii() and len(body) == _BODY
-    return whole and _checksum(body) == end
-
-
-def _checksum(body: str) -> str:
-    number = zlib.crc32(body.encode())
-    digits = ""
-    for _ in range(_SUM):
-        number, digit = divmod(number, len(_LETTERS))
-        digits = _LETTERS[digit] + digits
-    return digits
 
 
 def _digest(secret: str) -> str:

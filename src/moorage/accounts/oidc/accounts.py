@@ -153,9 +153,10 @@ class OidcAccounts:
     async def onboard(self, cookie: str, username: str) -> SignedIn:
         """Make the account under that name.
 
-        Raises Unauthenticated, Invalid, and Conflict for a name that is taken: the browser may try
-        another one.
+        Raises Denied, Unauthenticated, Invalid, and Conflict for a name that is taken: the browser
+        may try another one.
         """
+        await self._current()
         prefix = (await self._settings.current()).robot_name_prefix
 
         async def step(tx: Tx) -> SignedIn:
