@@ -48,6 +48,13 @@ NAMES = (
     "janitor.committed",
     "outbox.dispatching",  # facts were handed over, the rows are still there
     "outbox.committed",
+    "job.claimed",  # a worker has the lease, and has not begun
+    "job.beating",  # inside the transaction that renews leases
+    "job.logging",  # inside the transaction that writes a piece of a log
+    "job.finishing",  # inside the transaction that ends a task
+    "job.finished",
+    "schedule.firing",  # the execution is inserted, inside the transaction
+    "schedule.fired",
     "migrate.locked",  # the migration lock is held
     "migrate.stepped",  # one migration is applied, inside its transaction
     "migrate.committed",

@@ -1,7 +1,7 @@
 """All settings, as one frozen tree.
 
 [http]  [database]  [storage]  [redis]  [cache]  [auth]  [gc]  [uploads]  [log]
-[outgoing]  [configuration]
+[jobs]  [outgoing]  [configuration]
 """
 
 from ipaddress import IPv4Network, IPv6Network
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from moorage.config.auth import AuthSettings
 from moorage.config.configuration import Configuration
 from moorage.config.database import DatabaseSettings
+from moorage.config.jobs import JobSettings
 from moorage.config.redis import CacheSettings, RedisSettings
 from moorage.config.storage import StorageSettings
 
@@ -133,6 +134,7 @@ class Settings(_Section):
     auth: AuthSettings = AuthSettings()
     gc: GcSettings = GcSettings()
     uploads: UploadSettings = UploadSettings()
+    jobs: JobSettings = JobSettings()
     log: LogSettings = LogSettings()
     outgoing: OutgoingSettings = OutgoingSettings()
     configuration: Configuration = Configuration()

@@ -3,7 +3,7 @@
     component   names
     core        harbor_core_*
     registry    registry_*
-    jobservice  moorage_background_*, moorage_gc_*
+    jobservice  harbor_jobservice_*, moorage_background_*, moorage_gc_*
     exporter    everything else
 
 Requests are counted in plain numbers and become samples only when somebody asks: a labelled counter
@@ -36,7 +36,7 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "core": ("harbor_core_",),
     "registry": ("registry_",),
-    "jobservice": ("moorage_background_", "moorage_gc_"),
+    "jobservice": ("harbor_jobservice_", "moorage_background_", "moorage_gc_"),
 }
 """Prefixes of each component; the rest is the exporter's."""
 
@@ -133,12 +133,30 @@ class Metrics:
         self.swept_objects = Counter(
             "moorage_gc_swept_objects", "Objects deleted from the trash", registry=self.registry
         )
+        self.tasks = Counter(
+            "harbor_jobservice_task",
+            "Tasks of background jobs that this process did",
+            ["type", "status"],
+            registry=self.registry,
+        )
+        self.task_seconds = Histogram(
+            "harbor_jobservice_task_process_time_seconds",
+            "Seconds that a task took",
+            ["type", "status"],
+            buckets=(*BUCKETS, 60.0, 600.0, 3600.0),
+            registry=self.registry,
+        )
         info = Gauge("moorage_info", "The running version", ["version"], registry=self.registry)
         info.labels(version).set(1)
 
     def observe_storage(self, driver: str, action: str, seconds: float) -> None:
         """Count one action of the blob store."""
         self.storage_seconds.labels(driver, action).observe(seconds)
+
+    def observe_task(self, kind: str, status: str, seconds: float) -> None:
+        """Count one run of a task."""
+        self.tasks.labels(kind, status.lower()).inc()
+        self.task_seconds.labels(kind, status.lower()).observe(seconds)
 
     def expose(self, component: str = "") -> tuple[bytes, str]:
         """The figures of a component, or all, and their content type; ValueError if unknown."""

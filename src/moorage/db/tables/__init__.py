@@ -7,6 +7,7 @@
            │            ├─ project_content          what a project's quota counts
            │            ├─ labels (or global)
            │            ├─ robots ── robot_permissions, federation_rules
+           │            ├─ retention_policies, webhook_policies
            │            └─ repositories ─┬─ uploads ── upload_segments
            │                             ├─ repository_blobs ──► blobs
            │                             ├─ manifests ─┬─ manifest_blobs ──► blobs
@@ -16,6 +17,7 @@
            │                             │             └─ tags
            │                             └─ artifact_trash
            └─ (by name only) outbox, audit_log, audit_forwards, login_attempts, pending_sign_ins
+    executions ── tasks ── task_logs;  schedules, job_queues, workers
     gc_candidates, blob_trash   by digest and storage key, without references: they outlive the blob
 
 Foreign keys are the second belt of every rule here: what is referenced cannot be deleted.
@@ -46,6 +48,7 @@ from moorage.db.tables.people import (
     user_groups,
     users,
 )
+from moorage.db.tables.policies import retention_policies, webhook_policies
 from moorage.db.tables.projects import (
     federation_rules,
     immutable_rules,
@@ -62,6 +65,7 @@ from moorage.db.tables.projects import (
 )
 from moorage.db.tables.schema import Digest, Id, StorageKey, metadata
 from moorage.db.tables.uploads import upload_segments, uploads
+from moorage.db.tables.work import executions, job_queues, schedules, task_logs, tasks, workers
 
 __all__ = [
     "Digest",
@@ -74,10 +78,12 @@ __all__ = [
     "blob_trash",
     "blobs",
     "configuration",
+    "executions",
     "federation_rules",
     "gc_candidates",
     "identities",
     "immutable_rules",
+    "job_queues",
     "labels",
     "login_attempts",
     "manifest_absences",
@@ -97,15 +103,21 @@ __all__ = [
     "quotas",
     "repositories",
     "repository_blobs",
+    "retention_policies",
     "robot_permissions",
     "robots",
     "scanners",
+    "schedules",
     "sessions",
     "signing_keys",
     "tags",
+    "task_logs",
+    "tasks",
     "upload_segments",
     "uploads",
     "user_group_members",
     "user_groups",
     "users",
+    "webhook_policies",
+    "workers",
 ]

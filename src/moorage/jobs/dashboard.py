@@ -1,0 +1,88 @@
+"""What an operator sees of the jobs: queues, workers and what they do; pausing and stopping."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
+
+from moorage.db.engine import Database
+from moorage.db.tables import job_queues, tasks, workers
+from moorage.db.transactions import Tx
+from moorage.db.types import from_now, now
+from moorage.jobs import queue
+from moorage.jobs.bell import Bell
+from moorage.jobs.history import TASK_COLUMNS, task_of
+from moorage.jobs.records import PENDING, RUNNING, Queue, Task, Worker
+
+UNSEEN = 60.0
+"""Seconds after which a worker that says nothing counts as gone."""
+
+
+class Dashboard:
+    """The queues of these kinds, and whoever works on them."""
+
+    def __init__(self, db: Database, bell: Bell, kinds: Sequence[str]) -> None:
+        self._db = db
+        self._bell = bell
+        self.kinds = tuple(kinds)
+
+    async def queues(self) -> list[Queue]:
+        """Every kind, also those for which nothing waits."""
+        waiting = (
+            select(tasks.c.kind, func.count().label("count"), func.min(tasks.c.run_at).label("at"))
+            .where(tasks.c.status == PENDING, tasks.c.run_at <= now())
+            .group_by(tasks.c.kind)
+        )
+        paused = select(job_queues.c.kind).where(job_queues.c.paused)
+        async with self._db.read() as tx:
+            moment = (await tx.execute(select(now()))).scalar_one()
+            found = {row.kind: row for row in await tx.execute(waiting)}
+            held = set((await tx.execute(paused)).scalars())
+        return [_queue(kind, found.get(kind), moment, kind in held) for kind in self.kinds]
+
+    async def workers(self) -> list[Worker]:
+        """Who was seen lately, the oldest first."""
+        alive = workers.c.seen_at >= from_now(-UNSEEN)
+        query = select(workers).where(alive).order_by(workers.c.started_at, workers.c.id)
+        async with self._db.read() as tx:
+            return [Worker(**row._mapping) for row in await tx.execute(query)]
+
+    async def doing(self, worker_id: str | None = None) -> list[Task]:
+        """What a worker does at this moment, or all of them do."""
+        running: list[ColumnElement[bool]] = [tasks.c.status == RUNNING]
+        if worker_id is not None:
+            running.append(tasks.c.owner == worker_id)
+        query = select(*TASK_COLUMNS).where(*running).order_by(tasks.c.id)
+        async with self._db.read() as tx:
+            return [task_of(row) for row in await tx.execute(query)]
+
+    async def pause(self, kinds: Collection[str], *, paused: bool) -> None:
+        """Hold queues, or let them go on; what runs already runs on."""
+
+        async def step(tx: Tx) -> None:
+            for kind in sorted(kinds):
+                row = tx.dialect.insert(job_queues).values(kind=kind, paused=paused)
+                known = row.on_conflict_do_update(index_elements=["kind"], set_={"paused": paused})
+                await tx.execute(known)
+
+        await self._db.run(step)
+        await self._bell.ring()
+
+    async def stop(self, kinds: Collection[str]) -> None:
+        """End what waits in queues."""
+        waiting = tasks.c.kind.in_(sorted(kinds)), tasks.c.status == PENDING
+        await self._db.run(queue.stop, *waiting)
+        await self._bell.ring()
+
+    async def stop_running(self) -> None:
+        """End what runs now, everywhere."""
+        await self._db.run(queue.stop, tasks.c.status == RUNNING)
+        await self._bell.ring()
+
+
+def _queue(kind: str, row: Any, moment: datetime, paused: bool) -> Queue:
+    if row is None:
+        return Queue(kind, 0, 0, paused)
+    latency = int((moment - row.at).total_seconds())
+    return Queue(kind, row._mapping["count"], max(latency, 0), paused)

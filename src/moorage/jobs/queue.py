@@ -1,0 +1,392 @@
+"""Steps on the queue. Each is one short transaction or part of one; time is the database's.
+
+    enqueue, extend    in the caller's transaction
+    due, claim         what a worker may do now, and taking it
+    beat               keeping it
+    finish, retry, give_back    leaving it
+
+A claim raises the task's `fence`. Whoever changes a task as its owner names owner and fence, and
+learns from the number of rows whether it still is.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Update,
+    and_,
+    case,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+    update,
+)
+
+from moorage.db.tables import executions, job_queues, tasks, workers
+from moorage.db.transactions import Tx
+from moorage.db.types import from_now, now
+from moorage.jobs.kinds import NewTask
+from moorage.jobs.records import ERROR, FINAL, PENDING, RUNNING, STOPPED, SUCCESS, Claim
+
+MAX_CRASHES = 5
+"""Workers that a task may take with it before it counts as poison."""
+MAX_MESSAGE = 4096
+"""Characters of the message of a task that failed."""
+
+_BATCH = 500  # rows of one INSERT
+
+
+# --- asking for work
+
+
+async def enqueue(
+    tx: Tx,
+    vendor_type: str,
+    new: Sequence[NewTask],
+    *,
+    trigger: str,
+    vendor_id: int = 0,
+    extra: Mapping[str, Any] | None = None,
+    dedupe: str | None = None,
+) -> int | None:
+    """Step: an execution with its tasks; returns its id.
+
+    None when there is one with the same `dedupe` already. One without tasks has succeeded.
+    """
+    values = {
+        "vendor_type": vendor_type,
+        "vendor_id": vendor_id,
+        "status": PENDING if new else SUCCESS,
+        "trigger": trigger,
+        "extra": dict(extra or {}),
+        "unfinished": len(new),
+        "dedupe": dedupe,
+        "ended_at": None if new else now(),
+    }
+    insert = tx.dialect.insert(executions).values(**values)
+    if dedupe is not None:
+        insert = insert.on_conflict_do_nothing(index_elements=["dedupe"])
+    made = (await tx.execute(insert.returning(executions.c.id))).scalar_one_or_none()
+    if made is not None:
+        await _insert(tx, made, new)
+    return made
+
+
+async def extend(tx: Tx, execution_id: int, new: Sequence[NewTask]) -> None:
+    """Step: more tasks for an execution that is still running."""
+    grown = executions.c.unfinished + len(new)
+    mine = executions.c.id == execution_id
+    await tx.execute(update(executions).where(mine).values(unfinished=grown))
+    await _insert(tx, execution_id, new)
+
+
+async def _insert(tx: Tx, execution_id: int, new: Sequence[NewTask]) -> None:
+    if not new:
+        return
+    moment: datetime = (await tx.execute(select(now()))).scalar_one()
+    for start in range(0, len(new), _BATCH):
+        rows = [
+            {
+                "execution_id": execution_id,
+                "kind": each.kind,
+                "arguments": dict(each.arguments),
+                "extra": dict(each.extra),
+                "status": PENDING,
+                "rank": each.rank,
+                "run_at": moment + timedelta(seconds=each.delay),
+            }
+            for each in new[start : start + _BATCH]
+        ]
+        await tx.execute(tasks.insert(), rows)
+
+
+# --- taking it
+
+
+def _waiting(kind: str) -> tuple[ColumnElement[bool], ...]:
+    return tasks.c.kind == kind, tasks.c.status == PENDING, tasks.c.run_at <= now()
+
+
+def _abandoned(kind: str) -> tuple[ColumnElement[bool], ...]:
+    return tasks.c.kind == kind, tasks.c.status == RUNNING, tasks.c.lease_until <= now()
+
+
+async def due(tx: Tx, kinds: Sequence[str]) -> list[str]:
+    """Those of the kinds that have something to claim; one statement, two index look-ups each."""
+    if not kinds:
+        return []
+    looks = [
+        select(literal(kind).label("kind")).where(
+            or_(
+                select(tasks.c.id).where(*_waiting(kind)).exists(),
+                select(tasks.c.id).where(*_abandoned(kind)).exists(),
+            ),
+            ~select(job_queues.c.kind)
+            .where(job_queues.c.kind == kind, job_queues.c.paused)
+            .exists(),
+        )
+        for kind in kinds
+    ]
+    return list((await tx.execute(union_all(*looks))).scalars())
+
+
+async def claim(
+    tx: Tx, kind: str, count: int, owner: str, lease: float, limit: int | None = None
+) -> list[Claim]:
+    """Step: take at most `count` tasks; `limit` is of the kind, in the whole installation."""
+    if not await _open(tx, kind, alone=limit is not None):
+        return []
+    if limit is not None:
+        count = min(count, limit - await _running(tx, kind))
+    ids = await _pick(tx, kind, count)
+    if not ids:
+        return []
+    taken = (
+        update(tasks)
+        .where(tasks.c.id.in_(ids))
+        .values(
+            status=RUNNING,
+            owner=owner,
+            lease_until=from_now(lease),
+            fence=tasks.c.fence + 1,
+            runs=tasks.c.runs + 1,
+            crashes=tasks.c.crashes + case((tasks.c.status == RUNNING, 1), else_=0),
+            started_at=func.coalesce(tasks.c.started_at, now()),
+            updated_at=now(),
+        )
+        .returning(
+            tasks.c.id,
+            tasks.c.execution_id,
+            tasks.c.kind,
+            tasks.c.arguments,
+            tasks.c.checkpoint,
+            tasks.c.fence,
+            tasks.c.failures,
+            tasks.c.crashes,
+            tasks.c.created_at,
+        )
+    )
+    rows = (await tx.execute(taken)).all()
+    vendors = await _started(tx, sorted({row.execution_id for row in rows}))
+    return [Claim(**row._mapping, vendor_id=vendors[row.execution_id]) for row in rows]
+
+
+async def _open(tx: Tx, kind: str, *, alone: bool) -> bool:
+    """Whether the queue is not paused; `alone` also keeps other workers from counting with us."""
+    query = select(job_queues.c.paused).where(job_queues.c.kind == kind)
+    if alone:
+        query = tx.dialect.for_update(query, skip_locked=True)
+    return (await tx.execute(query)).scalar_one_or_none() is False
+
+
+async def _running(tx: Tx, kind: str) -> int:
+    query = (
+        select(func.count())
+        .select_from(tasks)
+        .where(tasks.c.kind == kind, tasks.c.status == RUNNING, tasks.c.lease_until > now())
+    )
+    return int((await tx.execute(query)).scalar_one())
+
+
+async def _pick(tx: Tx, kind: str, count: int) -> list[int]:
+    """Locked ids: first what a dead worker left, then what waits."""
+    found: list[int] = []
+    for where, order in (
+        (_abandoned(kind), (tasks.c.lease_until,)),
+        (_waiting(kind), (tasks.c.rank, tasks.c.run_at, tasks.c.id)),
+    ):
+        if len(found) < count:
+            query: Select[Any] = select(tasks.c.id).where(*where).order_by(*order)
+            query = query.limit(count - len(found))
+            locked = tx.dialect.for_update(query, skip_locked=True)
+            found += (await tx.execute(locked)).scalars()
+    return found
+
+
+async def _started(tx: Tx, ids: list[int]) -> dict[int, int]:
+    """Executions whose tasks run now, with their policies."""
+    fresh = and_(executions.c.id.in_(ids), executions.c.status == PENDING)
+    values = {
+        "status": RUNNING,
+        "updated_at": now(),
+        "revision": executions.c.revision + 1,
+    }
+    await tx.execute(update(executions).where(fresh).values(**values))
+    query = select(executions.c.id, executions.c.vendor_id).where(executions.c.id.in_(ids))
+    return {row.id: row.vendor_id for row in await tx.execute(query)}
+
+
+# --- keeping it
+
+
+def _held(owner: str, claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    """The task, if it is still this worker's."""
+    return (
+        tasks.c.id == claim.id,
+        tasks.c.owner == owner,
+        tasks.c.fence == claim.fence,
+        tasks.c.status == RUNNING,
+    )
+
+
+async def beat(tx: Tx, owner: str, ids: Sequence[int], lease: float) -> dict[int, tuple[int, bool]]:
+    """Step: renew the leases; what is still ours, with its fence and whether it shall stop."""
+    kept = (
+        update(tasks)
+        .where(tasks.c.id.in_(ids), tasks.c.owner == owner, tasks.c.status == RUNNING)
+        .values(lease_until=from_now(lease))
+        .returning(tasks.c.id, tasks.c.fence, tasks.c.stop_requested)
+    )
+    return {row.id: (row.fence, row.stop_requested) for row in await tx.execute(kept)}
+
+
+async def stops(tx: Tx, owner: str, ids: Sequence[int]) -> dict[int, tuple[int, bool]]:
+    """As `beat`, without a write."""
+    query = select(tasks.c.id, tasks.c.fence, tasks.c.stop_requested).where(
+        tasks.c.id.in_(ids), tasks.c.owner == owner, tasks.c.status == RUNNING
+    )
+    return {row.id: (row.fence, row.stop_requested) for row in await tx.execute(query)}
+
+
+async def guard(tx: Tx, owner: str, claim: Claim) -> bool:
+    """Step: whether the task is still this worker's; nobody else claims it before the commit."""
+    query = select(tasks.c.id).where(*_held(owner, claim), tasks.c.lease_until > now())
+    locked = tx.dialect.for_share(query)
+    return (await tx.execute(locked)).scalar_one_or_none() is not None
+
+
+async def keep(tx: Tx, me: str, claim: Claim, /, **values: Any) -> bool:
+    """Step: set columns of a task that is still this worker's."""
+    changed = await tx.execute(
+        update(tasks).where(*_held(me, claim)).values(**values, updated_at=now())
+    )
+    return changed.rowcount > 0
+
+
+# --- leaving it
+
+
+async def finish(
+    tx: Tx, owner: str, claim: Claim, status: str, message: str = "", extra: Any = None
+) -> bool:
+    """Step: the task ends; False when it is not this worker's any more, and nothing changes."""
+    values: dict[str, Any] = {} if extra is None else {"extra": extra}
+    ended = _ended(status, message).where(*_held(owner, claim)).values(**values)
+    rows = (await tx.execute(ended.returning(tasks.c.execution_id))).scalars().all()
+    await _count_down(tx, rows, status, message)
+    return bool(rows)
+
+
+async def retry(tx: Tx, owner: str, claim: Claim, pause: float, message: str) -> bool:
+    """Step: the task waits for another try."""
+    return await keep(
+        tx,
+        owner,
+        claim,
+        status=PENDING,
+        status_message=message[:MAX_MESSAGE],
+        owner=None,
+        lease_until=None,
+        failures=tasks.c.failures + 1,
+        run_at=from_now(pause),
+    )
+
+
+async def give_back(tx: Tx, owner: str, claim: Claim) -> bool:
+    """Step: the worker leaves; somebody else goes on, and it counts neither as a run nor a try."""
+    return await keep(
+        tx,
+        owner,
+        claim,
+        status=PENDING,
+        owner=None,
+        lease_until=None,
+        runs=tasks.c.runs - 1,
+    )
+
+
+async def stop(tx: Tx, *which: ColumnElement[bool]) -> None:
+    """Step: end tasks. One that waits is stopped at once; one that runs is told."""
+    open_ = tasks.c.status.not_in(FINAL)
+    asked = update(tasks).where(*which, open_, tasks.c.status == RUNNING)
+    await tx.execute(asked.values(stop_requested=True, updated_at=now()))
+    waiting = _ended(STOPPED, "").where(*which, tasks.c.status == PENDING)
+    rows = (await tx.execute(waiting.returning(tasks.c.execution_id))).scalars().all()
+    await _count_down(tx, rows, STOPPED, "")
+
+
+def _ended(status: str, message: str) -> Update:
+    return update(tasks).values(
+        status=status,
+        status_message=message[:MAX_MESSAGE],
+        owner=None,
+        lease_until=None,
+        ended_at=now(),
+        updated_at=now(),
+    )
+
+
+async def _count_down(tx: Tx, ids: Sequence[int], status: str, message: str) -> None:
+    """Of each execution, as often as it is in `ids`, a task has ended; the last decides.
+
+    The counters are changed in place, so that tasks that end at once cannot lose one another.
+    """
+    for execution_id in sorted(set(ids)):
+        ended = ids.count(execution_id)
+        left = executions.c.unfinished - ended
+        failed = executions.c.failed + (ended if status == ERROR else 0)
+        stopped = executions.c.stopped + (ended if status == STOPPED else 0)
+        outcome = case(
+            (left > 0, executions.c.status),
+            (failed > 0, ERROR),
+            (stopped > 0, STOPPED),
+            else_=SUCCESS,
+        )
+        values: dict[str, Any] = {
+            "unfinished": left,
+            "failed": failed,
+            "stopped": stopped,
+            "status": outcome,
+            "ended_at": case((left > 0, None), else_=now()),
+            "updated_at": now(),
+            "revision": executions.c.revision + 1,
+        }
+        if status == ERROR:
+            values["status_message"] = message[:MAX_MESSAGE]
+        await tx.execute(update(executions).where(executions.c.id == execution_id).values(**values))
+
+
+# --- workers
+
+
+async def appear(tx: Tx, owner: str, host: str, pid: int, slots: int) -> None:
+    """Step: a worker is there, or still there."""
+    insert = tx.dialect.insert(workers).values(id=owner, host=host, pid=pid, slots=slots)
+    seen = {"seen_at": now(), "slots": slots}
+    await tx.execute(insert.on_conflict_do_update(index_elements=["id"], set_=seen))
+
+
+async def vanish(tx: Tx, owner: str, seconds: float) -> None:
+    """Step: a worker leaves; so do those that were not seen for `seconds`."""
+    gone = or_(workers.c.id == owner, workers.c.seen_at < from_now(-seconds))
+    await tx.execute(delete(workers).where(gone))
+
+
+async def ensure_queues(tx: Tx, kinds: Sequence[str]) -> None:
+    """Step: every kind has its row."""
+    rows = [{"kind": kind} for kind in sorted(kinds)]
+    insert = tx.dialect.insert(job_queues).values(rows)
+    await tx.execute(insert.on_conflict_do_nothing())
+
+
+async def orphan(tx: Tx, owner: str) -> None:
+    """Step: whoever else held a task is known to be dead: its leases end now."""
+    others = tasks.c.status == RUNNING, tasks.c.owner != owner
+    await tx.execute(update(tasks).where(*others).values(lease_until=now()))
+    await tx.execute(delete(workers).where(workers.c.id != owner))

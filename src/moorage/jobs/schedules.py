@@ -1,0 +1,186 @@
+"""Schedules: rows that say when something comes again.
+
+Every worker ticks. Who finds a schedule due locks its row, enqueues and moves its next firing in
+one transaction: so it fires once, whoever dies on the way. What was missed while nobody was there
+comes once.
+"""
+
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, select, update
+
+from moorage import failpoints
+from moorage.db.engine import Database
+from moorage.db.queries import Page, Query, count, paged
+from moorage.db.tables import job_queues, schedules
+from moorage.db.transactions import Tx
+from moorage.db.types import now
+from moorage.errors import Invalid, NotFound
+from moorage.jobs import cron, queue
+from moorage.jobs.kinds import NewTask
+from moorage.jobs.records import SCHEDULE, Schedule
+
+log = logging.getLogger(__name__)
+
+SCHEDULER = "SCHEDULER"
+"""The queue whose pause holds every schedule."""
+CUSTOM = "Custom"
+
+Fire = Callable[[Tx, Schedule, str], Awaitable[None]]
+"""Step that enqueues what a schedule asks for; the text is the execution's `dedupe`."""
+
+_BATCH = 50
+
+
+# --- setting them
+
+
+async def put(
+    tx: Tx,
+    vendor_type: str,
+    kind: str,
+    expression: str,
+    *,
+    vendor_id: int = 0,
+    arguments: Mapping[str, Any] | None = None,
+    enabled: bool = True,
+) -> None:
+    """Step: set the schedule of a vendor, new or another than before; raises Invalid."""
+    plain = cron.check(expression or cron.PRESETS.get(kind, ""))
+    moment = (await tx.execute(select(now()))).scalar_one()
+    values = {
+        "type": kind,
+        "cron": plain,
+        "arguments": dict(arguments or {}),
+        "enabled": enabled,
+        "next_at": cron.following(plain, moment),
+    }
+    insert = tx.dialect.insert(schedules).values(
+        vendor_type=vendor_type, vendor_id=vendor_id, **values
+    )
+    await tx.execute(
+        insert.on_conflict_do_update(
+            index_elements=["vendor_type", "vendor_id"], set_={**values, "updated_at": now()}
+        )
+    )
+
+
+async def remove(tx: Tx, vendor_type: str, vendor_id: int = 0) -> None:
+    """Step: let something come no more."""
+    mine = schedules.c.vendor_type == vendor_type, schedules.c.vendor_id == vendor_id
+    await tx.execute(delete(schedules).where(*mine))
+
+
+async def find(tx: Tx, vendor_type: str, vendor_id: int = 0) -> Schedule | None:
+    """The schedule of a vendor."""
+    mine = schedules.c.vendor_type == vendor_type, schedules.c.vendor_id == vendor_id
+    row = (await tx.execute(select(schedules).where(*mine))).one_or_none()
+    return _schedule(row) if row is not None else None
+
+
+class Schedules:
+    """What a face asks of schedules."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def list(self, query: Query) -> Page[Schedule]:
+        """All of them, the oldest first."""
+        statement = select(schedules)
+        async with self._db.read() as tx:
+            total = await count(tx, statement)
+            rows = await tx.execute(paged(statement.order_by(schedules.c.id), query))
+            return Page([_schedule(row) for row in rows], total)
+
+    async def find(self, vendor_type: str, vendor_id: int = 0) -> Schedule | None:
+        """The schedule of a vendor."""
+        async with self._db.read() as tx:
+            return await find(tx, vendor_type, vendor_id)
+
+    async def paused(self) -> bool:
+        """Whether no schedule fires now."""
+        async with self._db.read() as tx:
+            return await _paused(tx)
+
+
+async def _paused(tx: Tx) -> bool:
+    query = select(job_queues.c.paused).where(job_queues.c.kind == SCHEDULER)
+    return bool((await tx.execute(query)).scalar_one_or_none())
+
+
+def _schedule(row: Any) -> Schedule:
+    return Schedule(**row._mapping)
+
+
+# --- firing them
+
+
+class Ticker:
+    """Fires what is due; `fires` says how, by the type of vendor."""
+
+    def __init__(
+        self,
+        db: Database,
+        fires: Mapping[str, Fire],
+        instant: ColumnElement[Any] | None = None,
+    ) -> None:
+        self._db = db
+        self._fires = fires
+        self._now = now() if instant is None else instant
+
+    async def tick(self) -> int:
+        """Fire what is due now; returns how much that was."""
+        due = select(schedules.c.id).where(*self._due()).limit(1)
+        async with self._db.read() as tx:
+            if (await tx.execute(due)).scalar_one_or_none() is None or await _paused(tx):
+                return 0
+        fired = await self._db.run(self._fire)
+        await failpoints.reach("schedule.fired")
+        return fired
+
+    def _due(self) -> tuple[ColumnElement[bool], ...]:
+        known = schedules.c.vendor_type.in_(sorted(self._fires))
+        return schedules.c.enabled, schedules.c.next_at <= self._now, known
+
+    async def _fire(self, tx: Tx) -> int:
+        if await _paused(tx):
+            return 0
+        query = select(schedules).where(*self._due()).order_by(schedules.c.next_at).limit(_BATCH)
+        rows = (await tx.execute(tx.dialect.for_update(query, skip_locked=True))).all()
+        if not rows:
+            return 0
+        moment = (await tx.execute(select(self._now))).scalar_one()
+        for row in rows:
+            schedule = _schedule(row)
+            at = schedule.next_at
+            try:
+                await self._fires[schedule.vendor_type](tx, schedule, f"{row.id}@{at.isoformat()}")
+                following = cron.following(schedule.cron, moment)
+            except (Invalid, NotFound) as error:
+                log.warning("schedule %d is removed: %s", row.id, error.message)
+                await tx.execute(delete(schedules).where(schedules.c.id == row.id))
+                continue
+            mine = update(schedules).where(schedules.c.id == row.id)
+            await tx.execute(mine.values(next_at=following))
+        await failpoints.reach("schedule.firing")
+        return len(rows)
+
+
+def single(kind: str, jitter: float = 0.0) -> Fire:
+    """Fires one task of a kind, with the schedule's arguments, within `jitter` seconds."""
+
+    async def fire(tx: Tx, schedule: Schedule, dedupe: str) -> None:
+        await queue.enqueue(
+            tx,
+            schedule.vendor_type,
+            [NewTask(kind, schedule.arguments, delay=random.uniform(0, jitter))],  # noqa: S311
+            trigger=SCHEDULE,
+            vendor_id=schedule.vendor_id,
+            extra=schedule.arguments,
+            dedupe=dedupe,
+        )
+
+    return fire
