@@ -41,6 +41,11 @@ from moorage.artifacts.trashed import TrashList
 from moorage.audit import AuditLog
 from moorage.config.configuration import Configuration
 from moorage.db import tables
+from moorage.jobs import LocalBell
+from moorage.jobs.dashboard import Dashboard
+from moorage.jobs.history import History
+from moorage.jobs.requests import Requests
+from moorage.jobs.schedules import Schedules
 from moorage.outgoing import Guard
 from moorage.projects.grants import Grants
 from moorage.projects.immutability import ImmutableRules
@@ -115,6 +120,7 @@ class World:
         self.issuers = Issuers(self.guard)
         self.ldap, self.oidc = Ldap(self.guard), Provider(self.guard, self.issuers)
         self.scanners = Registrations(db, SecretBox(SECRET_KEY))
+        self.bell = LocalBell()
         self.app = self._app()
         return self
 
@@ -154,6 +160,10 @@ class World:
             manifests=self.content.manifests,
             trash=TrashList(db),
             audit_log=AuditLog(db),
+            history=History(db, self.bell),
+            schedules=Schedules(db),
+            dashboard=Dashboard(db, self.bell),
+            jobs=Requests(db, self.bell),
             health=self.health,
             system=System(version="v0.1.0", external_url="https://registry.example"),
         )

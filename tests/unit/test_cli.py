@@ -178,15 +178,22 @@ def test_quotas(made: Cli) -> None:
 def test_collecting(made: Cli) -> None:
     """On an empty installation there is nothing, and it says so."""
     held = {"held_blobs": 0, "held_size": 0, "held_until": None}
-    assert made.json("gc", "--dry-run") == {"reviewed": 0, "blobs": 0, "size": 0, **held}
-    done = made.json("gc")
-    assert done["deleted_objects"] == done["freed_bytes"] == 0
+    nothing = {"manifests": 0, "blobs": 0, "size": 0, "deleted_objects": 0, "freed_bytes": 0}
+    assert made.json("gc", "--dry-run") == made.json("gc") == {**nothing, **held}
+    checked = made.json("verify", "--deep")
+    assert set(checked.values()) == {0}
+    assert [job["kind"] for job in made.json("jobs", "list")] == [
+        "STORAGE_VERIFY",
+        *["GARBAGE_COLLECTION"] * 2,
+    ]
+    said = made("jobs", "logs", "1").stdout
+    assert "a dry run: nothing was changed" in said
 
 
 def test_a_folder_in_use(made: Cli) -> None:
     """While a server has it, its API is the way in."""
     with locked(made.folder):
-        for verb in (("gc",), ("user", "list")):
+        for verb in (("robot", "list"), ("user", "list")):
             result = made(*verb)
             assert result.exit_code == 1
             assert "another process (pid " in result.stderr

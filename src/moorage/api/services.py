@@ -19,6 +19,10 @@ from moorage.artifacts.manifests import Manifests
 from moorage.artifacts.trashed import TrashList
 from moorage.audit import AuditLog
 from moorage.clock import Clock, SystemClock
+from moorage.jobs.dashboard import Dashboard
+from moorage.jobs.history import History
+from moorage.jobs.requests import Requests
+from moorage.jobs.schedules import Schedules
 from moorage.projects.grants import Grants
 from moorage.projects.immutability import ImmutableRules
 from moorage.projects.labels import Labels
@@ -88,6 +92,10 @@ class Services:
     manifests: Manifests
     trash: TrashList
     audit_log: AuditLog
+    history: History
+    schedules: Schedules
+    dashboard: Dashboard
+    jobs: Requests
     health: Health
     system: System
     clock: Clock = field(default_factory=SystemClock)

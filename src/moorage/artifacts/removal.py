@@ -39,10 +39,13 @@ class _Had:
     labels: list[int] = field(default_factory=list)  # ids
 
 
-async def delete(tx: Tx, repository: str, digest: str, operator: str, rules: Rules) -> None:
+async def delete(
+    tx: Tx, repository: str, digest: str, operator: str, rules: Rules, *, untagged: bool = False
+) -> None:
     """Delete a manifest, its tags, and the untagged manifests that refer to it as their subject.
 
-    Raises ManifestUnknown; PreconditionFailed while an index names it; TagImmutable.
+    Raises ManifestUnknown; PreconditionFailed while an index names it, and when it has a tag and
+    shall be `untagged`; TagImmutable.
     """
     place = await repositories.demand(tx, repository)
     here = manifests.c.repository_id == place.id, manifests.c.digest == digest
@@ -52,6 +55,8 @@ async def delete(tx: Tx, repository: str, digest: str, operator: str, rules: Rul
     if found is None:
         raise ManifestUnknown(detail={"digest": digest})
     await _refuse_children(tx, found)
+    if untagged:
+        await _refuse_tagged(tx, found)
     doomed = [found, *await _referrers(tx, place, digest)]
     await _remove(tx, place, doomed, operator, rules)
     await failpoints.reach("delete.deleting")
@@ -73,6 +78,14 @@ async def _refuse_children(tx: Tx, found: Found) -> None:
     index = (await tx.execute(parent)).scalar_one_or_none()
     if index is not None:
         raise PreconditionFailed(f"index {index} refers to this manifest; delete the index first")
+
+
+async def _refuse_tagged(tx: Tx, found: Found) -> None:
+    """The manifest is locked: whoever wants to tag it comes after us, or has committed."""
+    query = select(tags.c.name).where(tags.c.manifest_id == found.id).limit(1)
+    tag = (await tx.execute(query)).scalar_one_or_none()
+    if tag is not None:
+        raise PreconditionFailed(f"tag {tag} names this manifest")
 
 
 async def _referrers(tx: Tx, place: Place, digest: str) -> list[Found]:

@@ -181,6 +181,9 @@ RENDERINGS: Mapping[type[Fact], Callable[[Any], Entry]] = {
     events.ConfigurationUpdated: lambda f: Entry(
         "update", "configuration", "configuration", _changed(f.names)
     ),
+    events.AuditLogPurged: lambda f: Entry(
+        "delete", "audit_log", "audit log", f"{f.rows} rows older than {f.hours} hours"
+    ),
 }
 """Every fact, and its row."""
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from moorage import __version__
-from moorage.cli import doctor, gc, migrate, openapi, quota, robot, serve, user
+from moorage.cli import doctor, gc, jobs, migrate, openapi, quota, robot, serve, user, verify
 
 app = typer.Typer(
     name="moorage",
@@ -18,10 +18,12 @@ app.command("serve")(serve.serve)
 app.command("migrate")(migrate.migrate)
 app.command("doctor")(doctor.doctor)
 app.command("gc")(gc.gc)
+app.command("verify")(verify.verify)
 app.command("openapi")(openapi.openapi)
 app.add_typer(user.app, name="user")
 app.add_typer(robot.app, name="robot")
 app.add_typer(quota.app, name="quota")
+app.add_typer(jobs.app, name="jobs")
 
 
 @app.command()

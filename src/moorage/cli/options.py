@@ -81,29 +81,40 @@ def because(error: BaseException) -> str:
     return one_line(f"{own} ({cause})" if cause and cause not in own else own)
 
 
-def on_resources(found: "Settings", work: Callable[[Any], Awaitable[T]]) -> T:
+def on_resources(
+    found: "Settings", work: Callable[[Any], Awaitable[T]], *, beside: bool = False
+) -> T:
     """Run `work` on an installation that nobody else is writing to.
 
-    A SQLite database belongs to one process: while a server runs, its API is the way in.
+    A SQLite database belongs to one process: while a server runs, its API is the way in. Work that
+    only touches what no process keeps in memory may run `beside` it.
     """
     from moorage import __version__
     from moorage.db.migrator import status
     from moorage.roles.resources import opened
-    from moorage.roles.server import locked
+    from moorage.roles.server import CannotStart, locked
     from moorage.telemetry.metrics import Metrics
 
-    async def run() -> T:
+    async def run(*, alone: bool) -> T:
         async with opened(found, Metrics(__version__)) as resources:
             if not (await status(resources.db)).ready:
                 fail("the database has no schema yet: run `moorage migrate` or start the server")
-            await resources.keys.start()
+            if alone:
+                await resources.keys.start()
+            resources.alone = alone
             return await work(resources)
 
     with explained(), contextlib.ExitStack() as stack:
+        alone = True
         if not found.database.postgres:
             found.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            stack.enter_context(locked(found.data_dir))
-        return asyncio.run(run())
+            try:
+                stack.enter_context(locked(found.data_dir))
+            except CannotStart:
+                if not beside:
+                    raise
+                alone = False
+        return asyncio.run(run(alone=alone))
     raise AssertionError("unreachable")
 
 

@@ -16,7 +16,7 @@ class JobSettings(BaseModel):
         description="How long a task stays with a process that is not heard of any more.",
     )
     poll_seconds: float = Field(
-        5.0, gt=0, le=60, description="Pause between two looks for tasks when nothing rings."
+        2.0, gt=0, le=60, description="Pause between two looks for tasks when nothing rings."
     )
     drain_seconds: float = Field(
         10.0, ge=0, description="How long tasks may take to let go when the process ends."
@@ -24,3 +24,4 @@ class JobSettings(BaseModel):
     jitter_seconds: float = Field(
         10.0, ge=0, le=3600, description="Over how many seconds scheduled work is spread."
     )
+    log_days: int = Field(14, ge=1, le=3650, description="How long the logs of jobs are kept.")

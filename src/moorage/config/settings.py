@@ -68,6 +68,18 @@ class GcSettings(_Section):
     trash_seconds: float = Field(
         86400.0, ge=0, description="How long a deleted artifact can be restored."
     )
+    untagged_seconds: float = Field(
+        7200.0,
+        ge=0,
+        description="How long an artifact without a tag is left alone when a collection deletes "
+        "those: an index may be about to name it.",
+    )
+    scrub_bytes_per_second: int | None = Field(
+        None,
+        ge=0,
+        description="How fast stored bytes are read and compared with their digests, week by "
+        "week; 0 for never. Unset, 4 MiB in a folder, and never in a bucket, where reading costs.",
+    )
     interval_seconds: float = Field(60.0, gt=0, description="Pause between two runs.")
     batch: int = Field(100, ge=1, le=10000, description="Candidates looked at in one run.")
 

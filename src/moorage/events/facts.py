@@ -382,6 +382,14 @@ class ConfigurationUpdated(Fact):
     names: list[str]
 
 
+@dataclass(frozen=True, kw_only=True)
+class AuditLogPurged(Fact):
+    """Old rows of the audit log were deleted."""
+
+    rows: int
+    hours: int  # only rows that were older
+
+
 TYPES: Mapping[str, type[Fact]] = {
     kind.__name__: kind
     for kind in (
@@ -430,6 +438,7 @@ TYPES: Mapping[str, type[Fact]] = {
         ScannerUpdated,
         ScannerDeleted,
         ConfigurationUpdated,
+        AuditLogPurged,
     )
 }
 """Every fact by the name that its rows have. A replica leaves rows of other types alone."""

@@ -15,7 +15,7 @@ package knows no job: a `Kind` brings its handler.
 """
 
 from moorage.jobs.bell import Bell, LocalBell
-from moorage.jobs.context import Context, Lost, Stopping
+from moorage.jobs.context import Context, Lost, Stopping, together
 from moorage.jobs.kinds import Kind, NewTask
 from moorage.jobs.queue import enqueue, extend
 from moorage.jobs.records import (
@@ -53,4 +53,5 @@ __all__ = [
     "Task",
     "enqueue",
     "extend",
+    "together",
 ]

@@ -7,7 +7,7 @@ context.check()                raises Stopping when somebody asked for it
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -166,3 +166,14 @@ class Context:
 
 def _instant(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}Z"
+
+
+async def together(*works: Coroutine[Any, Any, None]) -> None:
+    """Do parts of a task side by side; the first that fails ends the others, and is raised."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -15,6 +15,22 @@ from moorage.jobs.bell import Bell
 from moorage.jobs.history import TASK_COLUMNS, task_of
 from moorage.jobs.records import PENDING, RUNNING, Queue, Task, Worker
 
+QUEUES = (
+    "GARBAGE_COLLECTION",
+    "REPLICATION",
+    "RETENTION",
+    "IMAGE_SCAN",
+    "WEBHOOK",
+    "SLACK",
+    "P2P_PREHEAT",
+    "PURGE_AUDIT_LOG",
+    "SCAN_DATA_EXPORT",
+    "SYSTEM_ARTIFACT_CLEANUP",
+    "EXECUTION_SWEEP",
+    "AUDIT_LOGS_GDPR_COMPLIANT",
+    "SCHEDULER",
+)
+"""Every queue that Harbor lists; its clients know no others."""
 UNSEEN = 60.0
 """Seconds after which a worker that says nothing counts as gone."""
 
@@ -22,7 +38,7 @@ UNSEEN = 60.0
 class Dashboard:
     """The queues of these kinds, and whoever works on them."""
 
-    def __init__(self, db: Database, bell: Bell, kinds: Sequence[str]) -> None:
+    def __init__(self, db: Database, bell: Bell, kinds: Sequence[str] = QUEUES) -> None:
         self._db = db
         self._bell = bell
         self.kinds = tuple(kinds)

@@ -15,6 +15,7 @@ from moorage.api.services import Services, System
 from moorage.artifacts.additions import Additions
 from moorage.artifacts.attributes import Attributes
 from moorage.artifacts.copying import Copies
+from moorage.jobs.requests import Requests
 from moorage.ops import Operations
 from moorage.roles.resources import Resources
 from moorage.signin.oidc import OidcPages
@@ -96,6 +97,10 @@ def _services(resources: Resources, health: Health) -> Services:
         manifests=resources.manifests,
         trash=resources.trash,
         audit_log=resources.audit_log,
+        history=resources.history,
+        schedules=resources.schedules,
+        dashboard=resources.dashboard,
+        jobs=Requests(resources.db, resources.ground.bell),
         health=health,
         system=System(
             version=__version__,

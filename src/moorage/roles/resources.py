@@ -48,6 +48,10 @@ from moorage.clock import Clock, SystemClock
 from moorage.config.settings import Settings
 from moorage.db import connect
 from moorage.db.engine import Database
+from moorage.jobs.bell import Bell, open_bell
+from moorage.jobs.dashboard import Dashboard
+from moorage.jobs.history import History
+from moorage.jobs.schedules import Schedules
 from moorage.ops import Probe
 from moorage.outgoing import Guard
 from moorage.projects.grants import Grants
@@ -80,6 +84,7 @@ class Ground:
     cache: Cache
     clock: Clock
     metrics: Metrics
+    bell: Bell
 
 
 class Resources:
@@ -87,6 +92,8 @@ class Resources:
 
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
+        self.alone = True
+        """Whether no other process writes to a database that belongs to one."""
         settings = ground.settings
         self.settings = settings
         self.db = ground.db
@@ -273,6 +280,18 @@ class Resources:
     def trash(self) -> TrashList:
         return TrashList(self.db)
 
+    @cached_property
+    def dashboard(self) -> Dashboard:
+        return Dashboard(self.db, self.ground.bell)
+
+    @cached_property
+    def history(self) -> History:
+        return History(self.db, self.ground.bell)
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        return Schedules(self.db)
+
     async def prepare(self) -> str | None:
         """Keys, the first administrator and the first project; returns a password to print once."""
         await self.keys.start()
@@ -314,7 +333,9 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[Resource
         cache = await _cache(settings, data_dir, clock, stack)
         stack.push_async_callback(cache.close)
         db.notifier = cache
-        resources = Resources(Ground(settings, db, store, cache, clock, metrics))
+        bell = open_bell(settings.redis if settings.database.postgres else None)
+        stack.push_async_callback(bell.close)
+        resources = Resources(Ground(settings, db, store, cache, clock, metrics, bell))
         yield resources
 
 

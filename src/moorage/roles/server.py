@@ -30,6 +30,7 @@ from moorage.ops import Operations
 from moorage.roles.background import Work, flushes, keep_going, works
 from moorage.roles.connections import BoundedConnection
 from moorage.roles.faces import Faces, Role, layered
+from moorage.roles.jobs import ensure_schedules, worker
 from moorage.roles.resources import Resources, opened
 from moorage.telemetry.metrics import Metrics
 
@@ -135,7 +136,7 @@ class _Process:
         name = self._settings.auth.admin_name
         self._announce(self._url(), (name, password) if password is not None else None)
         async with _running(self._works(resources), self._metrics):
-            await asyncio.Event().wait()
+            await self._work(resources)
 
     async def _prepare(self, resources: Resources) -> str | None:
         """Wait for the database, migrate, make what the first start needs."""
@@ -143,11 +144,19 @@ class _Process:
         while True:
             try:
                 await migrate(resources.db)
-                return await resources.prepare()
+                password = await resources.prepare()
+                await ensure_schedules(resources)
+                return password
             except DatabaseUnavailable as error:
                 log.warning("waiting for the database: %s", error.__cause__ or error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 1.5, 10.0)
+
+    async def _work(self, resources: Resources) -> None:
+        """Do background jobs where that is the role, until cancelled."""
+        if not self._role.jobservice:
+            await asyncio.Event().wait()
+        await worker(resources).live()
 
     def _works(self, resources: Resources) -> list[Work]:
         found = flushes(resources)

@@ -1,0 +1,115 @@
+"""Artifacts that no tag keeps, by repository.
+
+alive   tagged, or pushed lately, or what something alive is the subject of while that is new
+        and all that an alive index names, and all that refers to something alive
+doomed  everything else
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import CTE, ColumnElement, exists, or_, select
+
+from moorage.artifacts import removal
+from moorage.artifacts.rules import Rules
+from moorage.db.engine import Database
+from moorage.db.tables import manifest_children, manifests, repositories, tags
+from moorage.db.transactions import Tx
+from moorage.db.types import from_now
+from moorage.errors import ManifestUnknown, PreconditionFailed, RepositoryUnknown
+
+OPERATOR = "moorage-gc"
+"""Who deletes, in the audit log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """A manifest that goes."""
+
+    repository: str
+    digest: str
+
+
+def alive(window: float, repository: int | None = None) -> CTE:
+    """Ids of manifests that stay, of one repository or of all; `window` in seconds."""
+    fresh = manifests.c.pushed_at > from_now(-window)
+    tagged = exists().where(tags.c.manifest_id == manifests.c.id)
+    newer = manifests.alias("newer")
+    being_signed = exists().where(
+        newer.c.repository_id == manifests.c.repository_id,
+        newer.c.subject_digest == manifests.c.digest,
+        newer.c.pushed_at > from_now(-window),
+    )
+    of_repository: list[ColumnElement[bool]] = []
+    if repository is not None:
+        of_repository.append(manifests.c.repository_id == repository)
+    columns = manifests.c.id, manifests.c.repository_id, manifests.c.digest
+    base = select(*columns).where(or_(fresh, tagged, being_signed), *of_repository)
+    found = base.cte("alive", recursive=True)
+    children = (
+        select(*columns)
+        .join(manifest_children, manifest_children.c.child_id == manifests.c.id)
+        .join(found, found.c.id == manifest_children.c.parent_id)
+    )
+    accessories = select(*columns).join(
+        found,
+        (found.c.repository_id == manifests.c.repository_id)
+        & (found.c.digest == manifests.c.subject_digest),
+    )
+    return found.union(children, accessories)
+
+
+class Untagged:
+    """Finds and deletes what no tag keeps."""
+
+    def __init__(self, db: Database, rules: Rules, window: float) -> None:
+        self._db = db
+        self._rules = rules
+        self.window = window  # seconds that what was pushed is left alone
+
+    async def doomed(self) -> AsyncIterator[Sequence[Doomed]]:
+        """All of them, a repository at a time; what nothing names comes first."""
+        last = 0
+        while (place := await self._next(last)) is not None:
+            last, name = place
+            found = await self._within(last)
+            if found:
+                yield [Doomed(name, digest) for digest in found]
+
+    async def _next(self, last: int) -> tuple[int, str] | None:
+        query = (
+            select(repositories.c.id, repositories.c.name)
+            .where(
+                repositories.c.id > last,
+                exists().where(manifests.c.repository_id == repositories.c.id),
+            )
+            .order_by(repositories.c.id)
+            .limit(1)
+        )
+        async with self._db.read() as tx:
+            row = (await tx.execute(query)).one_or_none()
+        return (row.id, row.name) if row is not None else None
+
+    async def _within(self, repository_id: int) -> Sequence[str]:
+        kept = alive(self.window, repository_id)
+        query = (
+            select(manifests.c.digest)
+            .where(
+                manifests.c.repository_id == repository_id,
+                manifests.c.id.not_in(select(kept.c.id)),
+            )
+            # An index is younger than what it names, but for one that was pushed a second time.
+            .order_by(manifests.c.id.desc())
+        )
+        async with self._db.read() as tx:
+            return (await tx.execute(query)).scalars().all()
+
+    async def delete(self, tx: Tx, doomed: Doomed) -> bool:
+        """Step: delete one, unless somebody tagged or named it meanwhile; whether it went."""
+        try:
+            await removal.delete(
+                tx, doomed.repository, doomed.digest, OPERATOR, self._rules, untagged=True
+            )
+        except (ManifestUnknown, RepositoryUnknown, PreconditionFailed):
+            return False
+        return True

@@ -1,0 +1,81 @@
+"""Forgets what nobody asks for any more: old executions, and logs that are past their time."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import delete, func, select
+
+from moorage.db.engine import Database
+from moorage.db.tables import executions, task_logs
+from moorage.db.transactions import Tx
+from moorage.db.types import from_now
+from moorage.jobs.context import Context
+from moorage.jobs.records import FINAL
+
+KIND = "EXECUTION_SWEEP"
+
+KEPT: Mapping[str, int] = {
+    "IMAGE_SCAN": 1,
+    "SBOM": 1,
+    "SCAN_ALL": 1,
+    "PURGE_AUDIT_LOG": 10,
+    "EXECUTION_SWEEP": 10,
+    "SYSTEM_ARTIFACT_CLEANUP": 10,
+}
+"""Executions that stay of each policy of a type, the newest."""
+KEPT_OF_OTHERS = 50
+
+_BATCH = 500
+_DAY = 86400.0
+
+
+class Sweep:
+    """The handler."""
+
+    def __init__(self, db: Database, log_days: int) -> None:
+        self._db = db
+        self._log_seconds = log_days * _DAY
+
+    async def __call__(self, context: Context) -> None:
+        swept = pieces = 0
+        for vendor_type in await self._types():
+            while gone := await context.run(_sweep, vendor_type):
+                swept += gone
+                context.tell(f"{swept} executions")
+                context.check()
+        while gone := await context.run(_forget, self._log_seconds):
+            pieces += gone
+            context.check()
+        context.log(f"{swept} executions and {pieces} pieces of older logs were deleted")
+        context.extra = {"executions": swept, "log_pieces": pieces}
+
+    async def _types(self) -> list[str]:
+        query = select(executions.c.vendor_type).distinct().order_by(executions.c.vendor_type)
+        async with self._db.read() as tx:
+            return list((await tx.execute(query)).scalars())
+
+
+async def _sweep(tx: Tx, vendor_type: str) -> int:
+    """Step: delete some that ended, of policies that have more than they may keep."""
+    newest = func.row_number().over(
+        partition_by=executions.c.vendor_id, order_by=executions.c.id.desc()
+    )
+    ranked = (
+        select(executions.c.id, executions.c.status, newest.label("place"))
+        .where(executions.c.vendor_type == vendor_type)
+        .subquery()
+    )
+    kept = KEPT.get(vendor_type, KEPT_OF_OTHERS)
+    old = (
+        select(ranked.c.id)
+        .where(ranked.c.place > kept, ranked.c.status.in_(FINAL))
+        .order_by(ranked.c.id)
+        .limit(_BATCH)
+    )
+    gone = await tx.execute(delete(executions).where(executions.c.id.in_(old)))
+    return int(gone.rowcount)
+
+
+async def _forget(tx: Tx, seconds: float) -> int:
+    old = select(task_logs.c.id).where(task_logs.c.written_at < from_now(-seconds)).limit(_BATCH)
+    gone = await tx.execute(delete(task_logs).where(task_logs.c.id.in_(old)))
+    return int(gone.rowcount)

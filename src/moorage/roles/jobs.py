@@ -1,0 +1,118 @@
+"""The kinds of background jobs, and what schedules of each do: the table JOBS.
+
+kind                      at once  tries
+GARBAGE_COLLECTION        1        1      asked for, scheduled
+PURGE_AUDIT_LOG           1        1      asked for, scheduled
+STORAGE_VERIFY            1        1      asked for, scheduled: reads what is stored
+EXECUTION_SWEEP           1        1      every day
+SYSTEM_ARTIFACT_CLEANUP   1        1      every day
+"""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import select
+
+from moorage.audit import purge
+from moorage.db.tables import executions
+from moorage.db.transactions import Tx
+from moorage.gc import job as gc_job
+from moorage.gc import verify
+from moorage.jobs import SCHEDULE, Context, Kind, NewTask, Schedule, enqueue, schedules, sweeping
+from moorage.jobs.records import FINAL
+from moorage.jobs.schedules import Fire, Ticker, single
+from moorage.jobs.worker import Worker
+from moorage.roles.resources import Resources
+
+CLEANUP = "SYSTEM_ARTIFACT_CLEANUP"
+
+FOLDER_SCRUB = 4 << 20
+"""Bytes a second that a scrub reads of a folder unless the settings say otherwise."""
+
+
+def kinds(resources: Resources) -> Sequence[Kind]:
+    """Every kind with its handler."""
+    db, store = resources.db, resources.ground.store
+    settings = resources.settings
+    collect = gc_job.GarbageJob(db, store, resources.rules, settings.gc.untagged_seconds)
+    return (
+        Kind(gc_job.KIND, collect, limit=1),
+        Kind(purge.KIND, purge.PurgeJob(db), limit=1),
+        Kind(verify.KIND, verify.VerifyJob(db, store, resources.ground.clock), limit=1),
+        Kind(sweeping.KIND, sweeping.Sweep(db, settings.jobs.log_days), limit=1),
+        Kind(CLEANUP, _Cleanup(resources), limit=1),
+    )
+
+
+class _Cleanup:
+    """What ended by itself: sessions, and sign-ins at a provider that were never finished."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+
+    async def __call__(self, context: Context) -> None:
+        sessions = await self._resources.sessions.tidy()
+        context.check()
+        await self._resources.oidc_accounts.tidy()
+        context.log(f"{sessions} sessions that had ended were deleted")
+        context.extra = {"sessions": sessions}
+
+
+def fires(resources: Resources) -> Mapping[str, Fire]:
+    """What a schedule of each type of vendor does."""
+    jitter = resources.settings.jobs.jitter_seconds
+    names = (gc_job.KIND, purge.KIND, sweeping.KIND, CLEANUP)
+    return {name: single(name, jitter) for name in names} | {verify.KIND: _scrub(resources)}
+
+
+def scrub_rate(resources: Resources) -> int:
+    """Bytes a second that a scheduled verification reads; 0: there is none."""
+    chosen = resources.settings.gc.scrub_bytes_per_second
+    if chosen is not None:
+        return chosen
+    return FOLDER_SCRUB if resources.settings.storage.driver == "filesystem" else 0
+
+
+def _scrub(resources: Resources) -> Fire:
+    options = verify.Options(deep=True, orphans=False, bytes_per_second=scrub_rate(resources))
+
+    async def fire(tx: Tx, schedule: Schedule, dedupe: str) -> None:
+        running = select(executions.c.id).where(
+            executions.c.vendor_type == verify.KIND, executions.c.status.not_in(FINAL)
+        )
+        slow = (await tx.execute(running.limit(1))).scalar_one_or_none() is not None
+        if slow or not options.bytes_per_second:
+            return
+        new = [NewTask(verify.KIND, options.dump())]
+        await enqueue(tx, verify.KIND, new, trigger=SCHEDULE, extra=options.dump(), dedupe=dedupe)
+
+    return fire
+
+
+async def ensure_schedules(resources: Resources) -> None:
+    """What comes by itself from the first start on."""
+
+    async def step(tx: Tx) -> None:
+        for name, preset in (
+            (sweeping.KIND, "Daily"),
+            (CLEANUP, "Daily"),
+            (verify.KIND, "Weekly"),
+        ):
+            if await schedules.find(tx, name) is None:
+                await schedules.put(tx, name, preset, "")
+
+    await resources.db.run(step)
+
+
+def worker(resources: Resources, *, only: Sequence[str] = ()) -> Worker:
+    """A worker of this process; `only` of these kinds, and then without schedules."""
+    settings = resources.settings
+    return Worker(
+        resources.db,
+        [kind for kind in kinds(resources) if not only or kind.name in only],
+        resources.ground.bell,
+        resources.ground.clock,
+        settings.jobs,
+        metrics=resources.ground.metrics,
+        ticker=None if only else Ticker(resources.db, fires(resources)),
+        alone=not settings.database.postgres,
+    )
