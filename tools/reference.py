@@ -30,6 +30,7 @@ from moorage.config.settings import Settings
 from moorage.distribution.problems import INTERNAL, NO_ENDPOINT, NO_METHOD, problem_of
 from moorage.distribution.routes import ROUTES
 from moorage.errors import MoorageError
+from moorage.jobs.records import FINAL
 from moorage.roles import background
 from moorage.telemetry.metrics import COMPONENTS, Metrics
 from moorage.web import measured as requests
@@ -247,6 +248,8 @@ def metrics() -> list[str]:
         "action": re.findall(r'measure\("(\w+)"\)', inspect.getsource(store)),
         "work": re.findall(r'Work\("([a-z ]+)"', inspect.getsource(background)),
         "outcome": ["success", "failure"],
+        "type": ["the kind of the task, such as `GARBAGE_COLLECTION`"],
+        "status": [status.lower() for status in FINAL],
     }
     return [
         *head(
@@ -274,6 +277,7 @@ def measured() -> list[Metric]:
     figures.core_requests.add("token", "GET", 200, 0.0)
     figures.observe_storage("filesystem", "Stat", 0.0)
     figures.background.labels("collector", "success").inc()
+    figures.observe_task("RETENTION", "Success", 0.0)
     found = figures.registry.collect()
     return [family for family in found if not family.name.startswith("process_")]
 

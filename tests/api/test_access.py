@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from tests.api.world import World
 
+from moorage.web.measured import operation
+
 pytestmark = pytest.mark.anyio
 
 LETTERS = {
@@ -114,6 +116,28 @@ ROUTES: list[tuple[str, str, str, str, Any]] = [
     ("GET", "/quotas", "S", "S", None),
     ("GET", "/quotas/{id}", "S", "S", None),
     ("PUT", "/quotas/{id}", "S", "S", {}),
+    ("GET", "/system/gc", "S", "S", None),
+    ("GET", "/system/gc/schedule", "S", "S", None),
+    ("POST", "/system/gc/schedule", "S", "S", {}),
+    ("PUT", "/system/gc/schedule", "S", "S", {}),
+    ("GET", "/system/purgeaudit", "S", "S", None),
+    ("GET", "/system/purgeaudit/schedule", "S", "S", None),
+    ("POST", "/system/purgeaudit/schedule", "S", "S", {}),
+    ("PUT", "/system/purgeaudit/schedule", "S", "S", {}),
+    ("GET", "/system/gc/{gc_id}", "S", "S", None),
+    ("PUT", "/system/gc/{gc_id}", "S", "S", None),
+    ("GET", "/system/gc/{gc_id}/log", "S", "S", None),
+    ("GET", "/system/purgeaudit/{purge_id}", "S", "S", None),
+    ("PUT", "/system/purgeaudit/{purge_id}", "S", "S", None),
+    ("GET", "/system/purgeaudit/{purge_id}/log", "S", "S", None),
+    ("GET", "/jobservice/pools", "S", "S", None),
+    ("GET", "/jobservice/pools/{pool_id}/workers", "S", "S", None),
+    ("PUT", "/jobservice/jobs/{job_id}", "S", "S", None),
+    ("GET", "/jobservice/jobs/{job_id}/log", "S", "S", None),
+    ("GET", "/jobservice/queues", "S", "S", None),
+    ("PUT", "/jobservice/queues/{job_type}", "S", "S", {"action": "resume"}),
+    ("GET", "/schedules", "S", "S", None),
+    ("GET", "/schedules/{job_type}/paused", SIGNED, SIGNED, None),
     ("GET", "/users", "S", "S", None),
     ("POST", "/users", "S", "S", {}),
     ("GET", "/users/current", SIGNED, SIGNED, None),
@@ -200,6 +224,11 @@ def fill(route: str, project: str) -> str:
         registration_id="none",
         group_id=99999,
         label_id=99999,
+        gc_id=99999,
+        purge_id=99999,
+        pool_id="none",
+        job_id=99999,
+        job_type="all",
     )
 
 
@@ -237,6 +266,12 @@ async def test_the_table_knows_every_route(world: World) -> None:
     served = {(method.upper(), path) for path, item in paths.items() for method in item}
     assert served - known == {("GET", "/api/version")}
     assert known - served == set()
+
+
+async def test_metrics_know_every_resource(world: World) -> None:
+    """What they do not know they count as `other`."""
+    paths = [path for path in world.app.openapi()["paths"] if path.startswith("/api/v2.0/")]
+    assert {path for path in paths if operation(path) == "other"} == set()
 
 
 @pytest.mark.parametrize(

@@ -334,6 +334,36 @@ async def test_the_certificate(harbor: Any, world: World) -> None:
     assert (await harbor.get_system_certificate()).content == b"-----BEGIN"
 
 
+async def test_collections_and_purges(harbor: Any, harborapi: ModuleType) -> None:
+    """Asked for, listed, scheduled, stopped."""
+    models = harborapi.models
+    now = models.Schedule(schedule=models.ScheduleObj(type=models.Type.manual))
+    daily = models.Schedule(schedule=models.ScheduleObj(type=models.Type.daily))
+    made = int((await harbor.create_gc_schedule(now)).rpartition("/")[2])
+    (listed,) = await harbor.get_gc_jobs()
+    assert (listed.id, listed.job_status) == (made, "Pending")
+    assert (await harbor.get_gc_job(made)).job_kind == "MANUAL"
+    assert await harbor.get_gc_log(made) == []
+    await harbor.update_gc_schedule(daily)
+    assert (await harbor.get_gc_schedule()).schedule.cron == "0 0 0 * * *"
+    what = {"audit_retention_hour": 24, "include_event_types": "create_artifact"}
+    now.parameters = daily.parameters = what
+    made = int((await harbor.create_purge_job_schedule(now)).rpartition("/")[2])
+    assert [each.id for each in await harbor.get_purge_job_history()] == [made]
+    assert (await harbor.get_purge_job(made)).job_name == "PURGE_AUDIT_LOG"
+    assert await harbor.get_purge_job_log(made) == ""
+    await harbor.stop_purge_job(made)
+    assert (await harbor.get_purge_job(made)).job_status == "Stopped"
+    await harbor.update_purge_job_schedule(daily)
+    assert (await harbor.get_purge_job_schedule()).schedule.type == models.Type.daily
+    with pytest.deprecated_call():  # older names of the same
+        await harbor.create_audit_log_rotation_schedule(daily)
+    with pytest.deprecated_call():
+        await harbor.update_audit_log_rotation_schedule(daily)
+    with pytest.deprecated_call():
+        await harbor.get_audit_log_rotation_schedule()
+
+
 async def test_every_method_whose_operation_is_here_is_called(
     harborapi: ModuleType, world: World
 ) -> None:

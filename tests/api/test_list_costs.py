@@ -10,6 +10,7 @@ from tests.support.content import ALICE, CONFIG, image, index, sha256
 from tests.support.statements import statements
 
 from moorage.db import tables
+from moorage.jobs import NewTask, enqueue, schedules
 from moorage.oci import media_types
 
 pytestmark = pytest.mark.anyio
@@ -66,6 +67,9 @@ CASES: dict[str, list[tuple[str, dict[str, str]]]] = {
     "/robots/{robot_id}/federation-rules": [("/robots/1/federation-rules", {})],
     "/quotas": [("/quotas", {}), ("/quotas", {"sort": "-used.storage"})],
     "/scanners": [("/scanners", {})],
+    "/system/gc": [("/system/gc", {})],
+    "/system/purgeaudit": [("/system/purgeaudit", {})],
+    "/schedules": [("/schedules", {})],
     "/audit-logs": [("/audit-logs", {})],
     "/auditlog-exts": [("/auditlog-exts", {})],
     "/projects/{project_name}/logs": [(f"{TEAM}/logs", {})],
@@ -93,6 +97,7 @@ class Growing:
             await self._people(number)
             await self._projects(number)
             await self._content(number)
+            await self._jobs(number)
         await self._log(start, stop)
 
     async def _made(self, method: str, path: str, body: Any) -> None:
@@ -159,6 +164,12 @@ class Growing:
             await manifests.put(ALICE, "team/app", sha256(extra), extra, kind)
         gone = await content.push_image("team/gone", "v1", b'{"gone": %d}' % number)
         await manifests.delete(ALICE, "team/gone", sha256(gone))
+
+    async def _jobs(self, number: int) -> None:
+        run = self.world.content.db.run
+        for kind in ("GARBAGE_COLLECTION", "PURGE_AUDIT_LOG"):
+            await run(enqueue, kind, [NewTask(kind)], trigger="MANUAL")
+        await run(schedules.put, "GARBAGE_COLLECTION", "Daily", "", vendor_id=number)
 
     async def _log(self, start: int, stop: int) -> None:
         row = {

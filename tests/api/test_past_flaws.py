@@ -328,6 +328,7 @@ async def test_no_get_shows_a_secret(world: World, stage: dict[str, Any]) -> Non
             hashes += [value for value in (await tx.execute(select(column))).scalars() if value]
     things = {**stage, "addition": "build_history", "tag_name": "v1", "id": 1}
     things |= {"registration_id": "x", "group_id": 1, "digest": sha256(b"x")}
+    things |= {"gc_id": 1, "purge_id": 1, "pool_id": "all", "job_id": "1", "job_type": "all"}
     shown = 0
     for method, route, *_ in ROUTES:
         if method != "GET":

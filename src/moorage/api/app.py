@@ -11,8 +11,10 @@ from moorage.api import (
     audit,
     configurations,
     federation,
+    gc,
     icons,
     immutable,
+    jobservice,
     labels,
     ldap,
     members,
@@ -21,6 +23,7 @@ from moorage.api import (
     permissions,
     problems,
     projects,
+    purge,
     quotas,
     repositories,
     robots,
@@ -68,6 +71,9 @@ RESOURCES = (
     usage,
     scanners,
     audit,
+    gc,
+    purge,
+    jobservice,
 )
 
 

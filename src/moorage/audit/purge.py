@@ -80,7 +80,7 @@ class PurgeJob:
             context.log("a dry run: nothing was changed")
         else:
             purged = await self._purge(context, old, expected, options)
-        context.extra = {**options.dump(), "purged": purged}
+        context.extra = context.summary = {**options.dump(), "purged": purged}
 
     async def _purge(
         self, context: Context, old: ColumnElement[bool], expected: int, options: Options

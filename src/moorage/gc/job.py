@@ -104,7 +104,7 @@ class GarbageJob:
         else:
             await self._work(context, options, totals, found.blobs)
         await self._tell_held(context)
-        context.extra = {**options.dump(), **totals.dump()}
+        context.extra = context.summary = {**options.dump(), **totals.dump()}
 
     async def _work(
         self, context: Context, options: Options, totals: _Totals, expected: int
@@ -116,7 +116,7 @@ class GarbageJob:
             await self._collect(context, options.workers, totals, expected)
             await self._sweep(context, totals, everything=options.empty_trash)
         finally:  # also of one that was stopped
-            context.extra = {**options.dump(), **totals.dump()}
+            context.extra = context.summary = {**options.dump(), **totals.dump()}
             context.log(
                 f"{totals.manifests} manifests and {totals.collected.blobs} blobs went, "
                 f"{totals.collected.size} bytes; "

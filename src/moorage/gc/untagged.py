@@ -7,8 +7,9 @@ doomed  everything else
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, exists, or_, select
+from sqlalchemy import CTE, ColumnElement, CompoundSelect, exists, or_, select, union_all
 
 from moorage.artifacts import removal
 from moorage.artifacts.rules import Rules
@@ -43,20 +44,30 @@ def alive(window: float, repository: int | None = None) -> CTE:
     of_repository: list[ColumnElement[bool]] = []
     if repository is not None:
         of_repository.append(manifests.c.repository_id == repository)
-    columns = manifests.c.id, manifests.c.repository_id, manifests.c.digest
-    base = select(*columns).where(or_(fresh, tagged, being_signed), *of_repository)
+    base = select(manifests.c.id).where(or_(fresh, tagged, being_signed), *of_repository)
     found = base.cte("alive", recursive=True)
+    keeps = _keeps(of_repository).subquery()
+    return found.union(select(keeps.c.kept).join(found, found.c.id == keeps.c.keeper))
+
+
+def _keeps(of_repository: Sequence[ColumnElement[bool]]) -> CompoundSelect[Any]:
+    """Pairs of ids: an index keeps what it names, and a subject what refers to it."""
     children = (
-        select(*columns)
-        .join(manifest_children, manifest_children.c.child_id == manifests.c.id)
-        .join(found, found.c.id == manifest_children.c.parent_id)
+        select(manifest_children.c.parent_id.label("keeper"), manifests.c.id.label("kept"))
+        .join(manifests, manifests.c.id == manifest_children.c.child_id)
+        .where(*of_repository)
     )
-    accessories = select(*columns).join(
-        found,
-        (found.c.repository_id == manifests.c.repository_id)
-        & (found.c.digest == manifests.c.subject_digest),
+    subject = manifests.alias("subject")
+    accessories = (
+        select(subject.c.id, manifests.c.id)
+        .join(
+            subject,
+            (subject.c.repository_id == manifests.c.repository_id)
+            & (subject.c.digest == manifests.c.subject_digest),
+        )
+        .where(*of_repository)
     )
-    return found.union(children, accessories)
+    return union_all(children, accessories)
 
 
 class Untagged:

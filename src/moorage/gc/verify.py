@@ -82,7 +82,9 @@ class VerifyJob:
             if options.orphans:
                 await self._check_objects(context, options, found)
         finally:
-            context.extra = {name: getattr(found, name) for name in found.__slots__}
+            context.extra = context.summary = {
+                name: getattr(found, name) for name in found.__slots__
+            }
             context.log(
                 f"{found.checked} blobs of {found.size} bytes were checked, {found.damaged} are "
                 f"damaged; {found.orphans} objects of {found.orphan_bytes} bytes are unknown, "

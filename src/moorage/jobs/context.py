@@ -59,6 +59,8 @@ class Context:
         self.claim = claim
         self.extra: dict[str, Any] | None = None
         """Results to show, kept when the task ends; None: what it was made with."""
+        self.summary: dict[str, Any] | None = None
+        """The same for the execution, when this is its only task."""
 
     # --- acting
 

@@ -273,12 +273,21 @@ async def keep(tx: Tx, me: str, claim: Claim, /, **values: Any) -> bool:
 
 
 async def finish(
-    tx: Tx, owner: str, claim: Claim, status: str, message: str = "", extra: Any = None
+    tx: Tx,
+    owner: str,
+    claim: Claim,
+    status: str,
+    message: str = "",
+    extra: Any = None,
+    summary: Any = None,
 ) -> bool:
     """Step: the task ends; False when it is not this worker's any more, and nothing changes."""
     values: dict[str, Any] = {} if extra is None else {"extra": extra}
     ended = _ended(status, message).where(*_held(owner, claim)).values(**values)
     rows = (await tx.execute(ended.returning(tasks.c.execution_id))).scalars().all()
+    if rows and summary is not None:
+        mine = executions.c.id == claim.execution_id
+        await tx.execute(update(executions).where(mine).values(extra=summary))
     await _count_down(tx, rows, status, message)
     return bool(rows)
 

@@ -248,7 +248,8 @@ class Worker:
             pause = kind.pause(claim.failures + 1)
             await self._db.run(queue.retry, self.id, claim, pause, message)
             return
-        if not await self._db.run(queue.finish, self.id, claim, status, message, context.extra):
+        results = context.extra, context.summary
+        if not await self._db.run(queue.finish, self.id, claim, status, message, *results):
             log.warning("%s %d ended here, but is another worker's now", kind.name, claim.id)
         await failpoints.reach("job.finished")
 

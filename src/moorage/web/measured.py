@@ -10,7 +10,10 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 RESOURCES = frozenset(
     {
         *("health", "ping", "search", "statistics", "systeminfo", "version", "openapi.json"),
-        *("users", "projects", "repositories", "robots", "quotas", "permissions", "trash"),
+        *("users", "projects", "repositories", "robots", "quotas", "permissions", "usage"),
+        *("audit-logs", "auditlog-exts", "configurations", "federation-rules", "icons"),
+        *("internalconfig", "jobservice", "labels", "ldap", "retentions", "scanners"),
+        *("schedules", "system", "usergroups"),
     }
 )
 _UNCOUNTED = frozenset({"/healthz", "/readyz", "/metrics"})
