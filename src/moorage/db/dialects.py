@@ -39,9 +39,6 @@ class Dialect(Protocol):
     def for_key_share(self, select: Select[Any]) -> Select[Any]:
         """Lock rows against deletion."""
 
-    def for_share(self, select: Select[Any]) -> Select[Any]:
-        """Lock rows against change."""
-
     def for_update(self, select: Select[Any], *, skip_locked: bool = False) -> Select[Any]:
         """Lock rows against everybody."""
 
@@ -82,9 +79,6 @@ class SqliteDialect:
     def for_key_share(self, select: Select[Any]) -> Select[Any]:
         return select
 
-    def for_share(self, select: Select[Any]) -> Select[Any]:
-        return select
-
     def for_update(self, select: Select[Any], *, skip_locked: bool = False) -> Select[Any]:
         return select
 
@@ -117,9 +111,6 @@ class PostgresDialect:
 
     def for_key_share(self, select: Select[Any]) -> Select[Any]:
         return select.with_for_update(key_share=True, read=True)
-
-    def for_share(self, select: Select[Any]) -> Select[Any]:
-        return select.with_for_update(read=True)
 
     def for_update(self, select: Select[Any], *, skip_locked: bool = False) -> Select[Any]:
         return select.with_for_update(skip_locked=skip_locked)

@@ -257,7 +257,8 @@ async def stops(tx: Tx, owner: str, ids: Sequence[int]) -> dict[int, tuple[int, 
 async def guard(tx: Tx, owner: str, claim: Claim) -> bool:
     """Step: whether the task is still this worker's; nobody else claims it before the commit."""
     query = select(tasks.c.id).where(*_held(owner, claim), tasks.c.lease_until > now())
-    locked = tx.dialect.for_share(query)
+    # A claim locks against this; a beat and a request to stop do not, and need not wait.
+    locked = tx.dialect.for_key_share(query)
     return (await tx.execute(locked)).scalar_one_or_none() is not None
 
 
