@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from tests.support.accounts import PASSWORD, Replica, in_project, in_system
 
 from moorage.access import roles
@@ -300,3 +300,34 @@ async def test_a_disabled_robot_creates_nothing(replica: Replica) -> None:
     await replica.robots.update(ADMIN, made.robot.id, disabled=True)
     with pytest.raises(Denied):
         await replica.robots.create(actor, name="two", level="system", permissions=[child])
+
+
+async def test_those_that_expired_long_ago_are_deleted_when_asked(
+    replica: Replica, database: Database
+) -> None:
+    """In batches, each told to the audit log; those that live or expired lately stay."""
+    robots = replica.robots
+    names = {"old": -40, "older": -400, "lately": -3, "alive": 3, "for-ever": None}
+    made = {}
+    for name in names:
+        rights = [in_system("user:list")]
+        created = await robots.create(
+            ADMIN, name=name, level="system", permissions=rights, duration=-1
+        )
+        made[created.robot.id] = name
+    async with database.write() as tx:
+        for robot_id, name in made.items():
+            days = names[name]
+            ends = None if days is None else from_now(days * 86400.0)
+            mine = update(tables.robots).where(tables.robots.c.id == robot_id)
+            await tx.execute(mine.values(expires_at=ends))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("moorage.accounts.robots._BATCH", 1)
+        gone = [await robots.delete_expired("cleanup", 30) for _ in range(3)]
+    assert gone == [1, 1, 0]
+    left = await robots.list(Query())
+    assert {made[each.id] for each in left.items} == {"lately", "alive", "for-ever"}
+    async with database.read() as tx:
+        rows = await tx.execute(select(tables.outbox).where(tables.outbox.c.type == "RobotDeleted"))
+        told = {(row.payload["robot"], row.payload["operator"]) for row in rows}
+    assert told == {("robot$old", "cleanup"), ("robot$older", "cleanup")}

@@ -34,6 +34,7 @@ FOREVER = -1
 MAX_DURATION = 36500
 """Days."""
 
+_BATCH = 100
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 _LEVEL = case((robots.c.project_id.is_(None), literal("system")), else_=literal("project"))
 
@@ -210,6 +211,31 @@ class Robots:
             await emit(tx, fact)
 
         await self._db.run(step)
+
+    async def delete_expired(self, operator: str, days: int) -> int:
+        """Delete a batch of those that expired so long ago; returns how many."""
+        prefix = await self._prefix()
+        query = (
+            select(robots.c.id, robots.c.name, robots.c.project_id)
+            .where(robots.c.expires_at < from_now(-days * 86400.0))
+            .order_by(robots.c.id)
+            .limit(_BATCH)
+        )
+
+        async def step(tx: Tx) -> int:
+            gone = (await tx.execute(tx.dialect.for_update(query, skip_locked=True))).all()
+            ids = [row.id for row in gone]
+            for robot_id in ids:
+                touch_robot(tx, robot_id)
+            await tx.execute(delete(robots).where(robots.c.id.in_(ids)))
+            told = [
+                RobotDeleted(operator=operator, robot=prefix + row.name, project_id=row.project_id)
+                for row in gone
+            ]
+            await emit(tx, *told)
+            return len(ids)
+
+        return await self._db.run(step)
 
     async def _hash(self, chosen: str | None) -> tuple[str, str]:
         """(secret, hash); a secret that a person chose deserves a slow hash."""

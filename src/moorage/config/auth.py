@@ -44,6 +44,12 @@ class AuthSettings(BaseModel):
     key_rotation_days: int = Field(
         90, ge=1, description="Age at which a new key takes over signing tokens, in days."
     )
+    expired_robot_days: int | None = Field(
+        None,
+        ge=0,
+        description="Days after which a robot account that has expired is deleted; unset, it "
+        "stays, and can be given new time.",
+    )
 
     @field_validator("secret_key", "previous_secret_keys")
     @classmethod

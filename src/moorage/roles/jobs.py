@@ -44,7 +44,7 @@ def kinds(resources: Resources) -> Sequence[Kind]:
 
 
 class _Cleanup:
-    """What ended by itself: sessions, and sign-ins at a provider that were never finished."""
+    """What ended by itself: sessions, sign-ins that were never finished, old robot accounts."""
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
@@ -53,8 +53,14 @@ class _Cleanup:
         sessions = await self._resources.sessions.tidy()
         context.check()
         await self._resources.oidc_accounts.tidy()
-        context.log(f"{sessions} sessions that had ended were deleted")
-        context.extra = {"sessions": sessions}
+        robots, days = 0, self._resources.settings.auth.expired_robot_days
+        while days is not None and (
+            gone := await self._resources.robots.delete_expired(CLEANUP.lower(), days)
+        ):
+            robots += gone
+            context.check()
+        context.log(f"{sessions} sessions and {robots} robot accounts that had ended were deleted")
+        context.extra = {"sessions": sessions, "robots": robots}
 
 
 def fires(resources: Resources) -> Mapping[str, Fire]:
