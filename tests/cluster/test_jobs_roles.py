@@ -101,6 +101,7 @@ def test_a_jobservice_does_what_a_core_was_asked_for(make: Make) -> None:
     assert "workers: 1" in log(core, number)
 
 
+@pytest.mark.slow
 def test_another_takes_over_from_one_that_was_killed(make: Make) -> None:
     """What the first one did stays done, and its log is there with that of the second."""
     core = Calls(make("core").start())
@@ -120,6 +121,7 @@ def test_another_takes_over_from_one_that_was_killed(make: Make) -> None:
     assert log(core, number).count("workers: 1") == 2
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_told_to_end_hands_its_task_over(make: Make) -> None:
     core = Calls(make("core").start())
     first = make("jobservice", failpoints="gc.locked=sleep(600)").start()
@@ -134,6 +136,7 @@ def test_a_worker_that_is_told_to_end_hands_its_task_over(make: Make) -> None:
     assert until(partial(state, core, number), ended, 60)["job_status"] == "Success"
 
 
+@pytest.mark.slow
 def test_a_stop_reaches_the_worker_within_seconds(make: Make) -> None:
     core = Calls(make("core").start())
     make("jobservice", failpoints="gc.locked=sleep(600)").start()

@@ -1,0 +1,81 @@
+"""Old executions and old logs go; what runs, what is new and what others need stays."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select, update
+from tests.support.jobs import ask, ended, row, worker, working
+
+from moorage.db import tables
+from moorage.db.engine import Database
+from moorage.db.types import from_now
+from moorage.jobs import Kind, NewTask
+from moorage.jobs.sweeping import KIND, Sweep
+
+pytestmark = pytest.mark.anyio
+
+
+async def done(database: Database, vendor: str, policy: int, count: int) -> list[int]:
+    """Executions that ended."""
+    made = [
+        await ask(database, NewTask("X"), vendor=vendor, vendor_id=policy) for _ in range(count)
+    ]
+    async with database.write() as tx:
+        ended_ = {"status": "Success", "ended_at": from_now(0)}
+        mine = tables.executions.c.id.in_(made)
+        await tx.execute(update(tables.executions).where(mine).values(unfinished=0, **ended_))
+        mine = tables.tasks.c.execution_id.in_(made)
+        await tx.execute(update(tables.tasks).where(mine).values(**ended_))
+        for execution_id in made:
+            task = select(tables.tasks.c.id).where(tables.tasks.c.execution_id == execution_id)
+            await tx.execute(
+                insert(tables.task_logs).values(task_id=task.scalar_subquery(), text="said")
+            )
+    return made
+
+
+async def left(database: Database, table: Any, column: Any) -> set[int]:
+    async with database.read() as tx:
+        return set((await tx.execute(select(column).select_from(table))).scalars())
+
+
+async def sweep(database: Database, log_days: int = 14) -> Any:
+    made = await ask(database, NewTask(KIND), vendor=KIND)
+    async with working(worker(database, Kind(KIND, Sweep(database, log_days)))):
+        found = await ended(database, made)
+    assert found.status == "Success"
+    return found.id
+
+
+async def test_the_newest_of_each_policy_stay(database: Database) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("moorage.jobs.sweeping.KEPT", {"SCAN": 1, KIND: 10})
+        patch.setattr("moorage.jobs.sweeping.KEPT_OF_OTHERS", 3)
+        patch.setattr("moorage.jobs.sweeping._BATCH", 2)
+        scans = await done(database, "SCAN", 1, 4)
+        one, two = await done(database, "OTHER", 1, 7), await done(database, "OTHER", 2, 2)
+        running = await ask(database, NewTask("X"), vendor="SCAN", vendor_id=1)
+        mine = await sweep(database)
+    kept = await left(database, tables.executions, tables.executions.c.id)
+    assert kept == {running, mine, *one[-3:], *two}
+    assert not kept & set(scans)  # the one that may stay is the one that runs
+    assert (await row(database, running)).status == "Pending"
+    tasks = await left(database, tables.tasks, tables.tasks.c.execution_id)
+    assert tasks == kept
+
+
+async def test_logs_go_after_their_time(database: Database) -> None:
+    old, new = await done(database, "OTHER", 1, 2)
+    async with database.write() as tx:
+        task = select(tables.tasks.c.id).where(tables.tasks.c.execution_id == old)
+        mine = tables.task_logs.c.task_id.in_(task)
+        aged = update(tables.task_logs).where(mine).values(written_at=from_now(-15 * 86400))
+        await tx.execute(aged)
+    mine_ = await sweep(database)
+    kept = await left(
+        database,
+        tables.task_logs.join(tables.tasks, tables.tasks.c.id == tables.task_logs.c.task_id),
+        tables.tasks.c.execution_id,
+    )
+    assert kept == {new, mine_}
+    assert await left(database, tables.executions, tables.executions.c.id) == {old, new, mine_}
