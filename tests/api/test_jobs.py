@@ -10,9 +10,18 @@ from sqlalchemy import insert, update
 from tests.api.world import World
 from tests.support.jobs import ended, worker, working
 
+from moorage.audit import Recorder
 from moorage.audit.purge import PurgeJob
 from moorage.db import tables
 from moorage.db.types import from_now
+from moorage.events import (
+    JobStarted,
+    JobStopped,
+    Outbox,
+    QueueChanged,
+    ScheduleDeleted,
+    ScheduleUpdated,
+)
 from moorage.gc.job import GarbageJob
 from moorage.jobs import Context, Kind
 from moorage.jobs.dashboard import QUEUES
@@ -303,3 +312,36 @@ async def test_unknown_jobs(world: World, job_id: str) -> None:
     path = f"/jobservice/jobs/{job_id}"
     assert (await world.call("sysadmin", "PUT", path)).status_code == 200
     assert (await world.call("sysadmin", "GET", f"{path}/log")).status_code == 404
+
+
+async def test_who_asked_for_what_is_in_the_audit_log(world: World) -> None:
+    """Starts, stops, pauses and schedules; what did not happen is not told."""
+    manual, never = {"schedule": {"type": "Manual"}}, {"schedule": {"type": "None"}}
+    daily = {"schedule": {"type": "Daily"}}
+    asked: list[tuple[str, str, Any]] = [
+        ("POST", "/system/gc/schedule", manual),
+        ("PUT", "/system/gc/1", None),
+        ("PUT", "/system/gc/schedule", daily),
+        ("PUT", "/system/gc/schedule", never),
+        ("PUT", "/system/gc/schedule", never),
+        ("PUT", f"/jobservice/queues/{GC}", {"action": "pause"}),
+        ("PUT", "/jobservice/jobs/99999", None),
+        ("PUT", "/jobservice/jobs/all", None),
+    ]
+    for method, path, body in asked:
+        answer = await world.call("sysadmin", method, path, json=body)
+        assert answer.is_success, path
+    hear = Recorder(world.configurations).hear
+    kinds = (JobStarted, JobStopped, QueueChanged, ScheduleUpdated, ScheduleDeleted)
+    await Outbox(world.content.db, {kind: [hear] for kind in kinds}).dispatch()
+    rows = (await world.call("sysadmin", "GET", "/auditlog-exts", params={"sort": "id"})).json()
+    told = [(each["operation"], each["resource_type"], each["resource"]) for each in rows]
+    assert told == [
+        ("create", "job", f"{GC} 1"),
+        ("stop", "job", f"{GC} 1"),
+        ("update", "schedule", GC),
+        ("delete", "schedule", GC),
+        ("update", "job_queue", GC),
+        ("stop", "job", "all"),
+    ]
+    assert {each["username"] for each in rows} == {"sysadmin"}

@@ -19,6 +19,7 @@ from moorage.jobs import Context, Kind, LocalBell, Lost, NewTask, Stopping, exte
 from moorage.jobs.dashboard import Dashboard
 from moorage.jobs.history import History
 from moorage.jobs.records import Claim
+from moorage.jobs.requests import Requests
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +29,11 @@ async def _nothing(context: Context) -> None:
 
 
 def history(database: Database) -> History:
-    return History(database, LocalBell())
+    return History(database)
+
+
+def requests(database: Database) -> Requests:
+    return Requests(database, LocalBell())
 
 
 async def test_a_task_is_done_and_tells_of_it(database: Database) -> None:
@@ -115,7 +120,7 @@ async def test_what_waits_stops_at_once_and_what_runs_is_told(database: Database
         await asyncio.sleep(600)
 
     waiting = await ask(database, NewTask("LONG"), NewTask("LONG"))
-    await history(database).stop(waiting)
+    await requests(database).stop("me", waiting)
     found = await row(database, waiting)
     assert (found.status, found.stopped, found.unfinished) == ("Stopped", 2, 0)
     for handler in (long, deaf):
@@ -126,7 +131,7 @@ async def test_what_waits_stops_at_once_and_what_runs_is_told(database: Database
             async with working(worker(database, Kind("LONG", handler))):
                 made = await ask(database, NewTask("LONG"))
                 await asyncio.wait_for(began.wait(), 10)
-                await history(database).stop(made)
+                await requests(database).stop("me", made)
                 assert (await ended(database, made, 5)).status == "Stopped"
 
 
@@ -284,8 +289,8 @@ async def test_what_is_more_urgent_comes_first(database: Database) -> None:
 
 
 async def test_a_paused_queue_holds_and_goes_on(database: Database) -> None:
-    dashboard = Dashboard(database, LocalBell(), ["HELD", "FREE"])
-    await dashboard.pause(["HELD"], paused=True)
+    dashboard = Dashboard(database, ["HELD", "FREE"])
+    await requests(database).pause("me", ["HELD"], paused=True)
     held, free = await ask(database, NewTask("HELD")), await ask(database, NewTask("FREE"))
     async with working(worker(database, Kind("HELD", _nothing), Kind("FREE", _nothing))):
         await ended(database, free)
@@ -293,20 +298,19 @@ async def test_a_paused_queue_holds_and_goes_on(database: Database) -> None:
         assert (await row(database, held)).status == "Pending"
         found = {each.kind: each for each in await dashboard.queues()}
         assert (found["HELD"].count, found["HELD"].paused, found["FREE"].count) == (1, True, 0)
-        await dashboard.pause(["HELD"], paused=False)
+        await requests(database).pause("me", ["HELD"], paused=False)
         await ended(database, held)
 
 
 async def test_stopping_a_queue_ends_what_waits_in_it(database: Database) -> None:
-    dashboard = Dashboard(database, LocalBell(), ["A", "B"])
     a, b = await ask(database, NewTask("A"), NewTask("A")), await ask(database, NewTask("B"))
-    await dashboard.stop(["A"])
+    await requests(database).empty("me", ["A"])
     assert (await row(database, a)).status == "Stopped"
     assert (await row(database, b)).status == "Pending"
 
 
 async def test_workers_are_seen_while_they_live(database: Database) -> None:
-    dashboard = Dashboard(database, LocalBell(), ["LONG"])
+    dashboard = Dashboard(database, ["LONG"])
     began = asyncio.Event()
 
     async def long(context: Context) -> None:

@@ -45,7 +45,7 @@ async def create_gc_schedule(
     api: Api, body: Schedule, who: Annotated[Principal, in_system(RESOURCE, "create")]
 ) -> Response:
     """Collect now, or set when."""
-    return await _put(api, body, 201)
+    return await _put(api, who, body, 201)
 
 
 @router.put(PATH + "/schedule")
@@ -53,11 +53,11 @@ async def update_gc_schedule(
     api: Api, body: Schedule, who: Annotated[Principal, in_system(RESOURCE, "update")]
 ) -> Response:
     """Set when collections come, or that none does."""
-    return await _put(api, body, 200)
+    return await _put(api, who, body, 200)
 
 
-async def _put(api: Api, body: Schedule, status: int) -> Response:
-    made = await GC.put(api, body, Options.read(body.parameters).dump())
+async def _put(api: Api, who: Principal, body: Schedule, status: int) -> Response:
+    made = await GC.put(api, who, body, Options.read(body.parameters).dump())
     where = f"/api/v2.0{PATH}/{made or 'schedule'}"
     return Response(status_code=status, headers={"Location": where} if status == 201 else None)
 
@@ -75,7 +75,7 @@ async def stop_gc(
     api: Api, gc_id: ExecutionId, who: Annotated[Principal, in_system(RESOURCE, "stop")]
 ) -> Response:
     """End a collection, between two of its transactions."""
-    return await GC.stop(api, gc_id)
+    return await GC.stop(api, who, gc_id)
 
 
 @router.get(PATH + "/{gc_id}/log", responses=TEXT, response_class=Response)

@@ -138,9 +138,9 @@ async def stop_running_job(api: Api, job_id: JobId, who: Stopper) -> Response:
     """Stop one job, or all that run."""
     number = _number(job_id)
     if job_id == ALL:
-        await api.dashboard.stop_running()
+        await api.jobs.stop_running(who.name)
     elif number is not None:
-        await api.history.stop_task(number)
+        await api.jobs.stop_task(who.name, number)
     return Response(status_code=200)
 
 
@@ -179,9 +179,9 @@ async def action_pending_jobs(
     """Hold what waits, let it go on, or end it; of one type or of all."""
     types = _types(api, job_type)
     if body.action == "stop":
-        await api.dashboard.stop(types)
+        await api.jobs.empty(who.name, types)
     else:
-        await api.dashboard.pause(types, paused=body.action == "pause")
+        await api.jobs.pause(who.name, types, paused=body.action == "pause")
     return Response(status_code=200)
 
 

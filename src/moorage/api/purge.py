@@ -41,7 +41,7 @@ async def create_purge_schedule(
     api: Api, body: Schedule, who: Annotated[Principal, in_system(RESOURCE, "create")]
 ) -> Response:
     """Purge now, or set when."""
-    return await _put(api, body, 201)
+    return await _put(api, who, body, 201)
 
 
 @router.put(PATH + "/schedule")
@@ -49,12 +49,12 @@ async def update_purge_schedule(
     api: Api, body: Schedule, who: Annotated[Principal, in_system(RESOURCE, "update")]
 ) -> Response:
     """Set when purges come, or that none does."""
-    return await _put(api, body, 200)
+    return await _put(api, who, body, 200)
 
 
-async def _put(api: Api, body: Schedule, status: int) -> Response:
+async def _put(api: Api, who: Principal, body: Schedule, status: int) -> Response:
     ends = body.schedule.type == NEVER  # and says nothing of what to purge
-    made = await PURGE.put(api, body, {} if ends else Options.read(body.parameters).dump())
+    made = await PURGE.put(api, who, body, {} if ends else Options.read(body.parameters).dump())
     where = f"/api/v2.0{PATH}/{made or 'schedule'}"
     return Response(status_code=status, headers={"Location": where} if status == 201 else None)
 
@@ -72,7 +72,7 @@ async def stop_purge(
     api: Api, purge_id: ExecutionId, who: Annotated[Principal, in_system(RESOURCE, "stop")]
 ) -> Response:
     """End a purge, between two of its transactions."""
-    return await PURGE.stop(api, purge_id)
+    return await PURGE.stop(api, who, purge_id)
 
 
 @router.get(PATH + "/{purge_id}/log", responses=TEXT, response_class=Response)

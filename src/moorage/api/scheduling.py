@@ -15,6 +15,7 @@ from fastapi import Path
 from pydantic import Field
 from starlette.responses import PlainTextResponse, Response
 
+from moorage.access.principals import Principal
 from moorage.api.services import Services
 from moorage.api.wire import Text, Wire, reply
 from moorage.db.queries import LARGEST, Query
@@ -109,12 +110,12 @@ class Recurring:
         """One run; raises NotFound."""
         return reply(history(await api.history.get((self.kind,), execution_id)))
 
-    async def stop(self, api: Services, execution_id: int) -> Response:
+    async def stop(self, api: Services, who: Principal, execution_id: int) -> Response:
         """End one; raises NotFound, Conflict."""
         run = await api.history.get((self.kind,), execution_id)
         if run.status in FINAL:
             raise Conflict(f"execution {execution_id} has ended: {run.status}")
-        await api.history.stop(execution_id)
+        await api.jobs.stop(who.name, execution_id)
         return Response(status_code=200)
 
     async def log(self, api: Services, execution_id: int) -> Response:
@@ -127,19 +128,22 @@ class Recurring:
         found = await api.schedules.find(self.kind)
         return reply(_scheduled(found) if found is not None else ExecHistory())
 
-    async def put(self, api: Services, body: Schedule, arguments: Mapping[str, Any]) -> int | None:
+    async def put(
+        self, api: Services, who: Principal, body: Schedule, arguments: Mapping[str, Any]
+    ) -> int | None:
         """Do what a body asks for; the id of the run that it began. Raises Invalid, Conflict."""
         wanted = body.schedule.type
         if wanted == MANUALLY:
             if await api.history.running(self.kind):
                 raise Conflict("one is running: wait for its end, or stop it")
-            return await api.jobs.start(self.kind, arguments)
+            return await api.jobs.start(who.name, self.kind, arguments)
         if wanted == NEVER:
-            await api.jobs.unschedule(self.kind)
+            await api.jobs.unschedule(who.name, self.kind)
         elif wanted in PRESETS or wanted in CUSTOM:
             if wanted in CUSTOM and not body.schedule.cron:
                 raise Invalid("a schedule of this type needs cron: 0 0 2 * * *")
-            await api.jobs.schedule(self.kind, wanted, body.schedule.cron, arguments)
+            cron = body.schedule.cron
+            await api.jobs.schedule(who.name, self.kind, wanted, cron, arguments)
         else:
             raise Invalid("schedule.type is one of Hourly, Daily, Weekly, Custom, Manual, None")
         return None

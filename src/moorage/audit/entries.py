@@ -104,6 +104,10 @@ def _access_token(operation: str, fact: Any) -> Entry:
     return Entry(operation, "access_token", fact.token, f"of user {fact.username}")
 
 
+def _job(operation: str, fact: Any, number: int | None) -> Entry:
+    return Entry(operation, "job", fact.kind if number is None else f"{fact.kind} {number}")
+
+
 def _user_updated(fact: events.UserUpdated) -> Entry:
     if fact.sysadmin is None:
         return _user("update", fact, _changed(fact.names))
@@ -181,6 +185,11 @@ RENDERINGS: Mapping[type[Fact], Callable[[Any], Entry]] = {
     events.ConfigurationUpdated: lambda f: Entry(
         "update", "configuration", "configuration", _changed(f.names)
     ),
+    events.JobStarted: lambda f: _job("create", f, f.execution),
+    events.JobStopped: lambda f: _job("stop", f, f.job),
+    events.QueueChanged: lambda f: Entry("update", "job_queue", f.kind, f.action),
+    events.ScheduleUpdated: lambda f: Entry("update", "schedule", f.kind, f.cron),
+    events.ScheduleDeleted: lambda f: Entry("delete", "schedule", f.kind),
     events.AuditLogPurged: lambda f: Entry(
         "delete", "audit_log", "audit log", f"{f.rows} rows older than {f.hours} hours"
     ),

@@ -6,25 +6,26 @@ from typing import Any
 
 from moorage.cli.options import fail
 
+OPERATOR = "command line"
+"""Who asks, in the audit log."""
+
 
 async def run_job(resources: Any, kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Ask for one job and wait for it; its results. Ends the process when it failed.
 
     Beside a running server on SQLite, the server does it; else this process helps.
     """
-    from moorage.jobs import ERROR, MANUAL, STOPPED, NewTask, enqueue
+    from moorage.jobs import ERROR, STOPPED
     from moorage.roles.jobs import worker
 
-    new = [NewTask(kind, arguments)]
-    made = await resources.db.run(enqueue, kind, new, trigger=MANUAL, extra=arguments)
-    await resources.ground.bell.ring()
+    made = await resources.jobs.start(OPERATOR, kind, arguments)
     helping = None
     if resources.alone:
         helping = asyncio.create_task(worker(resources, only=[kind]).live())
     try:
         task = await _shown(resources, made)
     except (KeyboardInterrupt, asyncio.CancelledError):
-        await resources.history.stop(made)
+        await resources.jobs.stop(OPERATOR, made)
         raise
     finally:
         if helping is not None:

@@ -70,8 +70,10 @@ def stop(task: TaskId, data: Data = None, config: Config = None) -> None:
     """Stop a task: at once if it waits, within seconds if it runs."""
 
     async def work(resources: Any) -> None:
+        from moorage.cli.follow import OPERATOR
+
         await resources.history.task(task)
-        await resources.history.stop_task(task)
+        await resources.jobs.stop_task(OPERATOR, task)
 
     on_resources(settings(config, data), work, beside=True)
     typer.echo(f"task {task} is stopped, or about to")

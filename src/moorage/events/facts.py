@@ -383,6 +383,46 @@ class ConfigurationUpdated(Fact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobFact(Fact):
+    """Something that somebody did to the background jobs of a kind."""
+
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobStarted(JobFact):
+    """A job was asked for."""
+
+    execution: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobStopped(JobFact):
+    """A job was stopped, or all of them."""
+
+    job: int | None = None  # None: all that run
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueChanged(JobFact):
+    """What waits of a kind was held, let go on, or ended."""
+
+    action: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleUpdated(JobFact):
+    """When jobs of a kind come was set."""
+
+    cron: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleDeleted(JobFact):
+    """Jobs of a kind come by themselves no more."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuditLogPurged(Fact):
     """Old rows of the audit log were deleted."""
 
@@ -438,6 +478,11 @@ TYPES: Mapping[str, type[Fact]] = {
         ScannerUpdated,
         ScannerDeleted,
         ConfigurationUpdated,
+        JobStarted,
+        JobStopped,
+        QueueChanged,
+        ScheduleUpdated,
+        ScheduleDeleted,
         AuditLogPurged,
     )
 }

@@ -1,6 +1,6 @@
-"""What an operator sees of the jobs: queues, workers and what they do; pausing and stopping."""
+"""What an operator sees of the jobs: queues, workers and what they do."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,10 +8,7 @@ from sqlalchemy import ColumnElement, func, select
 
 from moorage.db.engine import Database
 from moorage.db.tables import job_queues, tasks, workers
-from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
-from moorage.jobs import queue
-from moorage.jobs.bell import Bell
 from moorage.jobs.history import TASK_COLUMNS, task_of
 from moorage.jobs.records import PENDING, RUNNING, Queue, Task, Worker
 
@@ -38,9 +35,8 @@ UNSEEN = 60.0
 class Dashboard:
     """The queues of these kinds, and whoever works on them."""
 
-    def __init__(self, db: Database, bell: Bell, kinds: Sequence[str] = QUEUES) -> None:
+    def __init__(self, db: Database, kinds: Sequence[str] = QUEUES) -> None:
         self._db = db
-        self._bell = bell
         self.kinds = tuple(kinds)
 
     async def queues(self) -> list[Queue]:
@@ -72,29 +68,6 @@ class Dashboard:
         query = select(*TASK_COLUMNS).where(*running).order_by(tasks.c.id)
         async with self._db.read() as tx:
             return [task_of(row) for row in await tx.execute(query)]
-
-    async def pause(self, kinds: Collection[str], *, paused: bool) -> None:
-        """Hold queues, or let them go on; what runs already runs on."""
-
-        async def step(tx: Tx) -> None:
-            for kind in sorted(kinds):
-                row = tx.dialect.insert(job_queues).values(kind=kind, paused=paused)
-                known = row.on_conflict_do_update(index_elements=["kind"], set_={"paused": paused})
-                await tx.execute(known)
-
-        await self._db.run(step)
-        await self._bell.ring()
-
-    async def stop(self, kinds: Collection[str]) -> None:
-        """End what waits in queues."""
-        waiting = tasks.c.kind.in_(sorted(kinds)), tasks.c.status == PENDING
-        await self._db.run(queue.stop, *waiting)
-        await self._bell.ring()
-
-    async def stop_running(self) -> None:
-        """End what runs now, everywhere."""
-        await self._db.run(queue.stop, tasks.c.status == RUNNING)
-        await self._bell.ring()
 
 
 def _queue(kind: str, row: Any, moment: datetime, paused: bool) -> Queue:

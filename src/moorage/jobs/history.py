@@ -10,8 +10,6 @@ from moorage.db.engine import Database
 from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
 from moorage.db.tables import executions, task_logs, tasks
 from moorage.errors import NotFound
-from moorage.jobs import queue
-from moorage.jobs.bell import Bell
 from moorage.jobs.records import FINAL, Execution, Task
 
 EXECUTION_FIELDS: Columns = {
@@ -73,11 +71,10 @@ _EXECUTION = (
 
 
 class History:
-    """Executions and tasks, and stopping them."""
+    """Executions and tasks."""
 
-    def __init__(self, db: Database, bell: Bell) -> None:
+    def __init__(self, db: Database) -> None:
         self._db = db
-        self._bell = bell
 
     # --- executions
 
@@ -126,11 +123,6 @@ class History:
                 found[row.execution_id][row.status] = row._mapping["count"]
         return found
 
-    async def stop(self, execution_id: int) -> None:
-        """Stop what of an execution has not ended."""
-        await self._db.run(queue.stop, tasks.c.execution_id == execution_id)
-        await self._bell.ring()
-
     # --- tasks
 
     async def tasks_of(self, execution_id: int, query: Query) -> Page[Task]:
@@ -167,11 +159,6 @@ class History:
         if row is None:
             raise NotFound(f"task {task_id} not found")
         return task_of(row)
-
-    async def stop_task(self, task_id: int) -> None:
-        """Stop one task."""
-        await self._db.run(queue.stop, tasks.c.id == task_id)
-        await self._bell.ring()
 
     # --- logs
 

@@ -9,7 +9,7 @@ A claim raises the task's `fence`. Whoever changes a task as its owner names own
 learns from the number of rows whether it still is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -329,6 +329,15 @@ async def stop(tx: Tx, *which: ColumnElement[bool]) -> None:
     waiting = _ended(STOPPED, "").where(*which, tasks.c.status == PENDING)
     rows = (await tx.execute(waiting.returning(tasks.c.execution_id))).scalars().all()
     await _count_down(tx, rows, STOPPED, "")
+
+
+async def pause(tx: Tx, kinds: Collection[str], *, paused: bool) -> None:
+    """Step: hold queues, or let them go on."""
+    rows = [{"kind": kind, "paused": paused} for kind in sorted(kinds)]
+    if rows:
+        insert = tx.dialect.insert(job_queues).values(rows)
+        known = insert.on_conflict_do_update(index_elements=["kind"], set_={"paused": paused})
+        await tx.execute(known)
 
 
 def _ended(status: str, message: str) -> Update:

@@ -47,8 +47,11 @@ async def put(
     vendor_id: int = 0,
     arguments: Mapping[str, Any] | None = None,
     enabled: bool = True,
-) -> None:
-    """Step: set the schedule of a vendor, new or another than before; raises Invalid."""
+) -> str:
+    """Step: set the schedule of a vendor, new or another than before; its expression.
+
+    Raises Invalid.
+    """
     plain = cron.check(expression or cron.PRESETS.get(kind, ""))
     moment = (await tx.execute(select(now()))).scalar_one()
     values = {
@@ -66,12 +69,13 @@ async def put(
             index_elements=["vendor_type", "vendor_id"], set_={**values, "updated_at": now()}
         )
     )
+    return plain
 
 
-async def remove(tx: Tx, vendor_type: str, vendor_id: int = 0) -> None:
-    """Step: let something come no more."""
+async def remove(tx: Tx, vendor_type: str, vendor_id: int = 0) -> bool:
+    """Step: let something come no more; whether it did."""
     mine = schedules.c.vendor_type == vendor_type, schedules.c.vendor_id == vendor_id
-    await tx.execute(delete(schedules).where(*mine))
+    return (await tx.execute(delete(schedules).where(*mine))).rowcount > 0
 
 
 async def find(tx: Tx, vendor_type: str, vendor_id: int = 0) -> Schedule | None:

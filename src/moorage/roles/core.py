@@ -15,7 +15,6 @@ from moorage.api.services import Services, System
 from moorage.artifacts.additions import Additions
 from moorage.artifacts.attributes import Attributes
 from moorage.artifacts.copying import Copies
-from moorage.jobs.requests import Requests
 from moorage.ops import Operations
 from moorage.roles.resources import Resources
 from moorage.signin.oidc import OidcPages
@@ -100,7 +99,7 @@ def _services(resources: Resources, health: Health) -> Services:
         history=resources.history,
         schedules=resources.schedules,
         dashboard=resources.dashboard,
-        jobs=Requests(resources.db, resources.ground.bell),
+        jobs=resources.jobs,
         health=health,
         system=System(
             version=__version__,

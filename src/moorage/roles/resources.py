@@ -51,6 +51,7 @@ from moorage.db.engine import Database
 from moorage.jobs.bell import Bell, open_bell
 from moorage.jobs.dashboard import Dashboard
 from moorage.jobs.history import History
+from moorage.jobs.requests import Requests
 from moorage.jobs.schedules import Schedules
 from moorage.ops import Probe
 from moorage.outgoing import Guard
@@ -282,11 +283,15 @@ class Resources:
 
     @cached_property
     def dashboard(self) -> Dashboard:
-        return Dashboard(self.db, self.ground.bell)
+        return Dashboard(self.db)
 
     @cached_property
     def history(self) -> History:
-        return History(self.db, self.ground.bell)
+        return History(self.db)
+
+    @cached_property
+    def jobs(self) -> Requests:
+        return Requests(self.db, self.ground.bell)
 
     @cached_property
     def schedules(self) -> Schedules:
