@@ -9,12 +9,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/goharbor/go-client/pkg/harbor"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/artifact"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/auditlog"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/configure"
+	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/gc"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/health"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/immutable"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/label"
@@ -23,6 +26,7 @@ import (
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/ping"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/project"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/project_metadata"
+	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/purge"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/quota"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/repository"
 	"github.com/goharbor/go-client/pkg/sdk/v2.0/client/robot"
@@ -90,6 +94,8 @@ func main() {
 	rules()
 	content(labelID)
 	logs()
+	collections()
+	purges()
 	fmt.Printf("%d operations, %d failed\n", done, failed)
 	if failed > 0 {
 		os.Exit(1)
@@ -351,4 +357,53 @@ func logs() {
 		&auditlog.ListAuditLogEventTypesParams{})))
 	check("log of a project", err1(api.Project.GetLogExts(ctx,
 		&project.GetLogExtsParams{ProjectName: "library"})))
+}
+
+func collections() {
+	now := &models.Schedule{Schedule: &models.ScheduleObj{Type: "Manual"}}
+	made := need[*gc.CreateGCScheduleCreated]("collect")(
+		api.GC.CreateGCSchedule(ctx, &gc.CreateGCScheduleParams{Schedule: now}))
+	id := number(made.Location)
+	check("collection", err1(api.GC.GetGC(ctx, &gc.GetGCParams{GCID: id})))
+	check("log of a collection", err1(api.GC.GetGCLog(ctx, &gc.GetGCLogParams{GCID: id})))
+	check("stop a collection", err1(api.GC.StopGC(ctx, &gc.StopGCParams{GCID: id})))
+	runs := need[*gc.GetGCHistoryOK]("collections")(
+		api.GC.GetGCHistory(ctx, &gc.GetGCHistoryParams{}))
+	expect(runs.Payload[0].ID == id, "a collection in its history", runs.Payload)
+	daily := &models.Schedule{Schedule: &models.ScheduleObj{Type: "Daily"}}
+	check("schedule collections", err1(api.GC.UpdateGCSchedule(ctx,
+		&gc.UpdateGCScheduleParams{Schedule: daily})))
+	found := need[*gc.GetGCScheduleOK]("schedule of collections")(
+		api.GC.GetGCSchedule(ctx, &gc.GetGCScheduleParams{}))
+	expect(found.Payload.Schedule.Cron == "0 0 0 * * *", "a schedule", found.Payload)
+}
+
+func purges() {
+	asked := &models.Schedule{
+		Schedule: &models.ScheduleObj{Type: "Manual"},
+		Parameters: map[string]interface{}{
+			"audit_retention_hour": 24, "include_event_types": "create_artifact", "dry_run": true,
+		},
+	}
+	made := need[*purge.CreatePurgeScheduleCreated]("purge")(
+		api.Purge.CreatePurgeSchedule(ctx, &purge.CreatePurgeScheduleParams{Schedule: asked}))
+	id := number(made.Location)
+	check("one purge", err1(api.Purge.GetPurgeJob(ctx, &purge.GetPurgeJobParams{PurgeID: id})))
+	check("log of a purge", err1(api.Purge.GetPurgeJobLog(ctx,
+		&purge.GetPurgeJobLogParams{PurgeID: id})))
+	check("stop a purge", err1(api.Purge.StopPurge(ctx, &purge.StopPurgeParams{PurgeID: id})))
+	check("purges", err1(api.Purge.GetPurgeHistory(ctx, &purge.GetPurgeHistoryParams{})))
+	asked.Schedule.Type = "Weekly"
+	check("schedule purges", err1(api.Purge.UpdatePurgeSchedule(ctx,
+		&purge.UpdatePurgeScheduleParams{Schedule: asked})))
+	found := need[*purge.GetPurgeScheduleOK]("schedule of purges")(
+		api.Purge.GetPurgeSchedule(ctx, &purge.GetPurgeScheduleParams{}))
+	expect(found.Payload.Schedule.Type == "Weekly", "a schedule", found.Payload)
+}
+
+// number is what a Location ends with.
+func number(location string) int64 {
+	found, err := strconv.ParseInt(location[strings.LastIndex(location, "/")+1:], 10, 64)
+	expect(err == nil, "a number in "+location, err)
+	return found
 }
