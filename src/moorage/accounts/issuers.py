@@ -10,6 +10,7 @@
 """
 
 import asyncio
+import binascii
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ TRY_AGAIN = 5.0
 MAX_TOKEN = 64 << 10
 """Characters."""
 MAX_KEYS = 100
+MAX_RSA_BITS = 4096
+"""A longer key, or a large exponent, would make every look at a signature slow."""
 _KEPT = 64  # issuers
 
 _BROKEN = (JoseError, ValueError, TypeError, LookupError, RecursionError)
@@ -159,6 +162,7 @@ def key_set(found: Mapping[str, Any]) -> KeySet:
         if isinstance(key, dict)
         and key.get("use", "sig") == "sig"
         and key.get("kty") in ("RSA", "EC", "OKP")
+        and quick(key)
     ]
     if not chosen:
         raise Unreachable("there is no key that signs")
@@ -166,6 +170,21 @@ def key_set(found: Mapping[str, Any]) -> KeySet:
         return KeySet.import_key_set({"keys": chosen})
     except _BROKEN as error:
         raise Unreachable("the issuer's keys are not valid") from error
+
+
+def quick(key: Mapping[str, Any]) -> bool:
+    """Whether a signature of the key is quickly checked: of RSA keys, size and exponent say it."""
+    if key.get("kty") != "RSA":
+        return True
+    try:
+        n, e = _number(key["n"]), _number(key["e"])
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return False
+    return n.bit_length() <= MAX_RSA_BITS and e in (65537, 3)
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(binascii.a2b_base64(text.replace("-", "+").replace("_", "/") + "=="))
 
 
 def json_object(content: bytes) -> dict[str, Any]:
