@@ -186,25 +186,57 @@ async def test_a_token_may_name_every_project(site: Site) -> None:
     assert await site.status(secret, "/projects/other") == 200
 
 
-async def test_a_robot_made_with_a_token_has_no_more_than_the_token(site: Site) -> None:
-    """The rights of its maker are those that the token leaves."""
-    robots = ("robot", "create"), ("repository", "pull")
-    access = [{"resource": resource, "action": action} for resource, action in robots]
-    secret = (await site.token(who="boss", permissions=leaving("team", *access)))["secret"]
-    body = {"name": "x", "level": "project", "duration": 1}
-    push = {"resource": "repository", "action": "push"}
-    more = await site.call(
-        secret, "POST", "/robots", {**body, "permissions": leaving("team", push)}
+async def test_a_token_makes_and_changes_no_robot_account(site: Site) -> None:
+    """Its secret would outlive the token; with the password the same goes."""
+    secret = (await site.token(who="boss"))["secret"]
+    password = ("boss", PASSWORD)
+    body = {"name": "x", "level": "project", "duration": 1, "permissions": leaving("team", PULL)}
+    rule = {
+        "name": "main",
+        "issuer": "https://issuer.example",
+        "audience": "x",
+        "claims": [{"claim": "sub", "pattern": "x"}],
+    }
+    assert (await site.call(secret, "POST", "/robots", body)).status_code == 403
+    robot = (await site.call(password, "POST", "/robots", body)).headers["location"]
+    path = "/robots/" + robot.rpartition("/")[2]
+    rules = f"{path}/federation-rules"
+    requests: list[tuple[str, str, Any]] = [
+        ("PUT", path, {"duration": -1}),
+        ("PATCH", path, {}),
+        ("POST", rules, rule),
+    ]
+    for method, where, sent in requests:
+        refused = await site.call(secret, method, where, sent)
+        assert refused.status_code == 403, where
+        assert "a token cannot do this" in refused.text
+        assert (await site.call(password, method, where, sent)).is_success, where
+    found = (await site.call(secret, "GET", rules)).json()[0]["id"]
+    for credentials, status in ((secret, 403), (password, 200)):
+        changed = await site.call(credentials, "PUT", f"{rules}/{found}", rule)
+        assert changed.status_code == status
+    assert (await site.call(secret, "DELETE", path)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "changes", [{"auth_mode": "db_auth"}, {"ldap_url": "ldaps://x"}, {"oidc_admin_group": "x"}]
+)
+async def test_a_token_does_not_change_who_signs_in(site: Site, changes: dict[str, str]) -> None:
+    """Other settings it may, and the same values again are no change."""
+    world, boss = site.world, ("boss", PASSWORD)
+    await world.configurations.change(
+        world.people["sysadmin"],
+        {"ldap_url": "ldap://a", "ldap_base_dn": "dc=a", "auth_mode": "ldap_auth"},
     )
-    assert more.status_code == 403
-    same = await site.call(
-        secret, "POST", "/robots", {**body, "permissions": leaving("team", PULL)}
-    )
-    assert same.status_code == 201
-    other = await site.call(
-        secret, "POST", "/robots", {**body, "permissions": leaving("other", PULL)}
-    )
-    assert other.status_code == 403
+    secret = (await site.token(who="boss"))["secret"]
+    before = await world.configurations.current()
+    refused = await site.call(secret, "PUT", "/configurations", changes)
+    assert refused.status_code == 403, refused.text
+    assert await world.configurations.current() == before
+    same = {name: getattr(before, name) for name in changes}
+    other = await site.call(secret, "PUT", "/configurations", {**same, "banner_message": "hi"})
+    assert other.status_code == 200, other.text
+    assert (await site.call(boss, "PUT", "/configurations", changes)).status_code == 200
 
 
 async def test_rights_that_the_user_loses_are_lost_to_the_token(site: Site) -> None:

@@ -407,6 +407,12 @@ async def test_what_was_lent_opens_nothing_else(site: Site) -> None:
         form = {"principal": name, "password": password}
         assert (await client.post("http://test/c/login", data=form)).status_code == 401
     assert NOT_TAKEN in await site.refusal(password)
+    own = f"http://test/api/v2.0/robots/{site.robots['ci'].id}"
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=site.api)) as client:
+        for method, path in (("PATCH", own), ("PUT", own), ("POST", f"{own}/federation-rules")):
+            answer = await client.request(method, path, json={}, auth=(name, password))
+            assert answer.status_code == 403, path
+            assert "a token cannot do this" in answer.text
     caller = await site.replica.callers.identify(f"Bearer {password}".encode(), "")
     registry = site.replica.tokens.issue(caller.principal, {}, revision=caller.revision).token
     assert await site.replica.callers.check(name, registry, "") is None

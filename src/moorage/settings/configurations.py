@@ -92,7 +92,7 @@ class Configurations:
         """Change settings, all or none. Returns the names of those that are different now.
 
         Raises Invalid (what a setting cannot be, or a server that does not answer), Denied (one
-        that is fixed).
+        that is fixed, or of the sign-in for an actor to whom the account was lent).
         """
         await self._try_endpoint(values)
 
@@ -103,7 +103,7 @@ class Configurations:
             changed = sorted(
                 name for name in values if getattr(before, name) != getattr(after, name)
             )
-            await self._check(tx, changed, after)
+            self._check(actor, changed, after)
             for name in changed:
                 await self._write(tx, name, after)
             if changed:
@@ -130,13 +130,15 @@ class Configurations:
         if after.audit_log_forward_endpoint != before.audit_log_forward_endpoint:
             await self._reach(after.audit_log_forward_endpoint)
 
-    async def _check(self, tx: Tx, changed: list[str], after: Configuration) -> None:
+    def _check(self, actor: Principal, changed: list[str], after: Configuration) -> None:
         fixed = sorted(self.fixed & set(changed))
         if fixed:
             raise Denied(
                 f"{', '.join(fixed)}: set by the file or the environment of the server; "
                 "change it there"
             )
+        if actor.via and any(map(_of_sign_in, changed)):
+            raise Denied("a token cannot change who signs in; use the account's own password")
         if after.auth_mode == "ldap_auth" and not (after.ldap_url and after.ldap_base_dn):
             raise Invalid("auth_mode ldap_auth needs ldap_url and ldap_base_dn")
         if after.auth_mode == "oidc_auth" and not (after.oidc_endpoint and after.oidc_client_id):
@@ -181,6 +183,10 @@ class Configurations:
 
 def _purpose(name: str) -> str:
     return f"setting {name}"
+
+
+def _of_sign_in(name: str) -> bool:
+    return name == "auth_mode" or name.startswith(("ldap_", "oidc_"))
 
 
 def _plain(values: Configuration) -> dict[str, Any]:
