@@ -147,16 +147,20 @@ class Site:
         ) as client:
             return (await client.get(f"http://test/api/v2.0{path}")).status_code
 
-    async def actions(self, credentials: tuple[str, str], repository: str) -> frozenset[str]:
-        """What `docker login` and a push with the password would be allowed."""
+    async def registry(self, credentials: tuple[str, str], repository: str) -> Any:
+        """What `/service/token` answers."""
         service = TokenService(self.replica.callers, self.replica.tokens, service=SERVICE)
         transport = httpx2.ASGITransport(app=service)
         query = {"service": SERVICE, "scope": f"repository:{repository}:pull,push"}
         async with httpx2.AsyncClient(transport=transport, auth=credentials) as client:
             answer = await client.get("http://test/service/token", params=query)
         assert answer.status_code == 200, answer.text
-        verified = self.replica.tokens.verify(answer.json()["token"])
-        return verified.access[repository].actions
+        return answer.json()
+
+    async def actions(self, credentials: tuple[str, str], repository: str) -> frozenset[str]:
+        """What `docker login` and a push with the password would be allowed."""
+        token = (await self.registry(credentials, repository))["token"]
+        return self.replica.tokens.verify(token).access[repository].actions
 
     async def alive(self, credentials: tuple[str, str]) -> list[bool]:
         """Whether each replica takes the password."""
@@ -390,6 +394,18 @@ async def test_what_was_lent_ends_by_itself(site: Site) -> None:
     assert 20 <= answer.json()["expires_in"] <= 31
 
 
+async def test_a_token_of_the_registry_ends_with_the_loan(site: Site) -> None:
+    """Else `docker login` in the last second would be worth half an hour more."""
+    await site.make(site.robots["ci"], site.rule(lifetime=60))
+    lent = await site.lent(GITHUB)
+    body = await site.registry(lent, "team/app")
+    assert 50 <= body["expires_in"] <= 60
+    async with site.db.write() as tx:
+        await tx.execute(tables.robots.update().values(expires_at=from_now(20)))
+    body = await site.registry(await site.lent(GITHUB), "team/app")
+    assert 10 <= body["expires_in"] <= 20
+
+
 async def test_what_was_lent_opens_nothing_else(site: Site) -> None:
     """No other account, no session, no more exchange, and it is no token of the registry."""
     await site.make(site.robots["ci"], site.rule())
@@ -412,7 +428,7 @@ async def test_what_was_lent_opens_nothing_else(site: Site) -> None:
         for method, path in (("PATCH", own), ("PUT", own), ("POST", f"{own}/federation-rules")):
             answer = await client.request(method, path, json={}, auth=(name, password))
             assert answer.status_code == 403, path
-            assert "a token cannot do this" in answer.text
+            assert "a token or CLI secret cannot do this" in answer.text
     caller = await site.replica.callers.identify(f"Bearer {password}".encode(), "")
     registry = site.replica.tokens.issue(caller.principal, {}, revision=caller.revision).token
     assert await site.replica.callers.check(name, registry, "") is None

@@ -23,6 +23,7 @@ import logging
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, literal, select, update
@@ -32,7 +33,7 @@ from moorage.accounts import attempts
 from moorage.accounts.attempts import network
 from moorage.accounts.passwords import Passwords, digest_secret, new_secret
 from moorage.accounts.records import Login
-from moorage.accounts.standing import ADMINISTERS, Standings
+from moorage.accounts.standing import ADMINISTERS, Standings, via_cli_secret
 from moorage.clock import Clock, SystemClock
 from moorage.db.engine import Database
 from moorage.db.tables import robots, users
@@ -192,13 +193,14 @@ class Logins:
                 row.id,
                 account if robot else row.username,
                 sysadmin=bool(row.sysadmin),
+                via=via_cli_secret(row.id, row.cli_secret) if by_cli_secret else "",
             ),
             row.revision,
-            by_cli_secret,
         )
         standing = await self._standings.of(login.principal)
         if standing is None or standing.revision != row.revision:
             return None  # disabled or expired, or changed at this moment
+        login = replace(login, expires_at=standing.expires_at)
         await self._db.run(attempts.forget, account, address)
         if by_cli_secret:
             return login  # remembered by nobody: a new one counts at once

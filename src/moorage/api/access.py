@@ -67,7 +67,7 @@ Signed = Annotated[Principal, Depends(_signed)]
 
 async def _in_person(who: Signed) -> Principal:
     if who.via:
-        raise Denied("a token cannot do this; sign in with a name and a password")
+        raise Denied("a token or CLI secret cannot do this; sign in with a name and a password")
     return who
 
 

@@ -138,7 +138,7 @@ class Configurations:
                 "change it there"
             )
         if actor.via and any(map(_of_sign_in, changed)):
-            raise Denied("a token cannot change who signs in; use the account's own password")
+            raise Denied("a token or CLI secret cannot change who signs in; use a password")
         if after.auth_mode == "ldap_auth" and not (after.ldap_url and after.ldap_base_dn):
             raise Invalid("auth_mode ldap_auth needs ldap_url and ldap_base_dn")
         if after.auth_mode == "oidc_auth" and not (after.oidc_endpoint and after.oidc_client_id):
