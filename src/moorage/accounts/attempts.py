@@ -7,6 +7,7 @@ An attempt is counted before it is tried. The wait grows with the failures, and 
 """
 
 import ipaddress
+import unicodedata
 
 from sqlalchemy import delete, select, update
 
@@ -40,6 +41,17 @@ def network(address: str) -> str:
             return str(parsed.ipv4_mapped)
         return str(ipaddress.ip_network((parsed, 64), strict=False))
     return str(parsed)
+
+
+def folded(name: str) -> str:
+    """One text for all spellings that a directory may take for the same name.
+
+    Case, spaces, and in Active Directory also accents make no difference there (RFC 4518): each
+    spelling would have guesses of its own.
+    """
+    letters = unicodedata.normalize("NFKD", name).casefold()
+    plain = "".join(c for c in letters if not unicodedata.category(c).startswith("M"))
+    return " ".join(plain.split())[:255]
 
 
 async def count(tx: Tx, account: str, address: str) -> float:
