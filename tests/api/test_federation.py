@@ -1,185 +1,35 @@
 """Federation: tokens of GitHub, GitLab and Kubernetes open robot accounts, nothing else does."""
 
 import base64
-import dataclasses
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 import pytest
-from joserfc import jwt
-from joserfc.jwk import ECKey, RSAKey
+from joserfc.jwk import ECKey
 from sqlalchemy import select
+from tests.api.federation import GITHUB, GITLAB, HERE, KUBERNETES, NOT_TAKEN, Site, claim, opened
 from tests.api.world import World
-from tests.support.accounts import SERVICE, Replica, in_project, in_system
+from tests.support.accounts import in_system
 from tests.support.oidc_server import LyingProvider, new_key
 
 from moorage.access.principals import Principal
-from moorage.accounts.federation import Exchange, FederationRules, Rule
-from moorage.accounts.federation.exchange import ISSUER_AWAY, MAX_KEY_SETS
-from moorage.accounts.issuers import LOOK_AGAIN
-from moorage.api.app import create_api
 from moorage.db import tables
 from moorage.db.types import from_now
 from moorage.events import RobotLent
-from moorage.signin.exchange import GRANT, TokenExchange
 from moorage.signin.pages import SigninPages
-from moorage.signin.token import TokenService
 
 pytestmark = pytest.mark.anyio
-
-ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"
-HERE = "https://registry.example"
-NOT_TAKEN = "no rule of robot$team+ci takes this token"
-GITHUB = {
-    "sub": "repo:acme/shop:ref:refs/heads/main",
-    "repository": "acme/shop",
-    "repository_owner": "acme",
-    "repository_id": 4711,
-    "ref": "refs/heads/main",
-    "ref_protected": True,
-}
-GITLAB = {
-    "sub": "project_path:acme/shop:ref_type:branch:ref:main",
-    "project_path": "acme/shop",
-    "namespace_path": "acme",
-    "ref_protected": "true",
-}
-KUBERNETES = {
-    "aud": [HERE, "other"],
-    "sub": "system:serviceaccount:build:runner",
-    "kubernetes.io": {"namespace": "build", "serviceaccount": {"name": "runner"}},
-}
-
-
-def claim(name: str, pattern: str, kind: str = "exact") -> dict[str, str]:
-    """What a rule wants of one claim."""
-    return {"claim": name, "kind": kind, "pattern": pattern}
-
-
-class Site:
-    """The API, `/service/token` and the exchange, with real credentials."""
-
-    def __init__(self, world: World, issuer: LyingProvider) -> None:
-        self.world = world
-        self.issuer = issuer
-        self.db = world.content.db
-        self.replica = Replica(self.db, single=False)
-        self.other = Replica(self.db, single=False)
-        self.api = create_api(dataclasses.replace(world.services, callers=self.replica.callers))
-        rules = FederationRules(self.db)
-        self.exchanges = Exchange(self.db, rules, world.issuers, self.replica.lending)
-        self.robots: dict[str, Principal] = {}
-
-    async def robot(self, name: str, project: str, *pairs: str) -> Principal:
-        """A project robot account."""
-        permissions = [in_project(project, *pairs)]
-        made = await self.replica.robots.create(
-            self.world.people["sysadmin"], name=name, level="project", permissions=permissions
-        )
-        found = Principal("robot", made.robot.id, made.robot.name)
-        self.robots[name] = found
-        return found
-
-    def rule(self, *claims: dict[str, str], **changes: Any) -> dict[str, Any]:
-        """The body of a rule that believes the issuer."""
-        body = {
-            "name": "main",
-            "issuer": self.issuer.issuer,
-            "audience": HERE,
-            "claims": list(claims) or [claim("repository", "acme/shop")],
-        }
-        return body | changes
-
-    async def make(
-        self, robot: Principal, body: dict[str, Any], who: str = "projectAdmin"
-    ) -> httpx2.Response:
-        """Make a rule."""
-        return await self.world.call(who, "POST", f"/robots/{robot.id}/federation-rules", body)
-
-    def token(self, said: dict[str, Any], **changes: Any) -> str:
-        """A token of the issuer."""
-        self.issuer.claims = {"aud": HERE, **said, **changes}
-        return self.issuer.token("")
-
-    async def exchange(self, token: str, **fields: str) -> httpx2.Response:
-        """What a job sends."""
-        form = {
-            "grant_type": GRANT,
-            "subject_token": token,
-            "subject_token_type": ID_TOKEN,
-            "audience": "robot$team+ci",
-            **fields,
-        }
-        transport = httpx2.ASGITransport(app=TokenExchange(self.exchanges))
-        async with httpx2.AsyncClient(transport=transport) as client:
-            return await client.post("http://test/service/token/exchange", data=form)
-
-    async def lent(self, said: dict[str, Any], **changes: Any) -> tuple[str, str]:
-        """The name and the password that a good token gets."""
-        answer = await self.exchange(self.token(said, **changes))
-        assert answer.status_code == 200, answer.text
-        body = answer.json()
-        return body["username"], body["access_token"]
-
-    async def refused(self, said: dict[str, Any], **changes: Any) -> str:
-        """Why a token gets nothing."""
-        return await self.refusal(self.token(said, **changes))
-
-    async def refusal(self, token: str, **fields: str) -> str:
-        """The same for a token as it is."""
-        answer = await self.exchange(token, **fields)
-        assert answer.status_code == 400, answer.text
-        body = answer.json()
-        assert body["error"] in ("invalid_request", "unsupported_grant_type")
-        return str(body["error_description"])
-
-    async def status(self, credentials: Any, path: str) -> int:
-        """The status of a read of the API, by Basic or by Bearer."""
-        bearer = isinstance(credentials, str)
-        headers = {"Authorization": f"Bearer {credentials}"} if bearer else {}
-        transport = httpx2.ASGITransport(app=self.api)
-        async with httpx2.AsyncClient(
-            transport=transport, auth=None if bearer else credentials, headers=headers
-        ) as client:
-            return (await client.get(f"http://test/api/v2.0{path}")).status_code
-
-    async def registry(self, credentials: tuple[str, str], repository: str) -> Any:
-        """What `/service/token` answers."""
-        service = TokenService(self.replica.callers, self.replica.tokens, service=SERVICE)
-        transport = httpx2.ASGITransport(app=service)
-        query = {"service": SERVICE, "scope": f"repository:{repository}:pull,push"}
-        async with httpx2.AsyncClient(transport=transport, auth=credentials) as client:
-            answer = await client.get("http://test/service/token", params=query)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    async def actions(self, credentials: tuple[str, str], repository: str) -> frozenset[str]:
-        """What `docker login` and a push with the password would be allowed."""
-        token = (await self.registry(credentials, repository))["token"]
-        return self.replica.tokens.verify(token).access[repository].actions
-
-    async def alive(self, credentials: tuple[str, str]) -> list[bool]:
-        """Whether each replica takes the password."""
-        return [
-            await replica.callers.check(*credentials, "10.0.0.1") is not None
-            for replica in (self.replica, self.other)
-        ]
 
 
 @pytest.fixture
 async def site(world: World, lying_provider: LyingProvider) -> AsyncIterator[Site]:
     """With a robot account `ci` of `team` that pushes."""
-    made = Site(world, lying_provider)
-    await made.replica.keys.start()
-    await made.other.keys.start()
-    await made.robot("ci", "team", "repository:push", "repository:pull", "project:read")
-    yield made
-    await made.replica.close()
-    await made.other.close()
+    async with opened(world, lying_provider) as made:
+        yield made
 
 
 @pytest.mark.parametrize(
@@ -246,101 +96,6 @@ async def test_a_token_that_says_something_else_opens_nothing(
     why = await site.refused(GITHUB, **changes)
     assert why.startswith("no rule of robot$team+ci takes this token")
     assert "acme/shop" not in why.replace(GITHUB["sub"], "")  # type: ignore[arg-type]
-
-
-async def test_a_token_that_somebody_else_signed_opens_nothing(site: Site) -> None:
-    """Neither by another key under the same id, nor by no key, a MAC or a key of its own."""
-    await site.make(site.robots["ci"], site.rule())
-    honest, thief = site.issuer.key, new_key(site.issuer.key.kid or "")
-    site.issuer.published = [honest]
-    site.issuer.key = thief
-    public = thief.as_dict(private=False)
-    for header in (
-        {},
-        {"kid": "unknown"},
-        {"jwk": public},
-        {"jku": "http://127.0.0.1:1/keys"},
-        {"x5u": "http://127.0.0.1:1/cert"},
-    ):
-        site.issuer.header = header
-        assert NOT_TAKEN in await site.refused(GITHUB)
-    site.issuer.key, site.issuer.header, site.issuer.mac = honest, {}, True
-    assert NOT_TAKEN in await site.refused(GITHUB)
-    site.issuer.mac, site.issuer.none = False, True
-    assert NOT_TAKEN in await site.refused(GITHUB)
-    site.issuer.none = False
-    await site.lent(GITHUB)
-
-
-async def test_only_issuers_that_a_rule_believes_are_asked(site: Site) -> None:
-    """Nobody makes this server call a URL of his choice."""
-    assert NOT_TAKEN in await site.refused(GITHUB)
-    assert site.issuer.looks == 0
-    made = await site.make(site.robots["ci"], site.rule(disable=True))
-    assert made.status_code == 201
-    assert NOT_TAKEN in await site.refused(GITHUB)
-    assert site.issuer.looks == 0
-
-
-async def test_an_issuer_is_not_hammered(site: Site) -> None:
-    """Tokens of unknown keys make it look for new ones twice a minute at most."""
-    moment = [1000.0]
-    site.world.issuers._monotonic = lambda: moment[0]
-    await site.make(site.robots["ci"], site.rule())
-    await site.lent(GITHUB)
-    honest = site.issuer.key
-    site.issuer.published = [honest]
-    site.issuer.key = new_key("thief")
-    for _ in range(5):
-        await site.refused(GITHUB)
-    assert site.issuer.looks == 1
-    site.issuer.published = []  # the issuer has a new key now
-    moment[0] += LOOK_AGAIN
-    await site.lent(GITHUB)
-    assert site.issuer.looks == 2
-
-
-async def test_an_issuer_that_is_down_is_told_apart(
-    site: Site, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The job may try again; anybody may ask, so all of it answers the same, the log knows more."""
-    caplog.set_level(logging.INFO)
-    site.issuer.said_issuer = "https://somebody.example"
-    for issuer, why in (
-        (site.issuer.issuer, "another name"),
-        ("http://127.0.0.1:1", "cannot be reached"),
-        ("https://169.254.169.254", "outgoing.allow"),
-    ):
-        made = await site.make(site.robots["ci"], site.rule(issuer=issuer, name=f"r{len(issuer)}"))
-        assert made.status_code == 201
-        for _ in range(2):
-            answer = await site.exchange(site.token(GITHUB, iss=issuer))
-            assert answer.status_code == 503
-            assert answer.json() == {
-                "error": "temporarily_unavailable",
-                "error_description": ISSUER_AWAY,
-            }
-            assert answer.headers["retry-after"]
-        assert why in caplog.text
-
-
-async def test_keys_of_a_rule_need_no_discovery(site: Site) -> None:
-    """For clusters that nobody outside can ask; another key under the id is refused."""
-    key = new_key("cluster")
-    jwks = {"keys": [key.as_dict(private=False)]}
-    inside = "https://kubernetes.default.svc.cluster.local"
-    rule = site.rule(claim("/kubernetes.io/namespace", "build"), issuer=inside, jwks=jwks)
-    made = await site.make(site.robots["ci"], rule)
-    assert made.status_code == 201, made.text
-    now = int(time.time())
-
-    def token(key: RSAKey) -> str:
-        claims = {**KUBERNETES, "iss": inside, "iat": now, "exp": now + 60}
-        return jwt.encode({"alg": "RS256", "kid": "cluster"}, claims, key)
-
-    assert (await site.exchange(token(key))).status_code == 200
-    assert NOT_TAKEN in await site.refusal(token(new_key("cluster")))
-    assert site.issuer.looks == 0
 
 
 async def test_what_was_lent_ends_with_what_lent_it(site: Site) -> None:
@@ -458,50 +213,6 @@ async def test_a_request_that_names_no_robot_account_is_told_how(site: Site) -> 
     why = await site.refusal(site.token(GITHUB), audience="")
     assert "audience=NAME" in why
     assert "robot$team+ci" in why
-
-
-async def test_a_rule_whose_issuer_is_down_does_not_stop_another(site: Site) -> None:
-    """Keys that a rule brings along need nobody to be reached."""
-    key = new_key("cluster")
-    dead = "http://127.0.0.1:1"
-    await site.make(site.robots["ci"], site.rule(issuer=dead, name="asks"))
-    jwks = {"keys": [key.as_dict(private=False)]}
-    await site.make(site.robots["ci"], site.rule(issuer=dead, name="brings", jwks=jwks))
-    site.issuer.key = key
-    assert (await site.exchange(site.token(GITHUB, iss=dead))).status_code == 200
-
-
-class Looks(Exchange):
-    """Counts the looks at signatures."""
-
-    looks = 0
-
-    async def _verified(self, rule: Rule, token: str) -> Mapping[str, Any]:
-        self.looks += 1
-        return await super()._verified(rule, token)
-
-
-async def test_what_fits_no_rule_costs_no_signature(site: Site) -> None:
-    """And what fits many costs a few, of which the keys were imported once."""
-    exchanges = site.exchanges = Looks(
-        site.db, FederationRules(site.db), site.world.issuers, site.replica.lending
-    )
-    for number in range(MAX_KEY_SETS + 2):
-        jwks = {"keys": [ECKey.generate_key("P-256", {"kid": "one"}).as_dict(private=False)]}
-        made = await site.make(site.robots["ci"], site.rule(name=f"r{number}", jwks=jwks))
-        assert made.status_code == 201, made.text
-        copy = await site.make(site.robots["ci"], site.rule(name=f"r{number}b", jwks=jwks))
-        assert copy.status_code == 201, copy.text
-    await site.refused(GITHUB, repository="acme/other")
-    await site.refused(GITHUB, aud="other")
-    assert exchanges.looks == 0
-    await site.refused(GITHUB)
-    assert exchanges.looks == MAX_KEY_SETS
-    assert len(exchanges._imported) == MAX_KEY_SETS
-    imported = [keys for keys, _ in exchanges._imported._map.values()]
-    await site.refused(GITHUB)
-    again = [keys for keys, _ in exchanges._imported._map.values()]
-    assert all(one is other for one, other in zip(imported, again, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,8 @@ class Resources:
 
     @cached_property
     def oidc(self) -> Provider:
-        return Provider(self.guard, self.issuers)
+        # Issuers of its own: those of rules, which many may make, cannot push the provider out.
+        return Provider(self.guard, Issuers(self.guard))
 
     @cached_property
     def federation_rules(self) -> FederationRules:
@@ -187,11 +188,7 @@ class Resources:
 
     @cached_property
     def exchange(self) -> Exchange:
-        return Exchange(self.db, self.federation_rules, self.issuers, self.lending)
-
-    @cached_property
-    def issuers(self) -> Issuers:
-        return Issuers(self.guard)
+        return Exchange(self.db, self.federation_rules, Issuers(self.guard), self.lending)
 
     @cached_property
     def oidc_accounts(self) -> OidcAccounts:

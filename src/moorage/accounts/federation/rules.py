@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Select, delete, func, select, update
 from moorage.access.principals import Principal
 from moorage.accounts.federation import claims
 from moorage.accounts.federation.claims import Constraint
-from moorage.accounts.issuers import MAX_RSA_BITS, key_set, quick
+from moorage.accounts.issuers import MAX_RSA_BITS, key_set, quick, secure
 from moorage.accounts.robots import lock_robot, require_robot
 from moorage.accounts.standing import touch_lent, via_rule
 from moorage.db.engine import Database
@@ -44,7 +44,6 @@ MAX_JWKS, MAX_KEYS = 8 << 10, 10
 """Bytes and keys of a jwks that a rule brings along."""
 
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
-_LOCAL = ("localhost", "127.0.0.1", "::1")
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
@@ -299,11 +298,10 @@ def _check_issuer(issuer: str, *, has_keys: bool) -> None:
         return
     try:
         url = urlsplit(issuer)
-        good = bool(url.hostname) and url.port != 0 and not (url.query or url.fragment)
+        good = secure(issuer) and url.port != 0 and not (url.query or url.fragment)
     except ValueError:
         good = False
-    secure = good and (url.scheme == "https" or (url.scheme == "http" and url.hostname in _LOCAL))
-    if not secure or "@" in issuer:
+    if not good or "@" in issuer:
         raise Invalid("an issuer is an https:// URL; of one that cannot be asked, give the jwks")
 
 
