@@ -16,6 +16,7 @@ from moorage.access.exchanged import ExchangedTokens
 from moorage.access.jwts import KeyRing
 from moorage.access.secretbox import SecretBox
 from moorage.access.tokens import Tokens
+from moorage.accounts import groups
 from moorage.accounts.access_tokens import AccessTokens
 from moorage.accounts.bootstrap import first_admin, secret_key_file
 from moorage.accounts.federation import Exchange, FederationRules, Lending
@@ -110,7 +111,12 @@ class Resources:
         self.box = SecretBox(key, [k.get_secret_value() for k in auth.previous_secret_keys])
         self.ring = KeyRing()
         self.configurations = Configurations(
-            ground.db, ground.cache, self.box, settings.configuration, reach=self.syslog.reach
+            ground.db,
+            ground.cache,
+            self.box,
+            settings.configuration,
+            reach=self.syslog.reach,
+            follow=groups.follow,
         )
         self.scanners = Registrations(ground.db, self.box)
         self.keys = Keys(

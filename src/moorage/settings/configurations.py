@@ -3,14 +3,14 @@
     current()  ─► cache ─► rows ─► Configuration
     within(tx) ─► rows ─► Configuration
     change()   ─► try a new syslog server ─► one transaction: lock, merge, check as a whole, write
-                  what differs from its default
+                  what differs from its default, do what goes with it elsewhere
 
 A secret is encrypted in its row, and so it is in a cache; it is opened in the process alone.
 """
 
 import base64
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -43,6 +43,9 @@ SECRETS = frozenset(
 Reach = Callable[[str], Awaitable[None]]
 """Tries a syslog server; raises Invalid when it cannot be used."""
 
+Follow = Callable[[Tx, Collection[str]], Awaitable[None]]
+"""Step: what goes with a change of the settings of these names."""
+
 _LOCK = "configuration"  # a row of `properties`: one change after the other
 
 
@@ -57,16 +60,18 @@ class Configurations:
         fixed: Configuration | None = None,
         *,
         reach: Reach | None = None,
+        follow: Follow | None = None,
     ) -> None:
         """`fixed` is what the file and the environment say; what it sets, nobody else can.
 
-        `reach` tries a new `audit_log_forward_endpoint`.
+        `reach` tries a new `audit_log_forward_endpoint`; `follow` is part of each change.
         """
         self._db = db
         self._cache = cache
         self._box = box
         self._fixed = fixed or Configuration()
         self._reach = reach
+        self._follow = follow
         self._parse = lru_cache(maxsize=4)(self._parsed)
 
     @property
@@ -108,6 +113,8 @@ class Configurations:
                 await self._write(tx, name, after)
             if changed:
                 tx.touch(ROWS.key())
+                if self._follow is not None:
+                    await self._follow(tx, changed)
                 await emit(tx, ConfigurationUpdated(operator=actor.name, names=changed))
             return changed
 
