@@ -17,6 +17,7 @@ from tests.support.accounts import in_system
 from tests.support.oidc_server import LyingProvider, new_key
 
 from moorage.access.principals import Principal
+from moorage.accounts.federation.claims import MAX_TEXT
 from moorage.db import tables
 from moorage.db.types import from_now
 from moorage.events import RobotLent
@@ -236,6 +237,17 @@ async def test_a_request_that_is_none_is_refused(site: Site, fields: dict[str, s
     await site.refusal(**{"token": site.token(GITHUB), **fields})
 
 
+async def test_a_pattern_sees_the_first_characters_of_a_claim(site: Site) -> None:
+    """A long one would make everybody wait; what is exact has no such bound."""
+    await site.make(site.robots["ci"], site.rule(claim("ref", "a+", "regex")))
+    await site.lent(GITHUB, ref="a" * MAX_TEXT)
+    await site.lent(GITHUB, ref=["b" * (MAX_TEXT - 1), "a"])
+    assert NOT_TAKEN in await site.refused(GITHUB, ref="a" * (MAX_TEXT + 1))
+    assert NOT_TAKEN in await site.refused(GITHUB, ref=["b" * MAX_TEXT, "a"])
+    await site.make(site.robots["ci"], site.rule(claim("ref", "c"), name="exact"))
+    await site.lent(GITHUB, ref=["b" * MAX_TEXT, "c"])
+
+
 async def test_a_rule_that_cannot_be_is_refused(site: Site) -> None:
     """And none is made; each says why."""
     private = new_key("x").as_dict(private=True)
@@ -272,6 +284,8 @@ async def test_a_rule_that_cannot_be_is_refused(site: Site) -> None:
         (site.rule(claim("sub", "(", "regex")), "pattern"),
         (site.rule(claim("sub", "")), "pattern"),
         (site.rule(claim("", "x")), "claim"),
+        (site.rule(*[claim(f"c{n}", "a*", "doublestar") for n in range(6)]), "5 claims"),
+        (site.rule(claim("sub", r"(\pL|\pN){41}", "regex")), "pattern"),
         (site.rule(claim("sub", "**", "doublestar")), "everybody"),
         (site.rule(claim("sub", ".*", "regex"), claim("ref", ".+", "regex")), "everybody"),
     ):

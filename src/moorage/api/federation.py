@@ -155,7 +155,7 @@ async def try_federation_rules(
     await readable_robot(api, who, robot_id)
     page = await api.federation_rules.list(Query(size=MAX_RULES), robot_id)
     claims: Any = body.claims if isinstance(body.claims, dict) else {}
-    verdicts = judge(page.items, claims)
+    verdicts = await judge(page.items, claims)
     return reply(
         [
             VerdictResp(id=v.rule.id, name=v.rule.name, lends=v.lends, reasons=list(v.reasons))

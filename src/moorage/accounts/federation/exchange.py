@@ -9,13 +9,13 @@ A token may be exchanged again until it ends: jobs try again. What is told of a 
 caller's own token says, never what rules there are; the log says more.
 """
 
+import asyncio
 import binascii
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import orjson
@@ -99,7 +99,7 @@ class Exchange:
         claims = _unverified(token)
         rules = await self._rules.of_issuer(str(claims["iss"]), robot)
         away: MoorageError | None = None
-        for rule in islice(self._fitting(rules, claims), MAX_KEY_SETS):
+        async for rule in self._fitting(rules, claims):
             try:
                 signed_claims = await self._verified(rule, token)
             except MoorageError as error:
@@ -116,13 +116,18 @@ class Exchange:
             "or it has expired, or is not signed by its issuer"
         )
 
-    def _fitting(self, rules: Sequence[Rule], claims: Mapping[str, Any]) -> Iterator[Rule]:
-        """Rules that would take the claims, one for each set of keys."""
-        seen = set()
+    async def _fitting(
+        self, rules: Sequence[Rule], claims: Mapping[str, Any]
+    ) -> AsyncIterator[Rule]:
+        """Rules that would take the claims, one for each set of keys, MAX_KEY_SETS at most."""
+        seen: set[str] = set()
         for rule in rules:
-            if self._takes(rule, claims) and _keys_of(rule) not in seen:
-                seen.add(_keys_of(rule))
+            await asyncio.sleep(0)  # patterns may cost some milliseconds: let others in between
+            if self._takes(rule, claims) and (keys := _keys_of(rule)) not in seen:
+                seen.add(keys)
                 yield rule
+            if len(seen) == MAX_KEY_SETS:
+                return
 
     def _takes(self, rule: Rule, claims: Mapping[str, Any]) -> bool:
         return next(_reasons(rule, claims, self._now()), None) is None
@@ -158,9 +163,13 @@ class Exchange:
         return Exchanged(issued, rule.robot)
 
 
-def judge(rules: Sequence[Rule], claims: Mapping[str, Any]) -> list[Verdict]:
+async def judge(rules: Sequence[Rule], claims: Mapping[str, Any]) -> list[Verdict]:
     """What each rule thinks of claims, signed or not, of whatever time; nothing is lent."""
-    return [Verdict(rule, tuple(_reasons(rule, claims, None))) for rule in rules]
+    verdicts = []
+    for rule in rules:
+        await asyncio.sleep(0)
+        verdicts.append(Verdict(rule, tuple(_reasons(rule, claims, None))))
+    return verdicts
 
 
 def _keys_of(rule: Rule) -> str:
