@@ -301,6 +301,7 @@ async def test_the_cli_secret_outlives_the_session_and_opens_none(
     login = await logins.verify("kim", made, "10.0.0.1")
     assert login is not None
     assert login.principal.id == kim.id
+    assert await site.replica.standings.of(login.principal)
     await browser.get("/c/oidc/logout")
     assert await site.who(browser) is None
     assert await logins.verify("kim", made, "10.0.0.1")
@@ -309,6 +310,7 @@ async def test_the_cli_secret_outlives_the_session_and_opens_none(
     refused = await browser.post("/c/login", data=form, headers={TOKEN: token})
     assert refused.status_code == 401
     await users.set_cli_secret(kim, kim.id, "Chosen-secret-1")
+    assert await site.replica.standings.of(login.principal) is None
     assert await logins.verify("kim", made, "10.0.0.1") is None
     assert await logins.verify("kim", "Chosen-secret-1", "10.0.0.1")
     with pytest.raises(Invalid):
