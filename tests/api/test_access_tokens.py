@@ -13,9 +13,11 @@ from tests.support.accounts import PASSWORD, SERVICE, Replica, in_project
 from tests.support.clocks import TurnedClock
 
 from moorage.access.personal import PREFIX, new_token
+from moorage.access.principals import Principal
 from moorage.access.roles import DEVELOPER
 from moorage.api.app import create_api
 from moorage.db import tables
+from moorage.db.types import from_now
 from moorage.signin.pages import SigninPages
 from moorage.signin.token import TokenService
 
@@ -186,25 +188,116 @@ async def test_a_token_may_name_every_project(site: Site) -> None:
     assert await site.status(secret, "/projects/other") == 200
 
 
-async def test_a_robot_made_with_a_token_has_no_more_than_the_token(site: Site) -> None:
-    """The rights of its maker are those that the token leaves."""
-    robots = ("robot", "create"), ("repository", "pull")
-    access = [{"resource": resource, "action": action} for resource, action in robots]
-    secret = (await site.token(who="boss", permissions=leaving("team", *access)))["secret"]
-    body = {"name": "x", "level": "project", "duration": 1}
-    push = {"resource": "repository", "action": "push"}
-    more = await site.call(
-        secret, "POST", "/robots", {**body, "permissions": leaving("team", push)}
+async def test_a_token_makes_and_changes_no_robot_account(site: Site) -> None:
+    """Its secret would outlive the token; with the password the same goes."""
+    secret = (await site.token(who="boss"))["secret"]
+    password = ("boss", PASSWORD)
+    body = {"name": "x", "level": "project", "duration": 1, "permissions": leaving("team", PULL)}
+    rule = {
+        "name": "main",
+        "issuer": "https://issuer.example",
+        "audience": "x",
+        "claims": [{"claim": "sub", "pattern": "x"}],
+    }
+    assert (await site.call(secret, "POST", "/robots", body)).status_code == 403
+    robot = (await site.call(password, "POST", "/robots", body)).headers["location"]
+    path = "/robots/" + robot.rpartition("/")[2]
+    rules = f"{path}/federation-rules"
+    requests: list[tuple[str, str, Any]] = [
+        ("PUT", path, {"duration": -1}),
+        ("PATCH", path, {}),
+        ("POST", rules, rule),
+    ]
+    for method, where, sent in requests:
+        refused = await site.call(secret, method, where, sent)
+        assert refused.status_code == 403, where
+        assert "a token or CLI secret cannot do this" in refused.text
+        assert (await site.call(password, method, where, sent)).is_success, where
+    found = (await site.call(secret, "GET", rules)).json()[0]["id"]
+    for credentials, status in ((secret, 403), (password, 200)):
+        changed = await site.call(credentials, "PUT", f"{rules}/{found}", rule)
+        assert changed.status_code == status
+    assert (await site.call(secret, "DELETE", path)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "changes", [{"auth_mode": "db_auth"}, {"ldap_url": "ldaps://x"}, {"oidc_admin_group": "x"}]
+)
+async def test_a_token_does_not_change_who_signs_in(site: Site, changes: dict[str, str]) -> None:
+    """Other settings it may, and the same values again are no change."""
+    world, boss = site.world, ("boss", PASSWORD)
+    await world.configurations.change(
+        world.people["sysadmin"],
+        {"ldap_url": "ldap://a", "ldap_base_dn": "dc=a", "auth_mode": "ldap_auth"},
     )
-    assert more.status_code == 403
-    same = await site.call(
-        secret, "POST", "/robots", {**body, "permissions": leaving("team", PULL)}
-    )
-    assert same.status_code == 201
-    other = await site.call(
-        secret, "POST", "/robots", {**body, "permissions": leaving("other", PULL)}
-    )
-    assert other.status_code == 403
+    secret = (await site.token(who="boss"))["secret"]
+    before = await world.configurations.current()
+    refused = await site.call(secret, "PUT", "/configurations", changes)
+    assert refused.status_code == 403, refused.text
+    assert await world.configurations.current() == before
+    same = {name: getattr(before, name) for name in changes}
+    other = await site.call(secret, "PUT", "/configurations", {**same, "banner_message": "hi"})
+    assert other.status_code == 200, other.text
+    assert (await site.call(boss, "PUT", "/configurations", changes)).status_code == 200
+
+
+async def test_a_token_of_the_registry_ends_with_the_access_token(site: Site) -> None:
+    """It never lives longer; one for ever gets the usual time."""
+    secret = (await site.token())["secret"]
+    scope = "repository:team/app:pull"
+    assert (await site.sign_in("nia", secret, scope)).json()["expires_in"] == 1800
+    async with site.world.content.db.write() as tx:
+        await tx.execute(tables.access_tokens.update().values(expires_at=from_now(30)))
+    found = (await site.sign_in("nia", secret, scope)).json()["expires_in"]
+    assert 20 <= found <= 30
+
+
+async def from_provider(site: Site, name: str) -> Principal:
+    """A user whom OpenID Connect signs in: without a password."""
+    async with site.world.content.db.write() as tx:
+        made = tables.users.insert().values(username=name, sysadmin=True)
+        user_id = (await tx.execute(made.returning(tables.users.c.id))).scalar_one()
+        row = {"user_id": user_id, "kind": "oidc", "issuer": "https://x", "subject": name}
+        await tx.execute(tables.identities.insert().values(row))
+    return Principal("user", user_id, name, sysadmin=True)
+
+
+async def test_the_cli_secret_changes_no_credentials(site: Site) -> None:
+    """It lies about on machines: a thief shall not make more of it, as with a token."""
+    kim = await from_provider(site, "kim")
+    secret = await site.replica.users.set_cli_secret(kim, kim.id, None)
+    credentials = ("kim", secret)
+    assert await site.status(credentials, "/users") == 200
+    for method, path, body in (
+        ("PUT", f"/users/{kim.id}/cli_secret", {}),
+        ("POST", TOKENS, {"name": "y"}),
+        ("POST", "/robots", {}),
+        ("PUT", "/configurations", {"oidc_admin_group": "x"}),
+    ):
+        refused = await site.call(credentials, method, path, body)
+        assert refused.status_code == 403, path
+        assert "CLI secret cannot" in refused.text
+
+
+async def test_a_new_cli_secret_ends_what_was_issued_for_the_old_one(site: Site) -> None:
+    """On every replica; what is issued for the new one is fine."""
+    kim = await from_provider(site, "kim")
+    users, replicas = site.replica.users, (site.replica, site.other)
+
+    async def alive(header: bytes) -> list[bool]:
+        found = [(each, await each.callers.identify(header, "")) for each in replicas]
+        return [await each.callers.current(caller) is not None for each, caller in found]
+
+    async def signed_in(secret: str) -> bytes:
+        answer = await site.sign_in("kim", secret, "repository:open/app:pull")
+        return f"Bearer {answer.json()['token']}".encode()
+
+    await site.other.keys.start()
+    old = await signed_in(await users.set_cli_secret(kim, kim.id, None))
+    assert await alive(old) == [True, True]
+    new = await signed_in(await users.set_cli_secret(kim, kim.id, None))
+    assert await alive(old) == [False, False]
+    assert await alive(new) == [True, True]
 
 
 async def test_rights_that_the_user_loses_are_lost_to_the_token(site: Site) -> None:

@@ -19,10 +19,18 @@ from moorage.access.secretbox import SecretBox
 from moorage.accounts.bootstrap import first_admin
 from moorage.accounts.issuers import LOOK_AGAIN, Issuers
 from moorage.accounts.oidc import OidcAccounts, OidcSettings, Provider, SignedIn
+from moorage.accounts.oidc.accounts import MOST, Began
 from moorage.config.configuration import Configuration
 from moorage.db import tables
 from moorage.db.engine import Database
-from moorage.errors import Conflict, Invalid, PreconditionFailed, Unauthenticated
+from moorage.db.types import from_now
+from moorage.errors import (
+    Conflict,
+    Invalid,
+    PreconditionFailed,
+    TooManyRequests,
+    Unauthenticated,
+)
 from moorage.outgoing import Guard
 from moorage.signin.oidc import CALLBACK, ONBOARD, OidcPages, own_path
 from moorage.signin.pages import SigninPages
@@ -292,7 +300,8 @@ async def test_the_cli_secret_outlives_the_session_and_opens_none(
     made = await users.set_cli_secret(kim, kim.id, None)
     login = await logins.verify("kim", made, "10.0.0.1")
     assert login is not None
-    assert login.principal == kim
+    assert login.principal.id == kim.id
+    assert await site.replica.standings.of(login.principal)
     await browser.get("/c/oidc/logout")
     assert await site.who(browser) is None
     assert await logins.verify("kim", made, "10.0.0.1")
@@ -301,6 +310,7 @@ async def test_the_cli_secret_outlives_the_session_and_opens_none(
     refused = await browser.post("/c/login", data=form, headers={TOKEN: token})
     assert refused.status_code == 401
     await users.set_cli_secret(kim, kim.id, "Chosen-secret-1")
+    assert await site.replica.standings.of(login.principal) is None
     assert await logins.verify("kim", made, "10.0.0.1") is None
     assert await logins.verify("kim", "Chosen-secret-1", "10.0.0.1")
     with pytest.raises(Invalid):
@@ -379,6 +389,8 @@ async def test_no_secret_is_logged(
         ("/a\\b", "/"),
         ("/a\r\nSet-Cookie: x=y", "/"),
         ("javascript:alert(1)", "/"),
+        ("/" + "a" * 1999, "/" + "a" * 1999),
+        ("/" + "a" * 2000, "/"),
     ],
 )
 def test_a_browser_is_only_sent_to_paths_of_this_server(text: str, path: str) -> None:
@@ -501,6 +513,41 @@ async def test_a_provider_that_calls_itself_otherwise_is_none(
     settings = OidcSettings.of(lied_to.settings.values)
     lying_provider.said_issuer = ""
     assert (await lied_to.provider.discover(settings.issuer, verify=True)).issuer
+
+
+async def test_one_network_begins_so_many_sign_ins(
+    lied_to: Site, lying_provider: LyingProvider
+) -> None:
+    """Those that were finished do not count, and other networks are not in its way."""
+
+    async def begin(address: str) -> Began:
+        return await lied_to.accounts.begin(HOME + CALLBACK, "/", address)
+
+    begun = [await begin(f"10.0.0.{number}") for number in range(MOST)]
+    with pytest.raises(TooManyRequests):
+        await begin("::ffff:10.0.0.200")
+    assert await begin("10.0.1.1")
+    state, code = lying_provider.authorize(begun[0].url)
+    assert await lied_to.accounts.finish(begun[0].cookie, state, code)
+    assert await begin("10.0.0.200")
+    with pytest.raises(TooManyRequests):
+        await begin("10.0.0.200")
+    async with lied_to.db.write() as tx:
+        await tx.execute(tables.pending_sign_ins.update().values(expires_at=from_now(-1)))
+    assert await begin("10.0.0.200")
+
+
+async def test_too_many_sign_ins_are_told_when_to_come_back(
+    site: Site, oidc_provider: RealProvider
+) -> None:
+    """By a status that says so."""
+    row = {"data": b"", "network": "127.0.0.0/24", "expires_at": from_now(60)}
+    async with site.db.write() as tx:
+        for number in range(MOST):
+            await tx.execute(tables.pending_sign_ins.insert().values(digest=str(number), **row))
+    refused = await site.browser().get("/c/oidc/login")
+    assert refused.status_code == 429
+    assert refused.headers["retry-after"] == "60"
 
 
 async def test_a_code_that_the_provider_refuses_signs_nobody_in(

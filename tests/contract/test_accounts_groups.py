@@ -8,12 +8,13 @@ from sqlalchemy import insert, select
 
 from moorage.access.principals import Principal
 from moorage.access.roles import DEVELOPER, GUEST, MAINTAINER, PROJECT_ADMIN
+from moorage.access.secretbox import SecretBox
 from moorage.accounts import dn, groups
-from moorage.accounts.groups import Groups
+from moorage.accounts.groups import Groups, follow
 from moorage.accounts.permissions import held
 from moorage.accounts.records import HTTP, LDAP, OIDC
 from moorage.accounts.standing import Standings
-from moorage.cache.local import LocalCache
+from moorage.cache.local import LocalCache, NoCache
 from moorage.clock import SystemClock
 from moorage.db import tables
 from moorage.db.engine import Database
@@ -24,6 +25,7 @@ from moorage.projects.grants import Grants
 from moorage.projects.members import Members
 from moorage.projects.projects import Projects
 from moorage.projects.records import GroupName, ProjectRef
+from moorage.settings import Configurations
 
 pytestmark = pytest.mark.anyio
 
@@ -194,6 +196,45 @@ async def test_who_administers_by_a_group_does_so_until_the_next_sign_in(stage: 
     async with stage.db.read() as tx:
         flags = select(tables.users.c.sysadmin, tables.users.c.admin_in_auth)
         assert tuple((await tx.execute(flags.where(tables.users.c.id == BOB.id))).one()) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"auth_mode": "oidc_auth"},
+        {"ldap_group_admin_dn": "cn=others"},
+        {"ldap_url": "ldaps://another.example"},
+        {"oidc_admin_group": "others"},
+        {"oidc_endpoint": "https://another.example"},
+        {"oidc_groups_claim": "roles"},
+    ],
+)
+async def test_nobody_administers_by_a_group_that_is_no_longer_asked(
+    stage: Stage, values: dict[str, str]
+) -> None:
+    """A change of the provider or of its group ends it everywhere, until the next sign-in."""
+    settings = Configurations(stage.db, NoCache(), SecretBox("a key of 16 letters"), follow=follow)
+    provider = {"oidc_endpoint": "https://issuer.example", "oidc_client_id": "x"}
+    await settings.change(ADMIN, provider)
+    await stage.belong("admins", admin=True)
+    before = await stage.standings.of(BOB)
+    assert before is not None
+    assert before.sysadmin
+    await settings.change(ADMIN, {"banner_message": "hello", "ldap_filter": "(a=b)"})
+    assert await stage.standings.of(BOB) == before
+    await settings.change(ADMIN, values)
+    after = await stage.standings.of(BOB)
+    assert after is not None
+    assert not after.sysadmin
+    assert after.revision > before.revision
+    admin = await stage.standings.of(ADMIN)
+    assert admin is not None
+    assert admin.sysadmin
+    await stage.belong("admins", admin=True)
+    await settings.change(ADMIN, values)
+    again = await stage.standings.of(BOB)
+    assert again is not None
+    assert again.sysadmin, "the same values are no change"
 
 
 async def test_groups_are_made_renamed_and_deleted_once(stage: Stage) -> None:

@@ -19,12 +19,14 @@ from tests.support.ldap_server import (
     LdapServer,
 )
 
+from moorage.accounts.attempts import FREE
 from moorage.accounts.bootstrap import first_admin
 from moorage.accounts.ldap import Ldap, LdapAccounts, LdapSettings
 from moorage.config.configuration import Configuration
 from moorage.db import tables
 from moorage.db.engine import Database
-from moorage.errors import AddressRefused, Denied, Invalid, Unreachable
+from moorage.db.types import from_now
+from moorage.errors import AddressRefused, Denied, Invalid, TooManyRequests, Unreachable
 from moorage.outgoing import Guard
 
 pytestmark = pytest.mark.anyio
@@ -343,3 +345,38 @@ async def test_settings_that_cannot_work_say_so(stage: Stage, wrong: dict[str, A
     stage.settings.turn(**wrong)
     with pytest.raises(Invalid):
         await stage.ldap.ping(LdapSettings.of(stage.settings.values))
+
+
+async def test_spellings_of_a_name_share_their_guesses(stage: Stage) -> None:
+    """The directory takes each for alice; after a while the right password has to wait too."""
+    spellings = ["alice", "ALICE", "Alice", "aLice", "alIce", "aliCe", "alicE", "ALice"]
+    assert len(spellings) == FREE
+    for name in spellings:
+        assert await stage.signs_in(name, "wrong") is None
+    for name in ("aLICE", "\uff41lice"):
+        with pytest.raises(TooManyRequests):
+            await stage.signs_in(name, "Alice-secret1")
+    async with stage.db.write() as tx:
+        await tx.execute(tables.login_attempts.update().values(blocked_until=from_now(-1)))
+    assert await stage.signs_in("aLICE", "Alice-secret1")
+    async with stage.db.read() as tx:
+        assert (await tx.execute(select(tables.login_attempts))).all() == []
+
+
+async def test_a_name_with_spaces_around_it_is_refused(stage: Stage) -> None:
+    """They would be cut off on the way to the directory."""
+    for name in (" alice", "alice ", "\u3000alice"):
+        assert await stage.signs_in(name, "Alice-secret1") is None
+    assert await stage.signs_in("alice", "Alice-secret1")
+
+
+async def test_a_refusal_of_somebody_known_is_told_under_his_name(stage: Stage) -> None:
+    """However he spelled it; a name that nobody has may be a password."""
+    assert await stage.signs_in("alice", "Alice-secret1")
+    for name in ("alice", "ALICE", "my-Passw0rd"):
+        assert await stage.signs_in(name, "wrong") is None
+    assert await stage.replica.logins.flush() == 2
+    async with stage.db.read() as tx:
+        query = select(tables.outbox.c.payload).where(tables.outbox.c.type == "UserRefused")
+        told = (await tx.execute(query)).scalars().all()
+    assert [fact["username"] for fact in told] == ["alice", "alice"]

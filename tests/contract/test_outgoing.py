@@ -87,6 +87,11 @@ def named(monkeypatch: pytest.MonkeyPatch, *answers: str) -> list[str]:
         "2002:7f00:1::",
         "2002:a9fe:a9fe::1",
         "2001:db8::1",
+        "::127.0.0.1",
+        "::169.254.169.254",
+        "::ffff:0:127.0.0.1",
+        "168.63.129.16",
+        "::ffff:168.63.129.16",
     ],
 )
 def test_an_address_that_is_not_public_is_refused(address: str) -> None:
@@ -95,7 +100,15 @@ def test_an_address_that_is_not_public_is_refused(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "64:ff9b::101:101", "::ffff:1.1.1.1"]
+    "address",
+    [
+        "1.1.1.1",
+        "93.184.216.34",
+        "2606:4700::1111",
+        "64:ff9b::101:101",
+        "::ffff:1.1.1.1",
+        "168.63.129.17",
+    ],
 )
 def test_a_public_address_is_taken(address: str) -> None:
     """Without any setting."""

@@ -66,6 +66,8 @@ class LyingProvider:
     said_issuer: str = ""  # what discovery says, when it is another
     mac: bool = False  # sign by HS256 under the public key
     none: bool = False  # no signature at all
+    keys_uri: str = ""  # what discovery says of the keys, when it is elsewhere
+    keys_status: int = 200
     token_status: int = 200
     nonces: dict[str, str] = field(default_factory=dict)
     verifiers: list[str] = field(default_factory=list)
@@ -85,12 +87,12 @@ class LyingProvider:
                 "issuer": self.said_issuer or self.issuer,
                 "authorization_endpoint": f"{self.issuer}/authorize",
                 "token_endpoint": f"{self.issuer}/token",
-                "jwks_uri": f"{self.issuer}/keys",
+                "jwks_uri": self.keys_uri or f"{self.issuer}/keys",
             }
         if path == "/keys":
             self.looks += 1
             keys = self.published or [self.key]
-            return 200, {"keys": [key.as_dict(private=False) for key in keys]}
+            return self.keys_status, {"keys": [key.as_dict(private=False) for key in keys]}
         if path == "/token":
             self.verifiers += form["code_verifier"]
             nonce = self.nonces.get(form["code"][0], "")

@@ -4,7 +4,7 @@ sub   the robot account's name, for logs
 who   [kind, id, revision, via]: the account as it was, and the rule that lent it
 """
 
-from moorage.access.jwts import BROKEN, Issued, Jwts, KeyRing, peek
+from moorage.access.jwts import BROKEN, Issued, Jwts, KeyRing, moment, peek
 from moorage.access.principals import Principal
 from moorage.access.tokens import who, who_claim
 from moorage.clock import Clock
@@ -45,13 +45,13 @@ class ExchangedTokens:
         except Unauthenticated:
             return False
 
-    def verify(self, token: str) -> tuple[Principal, int]:
-        """The account and its revision; raises Unauthenticated, UnknownKey among it."""
+    def verify(self, token: str) -> tuple[Principal, int, float]:
+        """The account, its revision and the token's end; raises Unauthenticated, UnknownKey."""
         claims = self._jwts.open(token)
         try:
             principal, revision = who(claims)
             if principal.kind != "robot" or not principal.via:
                 raise ValueError("not lent")
+            return principal, revision, moment(claims["exp"])
         except BROKEN as error:
             raise Unauthenticated("invalid token") from error
-        return principal, revision

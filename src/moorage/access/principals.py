@@ -28,7 +28,7 @@ class Principal:
     id: int = 0
     name: str = ""
     sysadmin: bool = False
-    via: str = ""  # what the account was lent by: token:3, rule:7:1; "": its own secret
+    via: str = ""  # what it was lent by: token:3, rule:7:1, cli:5:0a1b; "": its own secret
     bounds: Bounds | None = field(default=None, compare=False)  # None: all that the account may
 
     def __str__(self) -> str:

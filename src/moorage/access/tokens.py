@@ -13,7 +13,7 @@ from typing import Any
 
 from moorage.access.jwts import BROKEN, Issued, Jwts, KeyRing, moment
 from moorage.access.principals import Principal
-from moorage.clock import Clock
+from moorage.clock import Clock, SystemClock
 from moorage.errors import Unauthenticated
 
 REGISTRY_TYPE = "registry-access+jwt"
@@ -52,6 +52,7 @@ class Tokens:
     ) -> None:
         """`lifetime` in seconds."""
         self._lifetime = lifetime
+        self._clock = clock or SystemClock()
         self._jwts = Jwts(
             ring, REGISTRY_TYPE, issuer=issuer, audience=audience, longest=lifetime, clock=clock
         )
@@ -63,11 +64,16 @@ class Tokens:
         *,
         revision: int = 0,
         lifetime: float | None = None,
+        until: float | None = None,
     ) -> Issued:
         """A token with which `principal` may do `access` (repository → right).
 
-        `lifetime` in seconds goes before that of the class.
+        `lifetime` in seconds goes before that of the class. It does not live longer than `until`,
+        in seconds since 1970.
         """
+        seconds = self._lifetime if lifetime is None else lifetime
+        if until is not None:
+            seconds = max(0.0, min(seconds, until - self._clock.now().timestamp()))
         claims = {
             "sub": principal.name,
             "who": who_claim(principal, revision),
@@ -81,7 +87,7 @@ class Tokens:
                 for name, right in access.items()
             ],
         }
-        return self._jwts.issue(claims, self._lifetime if lifetime is None else lifetime)
+        return self._jwts.issue(claims, seconds)
 
     def verify(self, token: str) -> Verified:
         """What the token says; raises Unauthenticated, UnknownKey among it."""

@@ -185,7 +185,7 @@ class AccessTokens:
             self._known.popitem(last=False)
         self._used[known.token_id] = self._clock.now()
         whole = replace(principal, sysadmin=standing.sysadmin, bounds=standing.bounds)
-        return Login(whole, standing.revision)
+        return Login(whole, standing.revision, standing.expires_at)
 
     async def flush(self) -> int:
         """Write down when tokens were used; how many. A process that dies loses the last few."""

@@ -7,6 +7,7 @@ An attempt is counted before it is tried. The wait grows with the failures, and 
 """
 
 import ipaddress
+import unicodedata
 
 from sqlalchemy import delete, select, update
 
@@ -29,17 +30,32 @@ def wait_after(failures: int) -> float:
     return min(2.0 ** min(failures - FREE, 30), LONGEST_WAIT)
 
 
-def network(address: str) -> str:
-    """What counts as one address: an IPv4 address, or the /64 that one customer owns of IPv6."""
+def network(address: str, *, v4: int = 32, v6: int = 64) -> str:
+    """What counts as one address: an IPv4 address, or the /64 that one customer owns of IPv6.
+
+    `v4` and `v6` are the bits of another width.
+    """
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address[:64] if address.isprintable() else ""
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        parsed = parsed.ipv4_mapped
+    bits = v4 if isinstance(parsed, ipaddress.IPv4Address) else v6
+    if bits == parsed.max_prefixlen:
+        return str(parsed)
+    return str(ipaddress.ip_network((parsed, bits), strict=False))
+
+
+def folded(name: str) -> str:
+    """One text for all spellings that a directory may take for the same name.
+
+    Case, spaces, and in Active Directory also accents make no difference there (RFC 4518): each
+    spelling would have guesses of its own.
+    """
+    letters = unicodedata.normalize("NFKD", name).casefold()
+    plain = "".join(c for c in letters if not unicodedata.category(c).startswith("M"))
+    return " ".join(plain.split())[:255]
 
 
 async def count(tx: Tx, account: str, address: str) -> float:

@@ -13,7 +13,7 @@ LDAP by its DN.
                                                     the delete of the group
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -41,6 +41,21 @@ MOST = 1000
 
 GROUPS: Kind[list[int]] = Kind("user-groups", orjson.dumps, orjson.loads)
 GROUP_ROLES: Kind[list[tuple[int, int]]] = Kind("group-roles", orjson.dumps, orjson.loads)
+
+SAY_WHO_ADMINISTERS = frozenset(
+    {
+        "auth_mode",
+        "ldap_url",
+        "ldap_base_dn",
+        "ldap_group_admin_dn",
+        "ldap_group_base_dn",
+        "ldap_group_membership_attribute",
+        "oidc_endpoint",
+        "oidc_admin_group",
+        "oidc_groups_claim",
+    }
+)
+"""Settings by which a group makes administrators."""
 
 Names = Mapping[str, str]
 """Groups by what they are known by: DN or name → the name that is shown."""
@@ -173,6 +188,21 @@ async def belong(tx: Tx, user_id: int, group_ids: Iterable[int], *, admin: bool)
     ]
     if rows:
         await tx.execute(user_group_members.insert(), rows)
+
+
+async def follow(tx: Tx, names: Collection[str]) -> None:
+    """Step: with settings that say who administers, nobody does by a group until he signs in."""
+    if not SAY_WHO_ADMINISTERS.intersection(names):
+        return
+    query = select(users.c.id).where(users.c.admin_in_auth).order_by(users.c.id)
+    found = (await tx.execute(tx.dialect.for_update(query))).scalars().all()
+    for user_id in found:
+        touch_user(tx, user_id)
+    await tx.execute(
+        update(users)
+        .where(users.c.id.in_(found))
+        .values(admin_in_auth=False, revision=users.c.revision + 1, updated_at=now())
+    )
 
 
 async def of(tx: Tx, user_id: int) -> list[int]:

@@ -10,10 +10,14 @@
 """
 
 import asyncio
+import binascii
 import time
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from joserfc import jwt
@@ -35,7 +39,10 @@ TRY_AGAIN = 5.0
 MAX_TOKEN = 64 << 10
 """Characters."""
 MAX_KEYS = 100
+MAX_RSA_BITS = 4096
+"""A longer key, or a large exponent, would make every look at a signature slow."""
 _KEPT = 64  # issuers
+_LOCAL = ("localhost", "127.0.0.1", "::1")
 
 _BROKEN = (JoseError, ValueError, TypeError, LookupError, RecursionError)
 
@@ -64,7 +71,7 @@ class Issuers:
     ) -> None:
         self._guard = guard
         self._monotonic = monotonic
-        self._known: dict[tuple[str, bool], _Entry] = {}
+        self._known: OrderedDict[tuple[str, bool], _Entry] = OrderedDict()
 
     async def discover(self, issuer: str, *, verify: bool = True) -> Mapping[str, Any]:
         """Ask the issuer anew; raises Invalid when it is none."""
@@ -74,25 +81,15 @@ class Issuers:
 
     async def document(self, issuer: str, *, verify: bool = True) -> Mapping[str, Any]:
         """The same, remembered; what failed a moment ago is not tried again."""
-        entry = self._entry(issuer, verify)
-        async with entry.lock:
-            if entry.document is not None and self._monotonic() < entry.until:
-                return entry.document
-            if entry.failure is not None and self._monotonic() < entry.failed + TRY_AGAIN:
-                raise entry.failure.with_traceback(None)
-            try:
-                return await self._discover(entry, issuer, verify)
-            except MoorageError as failure:
-                entry.failure, entry.failed = failure, self._monotonic()
-                raise
+        return await self._document(self._entry(issuer, verify), issuer, verify)
 
     async def claims(self, issuer: str, token: str, *, verify: bool = True) -> dict[str, Any]:
         """What a token says that is signed by the issuer; nothing of it is checked.
 
         Raises Unauthenticated when it is not signed so.
         """
-        document = await self.document(issuer, verify=verify)
         entry = self._entry(issuer, verify)
+        document = await self._document(entry, issuer, verify)
         try:
             return signed(token, await self._keys(entry, document, verify, fresh=False))
         except Unauthenticated:  # perhaps of a key that is new
@@ -102,9 +99,28 @@ class Issuers:
         entry = self._known.get((issuer, verify))
         if entry is None:
             while len(self._known) >= _KEPT:
-                del self._known[next(iter(self._known))]
+                self._known.popitem(last=False)
             entry = self._known[issuer, verify] = _Entry()
+        self._known.move_to_end((issuer, verify))
         return entry
+
+    async def _document(self, entry: _Entry, issuer: str, verify: bool) -> Mapping[str, Any]:
+        async with entry.lock:
+            if entry.document is not None and self._monotonic() < entry.until:
+                return entry.document
+            with self._remembering(entry):
+                return await self._discover(entry, issuer, verify)
+
+    @contextmanager
+    def _remembering(self, entry: _Entry) -> Iterator[None]:
+        """Do not ask again what failed a moment ago; the entry's lock is held."""
+        if entry.failure is not None and self._monotonic() < entry.failed + TRY_AGAIN:
+            raise entry.failure.with_traceback(None)
+        try:
+            yield
+        except MoorageError as failure:
+            entry.failure, entry.failed = failure, self._monotonic()
+            raise
 
     async def _discover(self, entry: _Entry, issuer: str, verify: bool) -> Mapping[str, Any]:
         url = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
@@ -121,9 +137,10 @@ class Issuers:
         async with entry.lock:
             moment = self._monotonic()
             if entry.keys is None or (fresh and moment - entry.looked >= LOOK_AGAIN):
-                entry.looked = moment
-                found = await self._get(link(document, "jwks_uri"), verify=verify)
-                entry.keys = key_set(found)
+                with self._remembering(entry):
+                    entry.looked = moment
+                    found = await self._get(_jwks_uri(document), verify=verify)
+                    entry.keys = key_set(found)
             return entry.keys
 
     async def _get(self, url: str, *, verify: bool) -> Mapping[str, Any]:
@@ -159,6 +176,7 @@ def key_set(found: Mapping[str, Any]) -> KeySet:
         if isinstance(key, dict)
         and key.get("use", "sig") == "sig"
         and key.get("kty") in ("RSA", "EC", "OKP")
+        and quick(key)
     ]
     if not chosen:
         raise Unreachable("there is no key that signs")
@@ -166,6 +184,39 @@ def key_set(found: Mapping[str, Any]) -> KeySet:
         return KeySet.import_key_set({"keys": chosen})
     except _BROKEN as error:
         raise Unreachable("the issuer's keys are not valid") from error
+
+
+def quick(key: Mapping[str, Any]) -> bool:
+    """Whether a signature of the key is quickly checked: of RSA keys, size and exponent say it."""
+    if key.get("kty") != "RSA":
+        return True
+    try:
+        n, e = _number(key["n"]), _number(key["e"])
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return False
+    return n.bit_length() <= MAX_RSA_BITS and e in (65537, 3)
+
+
+def secure(url: str) -> bool:
+    """Whether nobody on the way can change what the URL answers: https, or this machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in _LOCAL))
+
+
+def _jwks_uri(document: Mapping[str, Any]) -> str:
+    """Where the keys are; raises Invalid. Only a provider without https names others without."""
+    uri = link(document, "jwks_uri")
+    if secure(str(document["issuer"])) and not secure(uri):
+        raise Invalid("the issuer's jwks_uri is no https:// URL")
+    return uri
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(binascii.a2b_base64(text.replace("-", "+").replace("_", "/") + "=="))
 
 
 def json_object(content: bytes) -> dict[str, Any]:

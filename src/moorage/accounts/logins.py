@@ -23,16 +23,17 @@ import logging
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, literal, select, update
+from sqlalchemy import ColumnElement, func, literal, select, update
 
 from moorage.access.principals import Principal
 from moorage.accounts import attempts
 from moorage.accounts.attempts import network
 from moorage.accounts.passwords import Passwords, digest_secret, new_secret
 from moorage.accounts.records import Login
-from moorage.accounts.standing import ADMINISTERS, Standings
+from moorage.accounts.standing import ADMINISTERS, Standings, via_cli_secret
 from moorage.clock import Clock, SystemClock
 from moorage.db.engine import Database
 from moorage.db.tables import robots, users
@@ -106,10 +107,13 @@ class Logins:
         """
         if not 1 <= len(account) <= 255 or not account.isprintable() or len(password) > 1024:
             return None
+        if account != account.strip():  # a directory would not see the difference
+            return None
         if self.lends(password):
             return await self.open(password, account)
         place = network(address)
-        prefix = (await self._settings.current()).robot_name_prefix
+        settings = await self._settings.current()
+        prefix = settings.robot_name_prefix
         robot = account.startswith(prefix)
         name = account.removeprefix(prefix) if robot else account
         key = self._digest(account, password, place, name)
@@ -119,7 +123,8 @@ class Logins:
         # A client that sends the same credentials ten times at once makes one attempt.
         flight = self._flights.get(key)
         if flight is None:
-            flight = asyncio.create_task(self._try(key, account, password, place, name))
+            fold = settings.auth_mode == "ldap_auth" and not robot
+            flight = asyncio.create_task(self._try(key, account, password, place, name, fold))
             self._flights[key] = flight
             flight.add_done_callback(lambda done: self._land(key, done))
         return await asyncio.shield(flight)
@@ -155,10 +160,14 @@ class Logins:
         return login
 
     async def _try(
-        self, key: bytes, account: str, password: str, address: str, name: str
+        self, key: bytes, account: str, password: str, address: str, name: str, fold: bool
     ) -> Login | None:
-        """`name` is that of the account's row; a robot's has no prefix."""
-        wait = await self._db.run(attempts.count, account, address)
+        """`name` is that of the account's row; a robot's has no prefix.
+
+        To `fold` says that a directory may know the account by other spellings of the name.
+        """
+        counted = attempts.folded(account) if fold else account
+        wait = await self._db.run(attempts.count, counted, address)
         if wait > 0:
             raise TooManyRequests(
                 "too many failed sign-ins; wait and try again", detail={"seconds": round(wait)}
@@ -180,11 +189,11 @@ class Logins:
             encoded = row.cli_secret if by_cli_secret else row.secret
         right = found is not None or await self._passwords.verify(encoded, password)
         if not right or row is None:
+            known = account if row is not None else await self._respelled(name) if fold else ""
             # What is no account may be a password in the wrong field: it stays out of the log.
-            shown = "(unknown)" if row is None else account
-            log.warning("sign-in failed for %r from %s", shown, address)
-            if row is not None:
-                self._refused.append((account, address))
+            log.warning("sign-in failed for %r from %s", known or "(unknown)", address)
+            if known:
+                self._refused.append((known, address))
             return None
         login = Login(
             Principal(
@@ -192,14 +201,15 @@ class Logins:
                 row.id,
                 account if robot else row.username,
                 sysadmin=bool(row.sysadmin),
+                via=via_cli_secret(row.id, row.cli_secret) if by_cli_secret else "",
             ),
             row.revision,
-            by_cli_secret,
         )
         standing = await self._standings.of(login.principal)
         if standing is None or standing.revision != row.revision:
             return None  # disabled or expired, or changed at this moment
-        await self._db.run(attempts.forget, account, address)
+        login = replace(login, expires_at=standing.expires_at)
+        await self._db.run(attempts.forget, counted, address)
         if by_cli_secret:
             return login  # remembered by nobody: a new one counts at once
         if found is None and not robot and self._passwords.outdated(row.secret):
@@ -249,6 +259,13 @@ class Logins:
         ).where(where)
         async with self._db.read() as tx:
             return (await tx.execute(query)).one_or_none()
+
+    async def _respelled(self, name: str) -> str:
+        """The user whose name differs in the case of letters alone, or ""."""
+        same = func.lower(users.c.username) == func.lower(name)
+        query = select(users.c.username).where(same).order_by(users.c.id).limit(1)
+        async with self._db.read() as tx:
+            return str((await tx.execute(query)).scalar_one_or_none() or "")
 
     async def _upgrade(self, user_id: int, old: str, password: str) -> None:
         hashed = await self._passwords.hash(password)

@@ -78,13 +78,12 @@ class Login:
 
     principal: Principal
     revision: int  # of the account; a later one means that its rights or secrets changed
-    by_cli_secret: bool = False
+    expires_at: float | None = None  # seconds since 1970: of the account, or of what lent it
 
     @property
     def opens_session(self) -> bool:
         """Whether a browser may stay signed in by them: only people, by their own password."""
-        principal = self.principal
-        return principal.kind == "user" and not self.by_cli_secret and not principal.via
+        return self.principal.kind == "user" and not self.principal.via
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,17 @@
     kind      key            value      touched by
     standing  user or robot, Standing   every change of its secret, its rights, its being enabled,
               id                        and its deletion
-    lent      token and id,  Lent       the end of the token; every change of the rule
-              rule, id and
-              revision
+    lent      token and id,  Lent       the end of the token; every change of the rule; another
+              rule, id and              CLI secret
+              revision,
+              cli, id and
+              fingerprint
 
 So a changed password or a disabled robot account counts from the answer to the change on, on
 every replica, although verified credentials are remembered.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -33,14 +36,14 @@ class Standing:
 
     revision: int
     disabled: bool = False
-    expires_at: float | None = None  # seconds since 1970
+    expires_at: float | None = None  # seconds since 1970; of what lent it, where that is sooner
     sysadmin: bool = False
     bounds: Bounds | None = None  # of the token by which the account was opened
 
 
 @dataclass(frozen=True, slots=True)
 class Lent:
-    """A token, or a rule, by which an account may be opened beside its own secret."""
+    """A token, a rule or a CLI secret: what opens an account beside its own secret."""
 
     expires_at: float | None = None  # seconds since 1970
     access: Mapping[int | None, Pairs] | None = None  # None: all that the account may
@@ -94,8 +97,13 @@ def via_rule(rule_id: int, revision: int) -> str:
     return f"rule:{rule_id}:{revision}"
 
 
+def via_cli_secret(user_id: int, hashed: str) -> str:
+    """`Principal.via` of whoever came with the CLI secret that is kept as this hash."""
+    return f"cli:{user_id}:{hashlib.sha256(hashed.encode()).hexdigest()[:16]}"
+
+
 def touch_lent(tx: Tx, via: str) -> None:
-    """Step: what is known of the token or of the rule ends with this transaction."""
+    """Step: what is known of the token, rule or CLI secret ends with this transaction."""
     tx.touch(LENT.key(via))
 
 
@@ -140,7 +148,7 @@ class Standings:
         return await self._lent(principal.via, found) if principal.via else found
 
     async def _lent(self, via: str, standing: Standing) -> Standing | None:
-        """What the token or the rule leaves of the account; None when it has ended."""
+        """What the token, rule or CLI secret leaves of the account; None when it has ended."""
 
         async def load() -> Lent | None:
             async with self._db.read() as tx:
@@ -149,6 +157,7 @@ class Standings:
         lent = await self._cache.through(LENT, LENT.key(via), load)
         if lent is None or self._over(lent.expires_at):
             return None
+        standing = replace(standing, expires_at=sooner(standing.expires_at, lent.expires_at))
         if lent.access is None:
             return standing
         bounds = Bounds(standing.sysadmin, lent.access)
@@ -156,6 +165,11 @@ class Standings:
 
     def _over(self, expires_at: float | None) -> bool:
         return expires_at is not None and expires_at <= self._clock.now().timestamp()
+
+
+def sooner(*moments: float | None) -> float | None:
+    """The first of some moments; None is never."""
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 async def _user(tx: Tx, user_id: int) -> Standing | None:
@@ -186,6 +200,11 @@ async def _lent(tx: Tx, via: str) -> Lent | None:
             return None
         expires = row.expires_at.timestamp() if row.expires_at else None
         return Lent(expires, None if row.permissions is None else from_rows(row.permissions))
+    if kind == "cli":
+        user_id = int(numbers[0])
+        secret = select(users.c.cli_secret_hash).where(users.c.id == user_id)
+        hashed = (await tx.execute(secret)).scalar_one_or_none()
+        return Lent() if hashed and via_cli_secret(user_id, hashed) == via else None
     rule_id, revision = map(int, numbers)
     found = await tx.execute(
         select(federation_rules.c.id).where(

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, delete, select, update
 from moorage.access.principals import Principal
 from moorage.accounts.passwords import Passwords, check_password, digest_secret, new_secret
 from moorage.accounts.records import Identity, User
-from moorage.accounts.standing import ADMINISTERS, touch_user
+from moorage.accounts.standing import ADMINISTERS, touch_lent, touch_user, via_cli_secret
 from moorage.db.engine import Database
 from moorage.db.queries import Page, Query, count, narrow, ordered, paged
 from moorage.db.tables import identities, projects, users
@@ -177,6 +177,7 @@ class Users:
     async def set_cli_secret(self, actor: Principal, user_id: int, secret: str | None) -> str:
         """Set the secret of clients without a browser, or make one; returns it.
 
+        What was issued for the one before ends.
         Raises Invalid (the rule of passwords), NotFound, Denied, PreconditionFailed for somebody
         whom OpenID Connect does not sign in.
         """
@@ -189,6 +190,10 @@ class Users:
             username = await _may_touch(tx, actor, user_id)
             if await _identity(tx, user_id, "oidc") is None:
                 raise PreconditionFailed("only users of OpenID Connect have a CLI secret")
+            query = select(users.c.cli_secret_hash).where(users.c.id == user_id)
+            before = (await tx.execute(tx.dialect.for_update(query))).scalar_one()
+            if before:
+                touch_lent(tx, via_cli_secret(user_id, before))
             await _change(tx, user_id, {"cli_secret_hash": hashed})
             await _tell(tx, actor, username, "cli_secret")
 

@@ -4,7 +4,7 @@
     inside_named("tag", "list")     the project of {project_name}
     in_system("quota", "list")      the caller, when he may in the system scope
     Signed                          the caller, when he is somebody
-    InPerson                        the same, unless he came with a token
+    InPerson                        the same, unless the account was lent to him
 
 A project that is not there answers as one without rights: 401 to nobody, 403 to somebody, and
 404 only to a system administrator, so that names cannot be guessed.
@@ -67,7 +67,7 @@ Signed = Annotated[Principal, Depends(_signed)]
 
 async def _in_person(who: Signed) -> Principal:
     if who.via:
-        raise Denied("a token cannot do this; sign in with a name and a password")
+        raise Denied("a token or CLI secret cannot do this; sign in with a name and a password")
     return who
 
 

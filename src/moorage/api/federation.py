@@ -11,7 +11,7 @@ from moorage.access.principals import Principal
 from moorage.accounts import federation
 from moorage.accounts.federation import judge
 from moorage.accounts.federation.rules import DEFAULT_LIFETIME, MAX_RULES, RuleValues
-from moorage.api.access import Api, Signed, in_system
+from moorage.api.access import Api, InPerson, Signed, in_system
 from moorage.api.lists import Listed, created, listing, lists
 from moorage.api.robots import RobotId, hidden, readable_robot
 from moorage.api.wire import Json, Text, Wire, reply
@@ -140,7 +140,7 @@ async def list_federation_rules(
 
 @router.post(PATH, status_code=201)
 async def create_federation_rule(
-    request: Request, api: Api, who: Signed, robot_id: RobotId, body: FederationRuleReq
+    request: Request, api: Api, who: InPerson, robot_id: RobotId, body: FederationRuleReq
 ) -> Response:
     """Let tokens of an issuer open the robot account."""
     rule_id = await hidden(who, api.federation_rules.create(who, robot_id, _values(body)))
@@ -155,7 +155,7 @@ async def try_federation_rules(
     await readable_robot(api, who, robot_id)
     page = await api.federation_rules.list(Query(size=MAX_RULES), robot_id)
     claims: Any = body.claims if isinstance(body.claims, dict) else {}
-    verdicts = judge(page.items, claims)
+    verdicts = await judge(page.items, claims)
     return reply(
         [
             VerdictResp(id=v.rule.id, name=v.rule.name, lends=v.lends, reasons=list(v.reasons))
@@ -175,7 +175,7 @@ async def get_federation_rule(
 
 @router.put(PATH + "/{rule_id}")
 async def update_federation_rule(
-    api: Api, who: Signed, robot_id: RobotId, rule_id: RuleId, body: FederationRuleReq
+    api: Api, who: InPerson, robot_id: RobotId, rule_id: RuleId, body: FederationRuleReq
 ) -> Response:
     """Say all of a rule anew; what it lent ends."""
     work = api.federation_rules.update(who, robot_id, rule_id, _values(body))

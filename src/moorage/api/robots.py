@@ -1,4 +1,7 @@
-"""Robot accounts: /robots. The domain decides who may give which rights."""
+"""Robot accounts: /robots. The domain decides who may give which rights.
+
+What was lent makes and changes none: a robot account would outlive the loan.
+"""
 
 from collections.abc import Awaitable, Iterable
 from datetime import datetime
@@ -10,7 +13,7 @@ from starlette.responses import Response
 
 from moorage.access.principals import Principal
 from moorage.accounts import records
-from moorage.api.access import Api, Signed, allowed, refusal
+from moorage.api.access import Api, InPerson, Signed, allowed, refusal
 from moorage.api.lists import Listed, address, listing, lists
 from moorage.api.services import Services
 from moorage.api.wire import Text, Wire, reply
@@ -199,7 +202,7 @@ def _scope(query: Query) -> tuple[Query, int | None]:
 
 
 @router.post("/robots", status_code=201, response_model=RobotCreated)
-async def create_robot(request: Request, api: Api, who: Signed, body: RobotCreate) -> Response:
+async def create_robot(request: Request, api: Api, who: InPerson, body: RobotCreate) -> Response:
     """Make a robot account."""
     if body.level not in ("system", "project"):
         raise Invalid(f"bad request error level input: {body.level[:64]}")
@@ -236,7 +239,7 @@ async def get_robot(api: Api, who: Signed, robot_id: RobotId) -> Response:
 
 
 @router.put("/robots/{robot_id}")
-async def update_robot(api: Api, who: Signed, robot_id: RobotId, body: RobotUpdate) -> Response:
+async def update_robot(api: Api, who: InPerson, robot_id: RobotId, body: RobotUpdate) -> Response:
     """Change a robot account; its name and level stay."""
     robot = await readable_robot(api, who, robot_id)
     if body.name not in (None, robot.name) or body.level not in (None, robot.level):
@@ -254,7 +257,7 @@ async def update_robot(api: Api, who: Signed, robot_id: RobotId, body: RobotUpda
 
 
 @router.patch("/robots/{robot_id}", response_model=RobotSec)
-async def refresh_secret(api: Api, who: Signed, robot_id: RobotId, body: RobotSec) -> Response:
+async def refresh_secret(api: Api, who: InPerson, robot_id: RobotId, body: RobotSec) -> Response:
     """Set a secret; one that was made here is shown this once."""
     secret = await hidden(who, api.robots.refresh(who, robot_id, body.secret or None))
     return reply(RobotSec(secret="" if body.secret else secret))

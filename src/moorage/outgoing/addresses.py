@@ -12,7 +12,18 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 _NOT_PUBLIC = tuple(  # what `is_global` of some versions of Python calls public
-    map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "fec0::/10"))
+    map(
+        ip_network,
+        (
+            "168.63.129.16/32",  # Azure's own services for the machine
+            "192.0.0.0/24",
+            "192.88.99.0/24",
+            "::/96",  # IPv4-compatible
+            "::ffff:0:0:0/96",  # IPv4-translated
+            "64:ff9b:1::/48",
+            "fec0::/10",
+        ),
+    )
 )
 _NAT64 = IPv6Network("64:ff9b::/96")
 

@@ -27,7 +27,8 @@ SEMVER = "semver"
 
 MAX_LENGTH = 1024
 """Characters of one pattern."""
-_MEMORY = 1 << 20  # bytes that one compiled pattern may use, what it remembers between calls too
+MEMORY = 1 << 20
+"""Bytes that one compiled pattern may use, what it remembers between calls too."""
 _KEPT = 256  # compiled patterns
 
 
@@ -39,8 +40,11 @@ class Pattern(Protocol):
 
 
 @lru_cache(maxsize=_KEPT)
-def compile(kind: str, pattern: str) -> Pattern:
-    """The pattern, ready to match; raises Invalid, which says what is wrong with it."""
+def compile(kind: str, pattern: str, memory: int = MEMORY) -> Pattern:
+    """The pattern, ready to match; raises Invalid, which says what is wrong with it.
+
+    What may use less `memory` is also compiled and matched sooner.
+    """
     if kind not in _COMPILERS:
         raise Invalid(f"unknown kind of pattern {kind[:64]!r}; use one of {', '.join(_COMPILERS)}")
     if not pattern:
@@ -49,7 +53,7 @@ def compile(kind: str, pattern: str) -> Pattern:
         raise Invalid(f"a pattern has at most {MAX_LENGTH} characters")
     try:
         pattern.encode()
-        return _COMPILERS[kind](pattern)
+        return _COMPILERS[kind](pattern, memory)
     except ValueError as error:
         raise Invalid(f"the {kind} pattern {pattern[:64]!r} is not valid: {error}") from error
 
@@ -73,11 +77,11 @@ class _Versions:
         return version is not None and self.range.holds(version)
 
 
-def _expression(text: str) -> Pattern:
+def _expression(text: str, memory: int) -> Pattern:
     options = re2.Options()
     options.log_errors = False
     options.never_capture = True
-    options.max_mem = _MEMORY
+    options.max_mem = memory
     try:
         return _Expression(re2.compile(text, options))
     except re2.error as error:
@@ -86,10 +90,10 @@ def _expression(text: str) -> Pattern:
         raise ValueError(told) from error
 
 
-_COMPILERS: Mapping[str, Callable[[str], Pattern]] = {
-    DOUBLESTAR: lambda pattern: _expression(doublestar.translate(pattern)),
+_COMPILERS: Mapping[str, Callable[[str, int], Pattern]] = {
+    DOUBLESTAR: lambda pattern, memory: _expression(doublestar.translate(pattern), memory),
     REGEX: _expression,
-    SEMVER: lambda pattern: _Versions(versions.parse_range(pattern)),
+    SEMVER: lambda pattern, _: _Versions(versions.parse_range(pattern)),
 }
 KINDS = tuple(_COMPILERS)
 """Every kind there is."""

@@ -16,6 +16,7 @@ from moorage.access.exchanged import ExchangedTokens
 from moorage.access.jwts import KeyRing
 from moorage.access.secretbox import SecretBox
 from moorage.access.tokens import Tokens
+from moorage.accounts import groups
 from moorage.accounts.access_tokens import AccessTokens
 from moorage.accounts.bootstrap import first_admin, secret_key_file
 from moorage.accounts.federation import Exchange, FederationRules, Lending
@@ -111,7 +112,12 @@ class Resources:
         self.box = SecretBox(key, [k.get_secret_value() for k in auth.previous_secret_keys])
         self.ring = KeyRing()
         self.configurations = Configurations(
-            ground.db, ground.cache, self.box, settings.configuration, reach=self.syslog.reach
+            ground.db,
+            ground.cache,
+            self.box,
+            settings.configuration,
+            reach=self.syslog.reach,
+            follow=groups.follow,
         )
         self.scanners = Registrations(ground.db, self.box)
         self.keys = Keys(
@@ -180,7 +186,8 @@ class Resources:
 
     @cached_property
     def oidc(self) -> Provider:
-        return Provider(self.guard, self.issuers)
+        # Issuers of its own: those of rules, which many may make, cannot push the provider out.
+        return Provider(self.guard, Issuers(self.guard))
 
     @cached_property
     def federation_rules(self) -> FederationRules:
@@ -188,11 +195,7 @@ class Resources:
 
     @cached_property
     def exchange(self) -> Exchange:
-        return Exchange(self.db, self.federation_rules, self.issuers, self.lending)
-
-    @cached_property
-    def issuers(self) -> Issuers:
-        return Issuers(self.guard)
+        return Exchange(self.db, self.federation_rules, Issuers(self.guard), self.lending)
 
     @cached_property
     def oidc_accounts(self) -> OidcAccounts:

@@ -3,14 +3,14 @@
     current()  ─► cache ─► rows ─► Configuration
     within(tx) ─► rows ─► Configuration
     change()   ─► try a new syslog server ─► one transaction: lock, merge, check as a whole, write
-                  what differs from its default
+                  what differs from its default, do what goes with it elsewhere
 
 A secret is encrypted in its row, and so it is in a cache; it is opened in the process alone.
 """
 
 import base64
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -43,6 +43,9 @@ SECRETS = frozenset(
 Reach = Callable[[str], Awaitable[None]]
 """Tries a syslog server; raises Invalid when it cannot be used."""
 
+Follow = Callable[[Tx, Collection[str]], Awaitable[None]]
+"""Step: what goes with a change of the settings of these names."""
+
 _LOCK = "configuration"  # a row of `properties`: one change after the other
 
 
@@ -57,16 +60,18 @@ class Configurations:
         fixed: Configuration | None = None,
         *,
         reach: Reach | None = None,
+        follow: Follow | None = None,
     ) -> None:
         """`fixed` is what the file and the environment say; what it sets, nobody else can.
 
-        `reach` tries a new `audit_log_forward_endpoint`.
+        `reach` tries a new `audit_log_forward_endpoint`; `follow` is part of each change.
         """
         self._db = db
         self._cache = cache
         self._box = box
         self._fixed = fixed or Configuration()
         self._reach = reach
+        self._follow = follow
         self._parse = lru_cache(maxsize=4)(self._parsed)
 
     @property
@@ -92,7 +97,7 @@ class Configurations:
         """Change settings, all or none. Returns the names of those that are different now.
 
         Raises Invalid (what a setting cannot be, or a server that does not answer), Denied (one
-        that is fixed).
+        that is fixed, or of the sign-in for an actor to whom the account was lent).
         """
         await self._try_endpoint(values)
 
@@ -103,11 +108,13 @@ class Configurations:
             changed = sorted(
                 name for name in values if getattr(before, name) != getattr(after, name)
             )
-            await self._check(tx, changed, after)
+            self._check(actor, changed, after)
             for name in changed:
                 await self._write(tx, name, after)
             if changed:
                 tx.touch(ROWS.key())
+                if self._follow is not None:
+                    await self._follow(tx, changed)
                 await emit(tx, ConfigurationUpdated(operator=actor.name, names=changed))
             return changed
 
@@ -130,13 +137,15 @@ class Configurations:
         if after.audit_log_forward_endpoint != before.audit_log_forward_endpoint:
             await self._reach(after.audit_log_forward_endpoint)
 
-    async def _check(self, tx: Tx, changed: list[str], after: Configuration) -> None:
+    def _check(self, actor: Principal, changed: list[str], after: Configuration) -> None:
         fixed = sorted(self.fixed & set(changed))
         if fixed:
             raise Denied(
                 f"{', '.join(fixed)}: set by the file or the environment of the server; "
                 "change it there"
             )
+        if actor.via and any(map(_of_sign_in, changed)):
+            raise Denied("a token or CLI secret cannot change who signs in; use a password")
         if after.auth_mode == "ldap_auth" and not (after.ldap_url and after.ldap_base_dn):
             raise Invalid("auth_mode ldap_auth needs ldap_url and ldap_base_dn")
         if after.auth_mode == "oidc_auth" and not (after.oidc_endpoint and after.oidc_client_id):
@@ -181,6 +190,10 @@ class Configurations:
 
 def _purpose(name: str) -> str:
     return f"setting {name}"
+
+
+def _of_sign_in(name: str) -> bool:
+    return name == "auth_mode" or name.startswith(("ldap_", "oidc_"))
 
 
 def _plain(values: Configuration) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
     POST grant_type=urn:ietf:params:oauth:grant-type:token-exchange
          subject_token=eyJ…  subject_token_type=urn:ietf:params:oauth:token-type:id_token (or jwt)
-         audience=robot$team+ci     when rules of several robot accounts would match
+         audience=robot$team+ci     the robot account that is wanted
 
     200  {access_token, issued_token_type, token_type, expires_in, username}
     400  {error, error_description}
@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from moorage.accounts.federation import Ambiguous, Exchange
+from moorage.accounts.federation import Exchange
 from moorage.errors import MoorageError, Unavailable
 from moorage.signin.forms import Fields, form, one
 from moorage.signin.problems import NO_STORE, RETRY_AFTER
@@ -81,12 +81,11 @@ class TokenExchange:
 
 
 def _render(error: MoorageError) -> Response:
-    """A failure in the form of RFC 6749, section 5.2, with the codes of RFC 8693."""
+    """A failure in the form of RFC 6749, section 5.2."""
     if isinstance(error, Unavailable):
         retry = {"Retry-After": str(RETRY_AFTER)}
         return _refusal(503, "temporarily_unavailable", error.message, retry)
-    code = "invalid_target" if isinstance(error, Ambiguous) else "invalid_request"
-    return _refusal(400, code, error.message)
+    return _refusal(400, "invalid_request", error.message)
 
 
 def _refusal(

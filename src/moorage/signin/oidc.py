@@ -18,13 +18,15 @@ from starlette.responses import Response
 from moorage.accounts.oidc import OidcAccounts, Onboarding, SignedIn
 from moorage.accounts.sessions import Sessions
 from moorage.errors import Invalid, TooLarge, Unauthenticated
-from moorage.signin.forms import MAX_FORM, one, parameters
+from moorage.signin.forms import MAX_FORM, address, one, parameters
 from moorage.signin.problems import NO_STORE
 from moorage.web.csrf import SESSION_COOKIE, cookie, cookies
 
 PENDING_COOKIE = "oidc"
 CALLBACK = "/c/oidc/callback"
 ONBOARD = "/oidc-onboard"
+MAX_PATH = 2000
+"""Characters of a path that is kept until the browser comes back."""
 
 
 class OidcPages:
@@ -41,7 +43,8 @@ class OidcPages:
     async def login(self, request: Request) -> Response:
         """Send the browser to the provider."""
         target = own_path(one(parameters(request.scope["query_string"]), "redirect_url"))
-        began = await self._accounts.begin(self._home(request) + CALLBACK, target)
+        back = self._home(request) + CALLBACK
+        began = await self._accounts.begin(back, target, address(request))
         return self._redirect(began.url, self._pending(began.cookie))
 
     async def callback(self, request: Request) -> Response:
@@ -98,7 +101,7 @@ class OidcPages:
 
 def own_path(text: str) -> str:
     """A path of this server, never the address of another; "/" for anything else."""
-    fine = text.startswith("/") and not text.startswith(("//", "/\\"))
+    fine = text.startswith("/") and not text.startswith(("//", "/\\")) and len(text) <= MAX_PATH
     return text if fine and text.isascii() and text.isprintable() and "\\" not in text else "/"
 
 

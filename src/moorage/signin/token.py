@@ -106,7 +106,11 @@ class TokenService:
         }
         minutes = (await self._settings.current()).token_expiration
         issued = self._tokens.issue(
-            caller.principal, access, revision=caller.revision, lifetime=minutes * 60
+            caller.principal,
+            access,
+            revision=caller.revision,
+            lifetime=minutes * 60,
+            until=caller.expires_at,
         )
         body = {
             "token": issued.token,

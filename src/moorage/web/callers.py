@@ -68,6 +68,7 @@ class Caller:
     source: Literal["none", "basic", "bearer", "session"]
     access: Mapping[str, frozenset[str]] | None = None  # None: ask the grants
     revision: int = 0  # of the account when it was identified
+    expires_at: float | None = None  # of the account or of what lent it, seconds since 1970
     projects: Mapping[str, tuple[int, float]] = field(default_factory=dict, repr=False)
 
 
@@ -135,7 +136,7 @@ class Callers:
         login = await self.check(account, password, address)
         if login is None:
             return Caller(ANONYMOUS, "basic")
-        return Caller(login.principal, "basic", None, login.revision)
+        return Caller(login.principal, "basic", None, login.revision, login.expires_at)
 
     async def check(self, account: str, password: str, address: str) -> Login | None:
         """The account behind a name and a password, or None; raises TooManyRequests."""
@@ -219,6 +220,7 @@ class Callers:
             "bearer",
             {name: right.actions for name, right in verified.access.items()},
             verified.revision,
+            verified.expires_at,
             {
                 project_of(name): right.project
                 for name, right in verified.access.items()

@@ -8,7 +8,6 @@ lending.py    what a token of ours opens, and for how long
 
 from moorage.accounts.federation.claims import Constraint
 from moorage.accounts.federation.exchange import (
-    Ambiguous,
     Exchange,
     Exchanged,
     Verdict,
@@ -18,7 +17,6 @@ from moorage.accounts.federation.lending import Lending
 from moorage.accounts.federation.rules import FederationRules, Rule
 
 __all__ = [
-    "Ambiguous",
     "Constraint",
     "Exchange",
     "Exchanged",

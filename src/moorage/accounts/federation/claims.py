@@ -10,6 +10,9 @@
     regex        refs/heads/(a|b)    RE2, of the whole text
 
 Numbers and booleans count as JSON writes them. Of a list, one item has to match.
+
+Whoever makes a rule writes its patterns, and anybody may send a token that they are tried on. So
+they are few and small, and see the first characters of a claim only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,9 +24,13 @@ from moorage.errors import Invalid
 
 EXACT = "exact"
 KINDS = (EXACT, patterns.DOUBLESTAR, patterns.REGEX)
-MAX_CONSTRAINTS = 20
+MAX_CONSTRAINTS, MAX_PATTERNS = 20, 5
+"""Claims that a rule names, and how many of them by a pattern."""
+MAX_TEXT = 1024
+"""Characters of a claim, all items of a list together, that a pattern is tried on."""
 MAX_NAME = 255
 
+_MEMORY = 64 << 10  # bytes of one compiled pattern
 _ELSEWHERE = frozenset({"iss", "aud", "exp", "iat", "nbf", "jti"})
 _ANYTHING = ("q7Zk0", "w8/x-3:y_1", "refs/heads/p5")  # no honest pattern takes all of them
 
@@ -38,12 +45,19 @@ class Constraint:
 
     def holds(self, claims: Mapping[str, Any]) -> bool:
         """Whether a token with these claims is one that is meant."""
-        return any(self._matches(text) for text in texts(claims, self.claim))
+        left = MAX_TEXT
+        for text in texts(claims, self.claim):
+            left -= len(text)
+            if (self.kind == EXACT or left >= 0) and self._matches(text):
+                return True
+        return False
 
     def _matches(self, text: str) -> bool:
-        if self.kind == EXACT:
-            return text == self.pattern
-        return patterns.compile(self.kind, self.pattern).matches(text)
+        return text == self.pattern if self.kind == EXACT else self.compiled().matches(text)
+
+    def compiled(self) -> patterns.Pattern:
+        """The pattern, of one that is not exact; raises Invalid."""
+        return patterns.compile(self.kind, self.pattern, _MEMORY)
 
     def narrows(self) -> bool:
         """Whether there is anything that it does not take."""
@@ -64,7 +78,9 @@ def check(constraints: Sequence[Constraint]) -> None:
         if not 1 <= len(constraint.pattern) <= patterns.MAX_LENGTH:
             raise Invalid(f"a pattern has 1 to {patterns.MAX_LENGTH} characters")
         if constraint.kind != EXACT:
-            patterns.compile(constraint.kind, constraint.pattern)
+            constraint.compiled()
+    if sum(constraint.kind != EXACT for constraint in constraints) > MAX_PATTERNS:
+        raise Invalid(f"a rule names at most {MAX_PATTERNS} claims by a pattern")
     if not any(constraint.narrows() for constraint in constraints):
         raise Invalid("these claims let in everybody whom the issuer knows; name who is meant")
 

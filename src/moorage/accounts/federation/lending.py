@@ -10,7 +10,7 @@ from moorage.access.principals import Principal
 from moorage.accounts.federation.rules import Rule
 from moorage.accounts.keys import Keys
 from moorage.accounts.records import Login
-from moorage.accounts.standing import Standings, via_rule
+from moorage.accounts.standing import Standings, sooner, via_rule
 from moorage.clock import Clock, SystemClock
 from moorage.errors import Unauthenticated
 
@@ -49,7 +49,7 @@ class Lending:
     async def open(self, account: str | None, secret: str) -> Login | None:
         """The robot account that it opens, or None; `account` is its name where one was given."""
         try:
-            robot, revision = await self._verify(secret)
+            robot, revision, ends = await self._verify(secret)
         except Unauthenticated:
             return None
         if account not in (None, robot.name):
@@ -57,9 +57,9 @@ class Lending:
         standing = await self._standings.of(robot)
         if standing is None or standing.revision != revision:
             return None
-        return Login(robot, revision)
+        return Login(robot, revision, sooner(ends, standing.expires_at))
 
-    async def _verify(self, secret: str) -> tuple[Principal, int]:
+    async def _verify(self, secret: str) -> tuple[Principal, int, float]:
         try:
             return self._tokens.verify(secret)
         except UnknownKey:

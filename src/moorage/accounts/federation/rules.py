@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Select, delete, func, select, update
 from moorage.access.principals import Principal
 from moorage.accounts.federation import claims
 from moorage.accounts.federation.claims import Constraint
-from moorage.accounts.issuers import key_set
+from moorage.accounts.issuers import MAX_RSA_BITS, key_set, quick, secure
 from moorage.accounts.robots import lock_robot, require_robot
 from moorage.accounts.standing import touch_lent, via_rule
 from moorage.db.engine import Database
@@ -40,11 +40,10 @@ MIN_LIFETIME, MAX_LIFETIME = 60, 43200
 """Seconds that what is lent lives."""
 MAX_RULES = 50
 """Rules of one robot account."""
-MAX_JWKS = 64 << 10
-"""Bytes of keys that a rule brings along."""
+MAX_JWKS, MAX_KEYS = 8 << 10, 10
+"""Bytes and keys of a jwks that a rule brings along."""
 
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
-_LOCAL = ("localhost", "127.0.0.1", "::1")
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
@@ -150,18 +149,24 @@ class FederationRules:
             raise _missing(rule_id)
         return _rule(row, await self._prefix())
 
-    async def of_issuer(self, issuer: str, limit: int) -> Sequence[Rule]:
-        """The enabled rules that believe an issuer, of robot accounts that are alive."""
+    async def of_issuer(self, issuer: str, robot: str) -> Sequence[Rule]:
+        """The enabled rules of a robot account that believe an issuer, while it is alive.
+
+        `robot` is its name as it is shown.
+        """
+        prefix = await self._prefix()
+        if not robot.startswith(prefix) or not robot.isprintable():
+            return []
         query = _rows().where(
+            robots.c.name == robot.removeprefix(prefix),
             federation_rules.c.issuer == issuer,
             federation_rules.c.disabled.is_(False),
             robots.c.disabled.is_(False),
             robots.c.expires_at.is_(None) | (robots.c.expires_at > now()),
         )
         async with self._db.read() as tx:
-            found = await tx.execute(query.order_by(federation_rules.c.id).limit(limit))
+            found = await tx.execute(query.order_by(federation_rules.c.id).limit(MAX_RULES))
             rows = found.all()
-        prefix = await self._prefix()
         return [_rule(row, prefix) for row in rows]
 
     async def create(self, actor: Principal, robot_id: int, values: RuleValues) -> int:
@@ -293,11 +298,10 @@ def _check_issuer(issuer: str, *, has_keys: bool) -> None:
         return
     try:
         url = urlsplit(issuer)
-        good = bool(url.hostname) and url.port != 0 and not (url.query or url.fragment)
+        good = secure(issuer) and url.port != 0 and not (url.query or url.fragment)
     except ValueError:
         good = False
-    secure = good and (url.scheme == "https" or (url.scheme == "http" and url.hostname in _LOCAL))
-    if not secure or "@" in issuer:
+    if not good or "@" in issuer:
         raise Invalid("an issuer is an https:// URL; of one that cannot be asked, give the jwks")
 
 
@@ -307,6 +311,12 @@ def _check_keys(jwks: Mapping[str, Any]) -> None:
     keys = jwks.get("keys")
     if isinstance(keys, list) and any(_secret(key) for key in keys):
         raise Invalid("the jwks holds a private key; give the public part, and make a new key")
+    if isinstance(keys, list) and len(keys) > MAX_KEYS:
+        raise Invalid(f"the jwks has at most {MAX_KEYS} keys")
+    if isinstance(keys, list) and not all(quick(key) for key in keys if isinstance(key, dict)):
+        raise Invalid(
+            f"an RSA key of the jwks has at most {MAX_RSA_BITS} bits, and an e of 65537 or 3"
+        )
     try:
         key_set(jwks)
     except Unreachable as error:

@@ -21,12 +21,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 import orjson
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from moorage import patterns
 from moorage.access.principals import Principal
 from moorage.access.secretbox import CannotOpen, SecretBox
 from moorage.accounts import groups, users
+from moorage.accounts.attempts import network
 from moorage.accounts.oidc.provider import Provider
 from moorage.accounts.oidc.settings import MODE, OidcSettings
 from moorage.accounts.records import OIDC, Login
@@ -36,12 +37,14 @@ from moorage.db.tables import identities, pending_sign_ins
 from moorage.db.tables import users as user_table
 from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
-from moorage.errors import Denied, Invalid, Unauthenticated
+from moorage.errors import Denied, Invalid, TooManyRequests, Unauthenticated
 from moorage.settings import Current
 
 KIND = "oidc"
 SECONDS = 900.0
 """How long a sign-in may take."""
+MOST = 100
+"""Sign-ins from one network (/24 of IPv4, /56 of IPv6) that are begun and not finished."""
 NAMES = ("preferred_username", "name", "email", "sub")
 """Claims that may hold a name, the best first."""
 
@@ -93,8 +96,12 @@ class OidcAccounts:
         self._provider = provider
         self._box = box
 
-    async def begin(self, redirect_uri: str, target: str) -> Began:
-        """Begin a sign-in; raises Denied unless the mode is OpenID Connect."""
+    async def begin(self, redirect_uri: str, target: str, address: str = "") -> Began:
+        """Begin a sign-in of somebody at that address.
+
+        Raises Denied unless the mode is OpenID Connect, TooManyRequests when too many from there
+        were begun and not finished.
+        """
         settings = await self._current()
         metadata = await self._provider.metadata(settings)
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
@@ -107,7 +114,8 @@ class OidcAccounts:
                 "redirect_uri": redirect_uri,
                 "target": target,
                 "issuer": settings.issuer,
-            }
+            },
+            network(address, v4=24, v6=56),
         )
         asked = {
             **settings.extra,
@@ -197,16 +205,19 @@ class OidcAccounts:
             raise Denied(f"the auth mode is {values.auth_mode}, not {MODE}")
         return OidcSettings.of(values)
 
-    async def _keep(self, data: Mapping[str, Any]) -> str:
-        """Write a row; returns the cookie that finds it."""
+    async def _keep(self, data: Mapping[str, Any], place: str = "") -> str:
+        """Write a row for somebody at that network; returns the cookie that finds it."""
         cookie = secrets.token_urlsafe(32)
         row = {
             "digest": _digest(cookie),
             "data": self._box.seal(orjson.dumps(data), _PURPOSE),
+            "network": place or None,
             "expires_at": from_now(SECONDS),
         }
 
         async def step(tx: Tx) -> None:
+            if place:
+                await _require_few(tx, place)
             await tx.execute(pending_sign_ins.insert().values(row))
 
         await self._db.run(step)
@@ -224,6 +235,18 @@ class OidcAccounts:
             return dict(orjson.loads(self._box.open(row.data, _PURPOSE)))
         except CannotOpen as error:
             raise Unauthenticated("the sign-in was begun under another key") from error
+
+
+async def _require_few(tx: Tx, place: str) -> None:
+    """Step: raises TooManyRequests; nobody shall fill the table by asking for the first page."""
+    query = select(func.count()).where(
+        pending_sign_ins.c.network == place, pending_sign_ins.c.expires_at > now()
+    )
+    if (await tx.execute(query)).scalar_one() >= MOST:
+        raise TooManyRequests(
+            "too many sign-ins were begun from this network and not finished; try again later",
+            detail={"seconds": 60},
+        )
 
 
 async def _sign_in(tx: Tx, person: _Person) -> Login | None:

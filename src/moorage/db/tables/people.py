@@ -85,6 +85,7 @@ pending_sign_ins = Table(  # what a browser began at a provider and may finish o
     metadata,
     Column("digest", String(64), primary_key=True),  # SHA-256 of the cookie's value
     Column("data", LargeBinary, nullable=False),  # JSON, encrypted under secret_key
+    Column("network", String(64), index=True),  # of who began it; None: not counted
     Column("expires_at", Timestamp, nullable=False, index=True),
 )
 
