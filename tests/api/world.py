@@ -58,6 +58,8 @@ from moorage.projects.usage import Usage
 from moorage.scanning import Adapter, Registrations
 from moorage.settings import Configurations
 from moorage.web.callers import Caller
+from moorage.webhooks import Teller, WebhookPolicies
+from moorage.webhooks.testing import WebhookTests
 
 MEMBERS = {name: role for role, name in ROLE_NAMES.items()}
 """User name and role of the members of `team`: each role has the user of its name."""
@@ -164,6 +166,10 @@ class World:
             schedules=Schedules(db),
             dashboard=Dashboard(db),
             jobs=Requests(db, self.bell),
+            webhooks=WebhookPolicies(db, SecretBox(SECRET_KEY)),
+            webhook_tests=WebhookTests(
+                db, Teller(self.configurations, "registry.example"), self.bell
+            ),
             health=self.health,
             system=System(version="v0.1.0", external_url="https://registry.example"),
         )

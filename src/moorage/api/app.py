@@ -35,6 +35,7 @@ from moorage.api import (
     usage,
     usergroups,
     users,
+    webhooks,
 )
 from moorage.api.access import Api
 from moorage.api.document import describe, operation_id
@@ -74,6 +75,7 @@ RESOURCES = (
     gc,
     purge,
     jobservice,
+    webhooks,
 )
 
 
@@ -95,6 +97,7 @@ def create_api(services: Services) -> FastAPI:
         app.include_router(resource.router, prefix=PREFIX)
     app.include_router(audit.of_projects, prefix=PREFIX)
     app.include_router(scanners.of_projects, prefix=PREFIX)
+    app.include_router(webhooks.of_jobs, prefix=PREFIX)
     app.include_router(system.version_router)
     problems.install(app)
     describe(app)

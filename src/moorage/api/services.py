@@ -34,6 +34,8 @@ from moorage.projects.usage import Usage
 from moorage.scanning import Adapter, Registrations
 from moorage.settings import Configurations
 from moorage.web.callers import Callers
+from moorage.webhooks import WebhookPolicies
+from moorage.webhooks.testing import WebhookTests
 
 COMPONENTS = ("core", "portal", "jobservice", "registry", "registryctl", "database", "redis")
 """Harbor's names for the parts that `/health` lists, in this order."""
@@ -96,6 +98,8 @@ class Services:
     schedules: Schedules
     dashboard: Dashboard
     jobs: Requests
+    webhooks: WebhookPolicies
+    webhook_tests: WebhookTests
     health: Health
     system: System
     clock: Clock = field(default_factory=SystemClock)

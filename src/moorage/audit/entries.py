@@ -87,6 +87,10 @@ def _rule(operation: str, fact: Any) -> Entry:
     return Entry(operation, "immutable_rule", str(fact.rule), project_id=fact.project_id)
 
 
+def _webhook(operation: str, fact: Any) -> Entry:
+    return Entry(operation, "webhook_policy", fact.policy, project_id=fact.project_id)
+
+
 def _user(operation: str, fact: Any, description: str = "") -> Entry:
     return Entry(operation, "user", fact.username, description)
 
@@ -157,6 +161,9 @@ RENDERINGS: Mapping[type[Fact], Callable[[Any], Entry]] = {
     events.ImmutableRuleCreated: lambda f: _rule("create", f),
     events.ImmutableRuleUpdated: lambda f: _rule("update", f),
     events.ImmutableRuleDeleted: lambda f: _rule("delete", f),
+    events.WebhookPolicyCreated: lambda f: _webhook("create", f),
+    events.WebhookPolicyUpdated: lambda f: _webhook("update", f),
+    events.WebhookPolicyDeleted: lambda f: _webhook("delete", f),
     events.UserCreated: lambda f: _user("create", f, "system administrator" if f.sysadmin else ""),
     events.UserUpdated: _user_updated,
     events.UserDeleted: lambda f: _user("delete", f),

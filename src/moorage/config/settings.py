@@ -1,7 +1,7 @@
 """All settings, as one frozen tree.
 
 [http]  [database]  [storage]  [redis]  [cache]  [auth]  [gc]  [uploads]  [log]
-[jobs]  [outgoing]  [configuration]
+[jobs]  [webhooks]  [outgoing]  [configuration]
 """
 
 from ipaddress import IPv4Network, IPv6Network
@@ -16,6 +16,7 @@ from moorage.config.database import DatabaseSettings
 from moorage.config.jobs import JobSettings
 from moorage.config.redis import CacheSettings, RedisSettings
 from moorage.config.storage import StorageSettings
+from moorage.config.webhooks import WebhookSettings
 
 
 class _Section(BaseModel):
@@ -147,6 +148,7 @@ class Settings(_Section):
     gc: GcSettings = GcSettings()
     uploads: UploadSettings = UploadSettings()
     jobs: JobSettings = JobSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()
     outgoing: OutgoingSettings = OutgoingSettings()
     configuration: Configuration = Configuration()

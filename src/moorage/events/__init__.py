@@ -53,6 +53,9 @@ from moorage.events.facts import (
     UserSignedIn,
     UserSignedOut,
     UserUpdated,
+    WebhookPolicyCreated,
+    WebhookPolicyDeleted,
+    WebhookPolicyUpdated,
 )
 from moorage.events.outbox import Happened, Outbox, Subscriber, emit
 
@@ -112,5 +115,8 @@ __all__ = [
     "UserSignedIn",
     "UserSignedOut",
     "UserUpdated",
+    "WebhookPolicyCreated",
+    "WebhookPolicyDeleted",
+    "WebhookPolicyUpdated",
     "emit",
 ]

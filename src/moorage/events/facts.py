@@ -206,6 +206,29 @@ class ImmutableRuleDeleted(ImmutableRuleFact):
     """A rule was deleted: tags that only it kept can change."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class WebhookPolicyFact(Fact):
+    """Something that happened to a webhook policy."""
+
+    project_id: int
+    policy: str  # its name
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookPolicyCreated(WebhookPolicyFact):
+    """A policy was made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookPolicyUpdated(WebhookPolicyFact):
+    """A policy was replaced, disabled or enabled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookPolicyDeleted(WebhookPolicyFact):
+    """A policy was deleted."""
+
+
 # --- accounts
 
 
@@ -456,6 +479,9 @@ TYPES: Mapping[str, type[Fact]] = {
         ImmutableRuleCreated,
         ImmutableRuleUpdated,
         ImmutableRuleDeleted,
+        WebhookPolicyCreated,
+        WebhookPolicyUpdated,
+        WebhookPolicyDeleted,
         UserCreated,
         UserUpdated,
         UserDeleted,

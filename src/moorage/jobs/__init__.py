@@ -16,8 +16,8 @@ package knows no job: a `Kind` brings its handler.
 
 from moorage.jobs.bell import Bell, LocalBell
 from moorage.jobs.context import Context, Lost, Stopping, together
-from moorage.jobs.kinds import Kind, NewTask
-from moorage.jobs.queue import enqueue, extend
+from moorage.jobs.kinds import Kind, NewExecution, NewTask
+from moorage.jobs.queue import enqueue, enqueue_each, extend
 from moorage.jobs.records import (
     ERROR,
     EVENT,
@@ -47,11 +47,13 @@ __all__ = [
     "Kind",
     "LocalBell",
     "Lost",
+    "NewExecution",
     "NewTask",
     "Schedule",
     "Stopping",
     "Task",
     "enqueue",
+    "enqueue_each",
     "extend",
     "together",
 ]

@@ -43,3 +43,13 @@ class NewTask:
     extra: Mapping[str, Any] = field(default_factory=dict)
     rank: int = 0
     delay: float = 0.0  # seconds until it may be claimed
+
+
+@dataclass(frozen=True)
+class NewExecution:
+    """An execution of one task, to be queued."""
+
+    vendor_type: str
+    vendor_id: int
+    task: NewTask
+    extra: Mapping[str, Any] = field(default_factory=dict)

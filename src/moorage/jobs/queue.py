@@ -31,7 +31,7 @@ from sqlalchemy import (
 from moorage.db.tables import executions, job_queues, tasks, workers
 from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
-from moorage.jobs.kinds import NewTask
+from moorage.jobs.kinds import NewExecution, NewTask
 from moorage.jobs.records import ERROR, FINAL, PENDING, RUNNING, STOPPED, SUCCESS, Claim
 
 MAX_CRASHES = 5
@@ -78,6 +78,26 @@ async def enqueue(
     return made
 
 
+async def enqueue_each(tx: Tx, new: Sequence[NewExecution], *, trigger: str) -> None:
+    """Step: executions of one task each, however many, in a few statements."""
+    for start in range(0, len(new), _BATCH):
+        batch = new[start : start + _BATCH]
+        rows = [
+            {
+                "vendor_type": each.vendor_type,
+                "vendor_id": each.vendor_id,
+                "status": PENDING,
+                "trigger": trigger,
+                "extra": dict(each.extra),
+                "unfinished": 1,
+            }
+            for each in batch
+        ]
+        insert = executions.insert().returning(executions.c.id, sort_by_parameter_order=True)
+        ids = (await tx.execute(insert, rows)).scalars().all()
+        await _insert_rows(tx, [(made, each.task) for made, each in zip(ids, batch, strict=True)])
+
+
 async def extend(tx: Tx, execution_id: int, new: Sequence[NewTask]) -> None:
     """Step: more tasks for an execution that is still running."""
     grown = executions.c.unfinished + len(new)
@@ -87,6 +107,11 @@ async def extend(tx: Tx, execution_id: int, new: Sequence[NewTask]) -> None:
 
 
 async def _insert(tx: Tx, execution_id: int, new: Sequence[NewTask]) -> None:
+    await _insert_rows(tx, [(execution_id, each) for each in new])
+
+
+async def _insert_rows(tx: Tx, new: Sequence[tuple[int, NewTask]]) -> None:
+    """Tasks, each of an execution."""
     if not new:
         return
     moment: datetime = (await tx.execute(select(now()))).scalar_one()
@@ -101,7 +126,7 @@ async def _insert(tx: Tx, execution_id: int, new: Sequence[NewTask]) -> None:
                 "rank": each.rank,
                 "run_at": moment + timedelta(seconds=each.delay),
             }
-            for each in new[start : start + _BATCH]
+            for execution_id, each in new[start : start + _BATCH]
         ]
         await tx.execute(tasks.insert(), rows)
 

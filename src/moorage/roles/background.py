@@ -14,6 +14,7 @@ from moorage.events import Fact, Outbox, Subscriber
 from moorage.gc import Collector, Janitor, Sweeper
 from moorage.roles.resources import Resources
 from moorage.telemetry.metrics import Metrics
+from moorage.webhooks.happenings import HAPPENINGS
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,10 @@ class Work:
 def subscribers(resources: Resources) -> Mapping[type[Fact], Sequence[Subscriber]]:
     """Who hears of which fact. One without a subscriber is dropped when its turn comes."""
     recorder = Recorder(resources.configurations)
-    return {kind: [recorder.hear] for kind in RENDERINGS}
+    found: dict[type[Fact], list[Subscriber]] = {kind: [recorder.hear] for kind in RENDERINGS}
+    for kind in HAPPENINGS:
+        found[kind].append(resources.teller.hear)
+    return found
 
 
 def works(resources: Resources) -> list[Work]:
@@ -42,8 +46,15 @@ def works(resources: Resources) -> list[Work]:
     outbox = Outbox(db, subscribers(resources))
     types = Types(db)
     forwarder = Forwarder(db, resources.configurations, resources.syslog)
+
+    async def dispatch() -> bool:
+        handed = await outbox.dispatch()
+        if handed:  # perhaps there is something to tell
+            resources.ground.bell.nudge()
+        return handed > 0
+
     found = [
-        Work("outbox", 2.0, lambda: _some(outbox.dispatch())),
+        Work("outbox", 2.0, dispatch),
         Work("audit forwarding", 2.0, forwarder.run_once),
         Work("types of artifacts", 60.0, lambda: _some(types.fill())),
         Work("sessions", 600.0, lambda: _none(resources.sessions.tidy())),

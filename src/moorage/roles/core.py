@@ -20,6 +20,7 @@ from moorage.roles.resources import Resources
 from moorage.signin.oidc import OidcPages
 from moorage.signin.pages import SigninPages
 from moorage.web.csrf import CsrfGuard
+from moorage.webhooks.testing import WebhookTests
 
 
 def core_faces(
@@ -100,6 +101,8 @@ def _services(resources: Resources, health: Health) -> Services:
         schedules=resources.schedules,
         dashboard=resources.dashboard,
         jobs=resources.jobs,
+        webhooks=resources.webhooks,
+        webhook_tests=WebhookTests(resources.db, resources.teller, resources.ground.bell),
         health=health,
         system=System(
             version=__version__,

@@ -6,12 +6,14 @@ PURGE_AUDIT_LOG           1        1      asked for, scheduled
 STORAGE_VERIFY            1        1      asked for, scheduled: reads what is stored
 EXECUTION_SWEEP           1        1      every day
 SYSTEM_ARTIFACT_CLEANUP   1        1      every day
+WEBHOOK, SLACK            any      3      one target is told of one event
 """
 
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select
 
+from moorage import __version__
 from moorage.audit import purge
 from moorage.db.tables import executions
 from moorage.db.transactions import Tx
@@ -22,6 +24,8 @@ from moorage.jobs.records import FINAL
 from moorage.jobs.schedules import Fire, Ticker, single
 from moorage.jobs.worker import Worker
 from moorage.roles.resources import Resources
+from moorage.webhooks import Delivery
+from moorage.webhooks.records import KINDS as TOLD
 
 CLEANUP = "SYSTEM_ARTIFACT_CLEANUP"
 
@@ -34,12 +38,20 @@ def kinds(resources: Resources) -> Sequence[Kind]:
     db, store = resources.db, resources.ground.store
     settings = resources.settings
     collect = gc_job.GarbageJob(db, store, resources.rules, settings.gc.untagged_seconds)
+    tell = Delivery(
+        resources.webhooks,
+        resources.guard,
+        resources.ground.clock,
+        __version__,
+        settings.webhooks.timeout_seconds,
+    )
     return (
         Kind(gc_job.KIND, collect, limit=1),
         Kind(purge.KIND, purge.PurgeJob(db), limit=1),
         Kind(verify.KIND, verify.VerifyJob(db, store, resources.ground.clock), limit=1),
         Kind(sweeping.KIND, sweeping.Sweep(db, settings.jobs.log_days), limit=1),
         Kind(CLEANUP, _Cleanup(resources), limit=1),
+        *(Kind(name, tell, tries=settings.webhooks.tries, backoff=2.0) for name in TOLD.values()),
     )
 
 

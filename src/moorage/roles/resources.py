@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from moorage.access.exchanged import ExchangedTokens
 from moorage.access.jwts import KeyRing
@@ -69,6 +70,7 @@ from moorage.scanning import Adapter, Registrations
 from moorage.settings import Configurations
 from moorage.telemetry.metrics import Metrics
 from moorage.web.callers import Callers
+from moorage.webhooks import Teller, WebhookPolicies
 
 LONGEST_TOKEN = 24 * 3600.0
 """Seconds that `configuration.token_expiration` allows at most: a retired key verifies so long."""
@@ -126,7 +128,11 @@ class Resources:
             self.ring,
             token_lifetime=LONGEST_TOKEN,
             rotation=auth.key_rotation_days * 86400,
-            others=(self.configurations.seal_anew, self.scanners.seal_anew),
+            others=(
+                self.configurations.seal_anew,
+                self.scanners.seal_anew,
+                self.webhooks.seal_anew,
+            ),
             clock=ground.clock,
         )
         self.tokens = Tokens(
@@ -291,6 +297,15 @@ class Resources:
     @cached_property
     def history(self) -> History:
         return History(self.db)
+
+    @cached_property
+    def webhooks(self) -> WebhookPolicies:
+        return WebhookPolicies(self.db, self.box)
+
+    @cached_property
+    def teller(self) -> Teller:
+        host = urlsplit(self.settings.http.external_url).netloc
+        return Teller(self.configurations, host)
 
     @cached_property
     def jobs(self) -> Requests:
