@@ -11,7 +11,7 @@ from pathlib import Path
 
 import asyncpg  # type: ignore[import-untyped]
 import pytest
-from sqlalchemy import bindparam, exc, insert, select, text
+from sqlalchemy import bindparam, exc, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.support.clocks import TurnedClock
 from tests.support.databases import PostgresServer, count, running_postgres
@@ -384,3 +384,25 @@ async def test_a_server_without_a_free_slot(tmp_path: Path) -> None:
             await db.ping()
         assert await count(db, "properties")
         await db.close()
+
+
+async def test_a_transaction_that_is_cancelled_anywhere_leaves_its_connection_clean(
+    database: Database,
+) -> None:
+    """What is committed after it on the same connection is there for all others."""
+
+    async def step(tx: Tx, name: str) -> None:
+        await tx.execute(insert(tables.properties).values(name=name, value="x"))
+
+    generator = random.Random(7)
+    for number in range(150):
+        cut = [asyncio.create_task(database.run(step, f"cut-{number}-{n}")) for n in range(3)]
+        await asyncio.sleep(generator.uniform(0, 0.004))
+        for task in cut:
+            task.cancel()
+        await asyncio.gather(*cut, return_exceptions=True)
+        await asyncio.gather(*(database.run(step, f"kept-{number}-{n}") for n in range(3)))
+        async with database.read() as tx:
+            mine = tables.properties.c.name.like(f"kept-{number}-%")
+            seen = select(func.count()).select_from(tables.properties).where(mine)
+            assert (await tx.execute(seen)).scalar_one() == 3

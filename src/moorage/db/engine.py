@@ -21,7 +21,7 @@ from moorage.db.dialects import Dialect, driver_of
 from moorage.db.failures import away, broken, contended, translated
 from moorage.db.freshness import Freshness
 from moorage.db.groups import Grouped
-from moorage.db.transactions import CommitUnknown, Notifier, Separate, Transactions, Tx
+from moorage.db.transactions import CommitUnknown, Notifier, Separate, Transactions, Tx, whole
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -109,7 +109,7 @@ class Database:
             async with self._reader.connect() as connection:
                 try:
                     if self.swapped:
-                        await self.dialect.begin_write(connection)
+                        await whole(self.dialect.begin_write(connection))
                     yield Tx(connection, self.dialect, await driver_of(connection))
                 except Exception as error:
                     if broken(error):

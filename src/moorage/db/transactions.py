@@ -85,7 +85,9 @@ class Separate:
     async def begin(self, notifier: Notifier | None) -> AsyncIterator[Tx]:
         async with self._engine.connect() as connection:
             try:
-                driver = await self._dialect.begin_write(connection)
+                # Cut short, it would leave a transaction behind of which SQLAlchemy knows nothing:
+                # whatever the connection did next would be inside of it, and never committed.
+                driver = await whole(self._dialect.begin_write(connection))
                 tx = Tx(connection, self._dialect, driver)
                 yield tx
                 async with announced(tx, notifier):
