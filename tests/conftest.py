@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.support.races",
     "tests.support.redis_server",
     "tests.support.ldap_server",  # uses the one before
+    "tests.support.receivers",
     "tests.support.scanners",
     "tests.support.stores",
 ]

@@ -39,6 +39,8 @@ ROBOT = {
     ],
 }
 
+HOOKS = PROJECT + "/webhook"
+HOOK = HOOKS + "/policies/{webhook_policy_id}"
 RULES = "/robots/{robot_id}/federation-rules"
 RULE = {
     "name": "x",
@@ -49,6 +51,7 @@ RULE = {
 
 PARAMS = {
     ("GET", "/search"): {"q": "x"},
+    ("GET", HOOKS + "/jobs"): {"policy_id": "99999"},
     ("HEAD", "/projects"): {"project_name": "team"},
     ("GET", "/users/search"): {"username": "x"},
     ("GET", "/labels"): {"scope": "g"},
@@ -116,6 +119,18 @@ ROUTES: list[tuple[str, str, str, str, Any]] = [
     ("GET", "/quotas", "S", "S", None),
     ("GET", "/quotas/{id}", "S", "S", None),
     ("PUT", "/quotas/{id}", "S", "S", {}),
+    ("GET", HOOKS + "/policies", "SAM", "S", None),
+    ("POST", HOOKS + "/policies", "SA", "S", {}),
+    ("GET", HOOK, "SAM", "S", None),
+    ("PUT", HOOK, "SA", "S", {}),
+    ("DELETE", HOOK, "SA", "S", None),
+    ("POST", HOOK + "/test", "SA", "S", None),
+    ("GET", HOOK + "/executions", "SAM", "S", None),
+    ("GET", HOOK + "/executions/{execution_id}/tasks", "SAM", "S", None),
+    ("GET", HOOK + "/executions/{execution_id}/tasks/{task_id}/log", "SAM", "S", None),
+    ("GET", HOOKS + "/lasttrigger", "SAM", "S", None),
+    ("GET", HOOKS + "/events", "SAM", "S", None),
+    ("GET", HOOKS + "/jobs", "SAM", "S", None),
     ("GET", "/system/gc", "S", "S", None),
     ("GET", "/system/gc/schedule", "S", "S", None),
     ("POST", "/system/gc/schedule", "S", "S", {}),
@@ -225,6 +240,9 @@ def fill(route: str, project: str) -> str:
         group_id=99999,
         label_id=99999,
         gc_id=99999,
+        webhook_policy_id=99999,
+        execution_id=99999,
+        task_id=99999,
         purge_id=99999,
         pool_id="none",
         job_id=99999,

@@ -334,6 +334,32 @@ async def test_the_certificate(harbor: Any, world: World) -> None:
     assert (await harbor.get_system_certificate()).content == b"-----BEGIN"
 
 
+async def test_webhooks(harbor: Any, harborapi: ModuleType) -> None:
+    """From what there is to choose to what was told."""
+    models = harborapi.models
+    supported = await harbor.get_webhook_supported_events("team")
+    assert "PUSH_ARTIFACT" in [each.root for each in supported.event_type]
+    target = models.WebhookTargetObject(
+        type="http", address="https://example.org/hook", auth_header="Bearer x"
+    )
+    policy = models.WebhookPolicy(
+        name="ci", targets=[target], event_types=["PUSH_ARTIFACT"], enabled=True
+    )
+    made = int((await harbor.create_webhook_policy("team", policy)).rpartition("/")[2])
+    found = await harbor.get_webhook_policy("team", made)
+    assert (found.name, found.creator, found.enabled) == ("ci", "sysadmin", True)
+    assert found.targets[0].auth_header is None
+    assert [each.id for each in await harbor.get_webhook_policies("team")] == [made]
+    (last,) = await harbor.get_webhook_policy_last_trigger("team")
+    assert (last.policy_name, last.event_type) == ("ci", "PUSH_ARTIFACT")
+    assert await harbor.get_webhook_jobs("team", made) == []
+    policy.enabled = False
+    await harbor.update_webhook_policy("team", made, policy)
+    assert (await harbor.get_webhook_policy("team", made)).enabled is False
+    await harbor.delete_webhook_policy("team", made)
+    assert await harbor.get_webhook_policies("team") == []
+
+
 async def test_collections_and_purges(harbor: Any, harborapi: ModuleType) -> None:
     """Asked for, listed, scheduled, stopped."""
     models = harborapi.models

@@ -10,7 +10,7 @@ from tests.support.content import ALICE, CONFIG, image, index, sha256
 from tests.support.statements import statements
 
 from moorage.db import tables
-from moorage.jobs import NewTask, enqueue, schedules
+from moorage.jobs import NewTask, enqueue, extend, schedules
 from moorage.oci import media_types
 
 pytestmark = pytest.mark.anyio
@@ -67,6 +67,13 @@ CASES: dict[str, list[tuple[str, dict[str, str]]]] = {
     "/robots/{robot_id}/federation-rules": [("/robots/1/federation-rules", {})],
     "/quotas": [("/quotas", {}), ("/quotas", {"sort": "-used.storage"})],
     "/scanners": [("/scanners", {})],
+    "/projects/{project_name_or_id}/webhook/policies": [(f"{TEAM}/webhook/policies", {})],
+    "/projects/{project_name_or_id}/webhook/policies/{webhook_policy_id}/executions": [
+        (f"{TEAM}/webhook/policies/1/executions", {})
+    ],
+    "/projects/{project_name_or_id}/webhook/policies/{webhook_policy_id}/executions"
+    "/{execution_id}/tasks": [(f"{TEAM}/webhook/policies/1/executions/1/tasks", {})],
+    "/projects/{project_name_or_id}/webhook/jobs": [(f"{TEAM}/webhook/jobs", {"policy_id": "1"})],
     "/system/gc": [("/system/gc", {})],
     "/system/purgeaudit": [("/system/purgeaudit", {})],
     "/schedules": [("/schedules", {})],
@@ -167,6 +174,15 @@ class Growing:
 
     async def _jobs(self, number: int) -> None:
         run = self.world.content.db.run
+        hook = {
+            "name": f"w{number}",
+            "targets": [{"type": "http", "address": "https://example.org"}],
+            "event_types": ["PUSH_ARTIFACT"],
+        }
+        await self._made("POST", f"{TEAM}/webhook/policies", hook)
+        await run(enqueue, "WEBHOOK", [NewTask("WEBHOOK")], trigger="EVENT", vendor_id=1)
+        if number:
+            await run(extend, 1, [NewTask("WEBHOOK")])
         for kind in ("GARBAGE_COLLECTION", "PURGE_AUDIT_LOG"):
             await run(enqueue, kind, [NewTask(kind)], trigger="MANUAL")
         await run(schedules.put, "GARBAGE_COLLECTION", "Daily", "", vendor_id=number)

@@ -92,6 +92,11 @@ RULE = {
     "claims": [{"claim": "sub", "pattern": "x"}],
 }
 
+HOOK = {
+    "name": "hook",
+    "targets": [{"type": "http", "address": "https://example.org"}],
+    "event_types": ["PUSH_ARTIFACT"],
+}
 BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/projects"): {"project_name": "fresh"},
     ("PUT", "/projects/{project_name_or_id}"): {"metadata": {"severity": "low"}},
@@ -102,6 +107,8 @@ BODIES: dict[tuple[str, str], Any] = {
         "member_user": {"username": "stranger"},
     },
     ("PUT", "/projects/{project_name_or_id}/members/{mid}"): {"role_id": 5},
+    ("POST", "/projects/{project_name_or_id}/webhook/policies"): HOOK,
+    ("PUT", "/projects/{project_name_or_id}/webhook/policies/{webhook_policy_id}"): HOOK,
     ("PUT", "/projects/{project_name_or_id}/scanner"): {"uuid": "none"},
     ("PUT", "/projects/{project_name}/repositories/{repository_name}"): {"description": "text"},
     (
@@ -201,6 +208,7 @@ async def stage(world: World) -> dict[str, Any]:
         "meta_name": "severity",
         "mid": next(m["id"] for m in members if m["entity_name"] == "guest"),
         "label_id": 1,
+        "webhook_policy_id": 1,
         "robot_id": made.robot.id,
         "rule_id": rule.headers["location"].rpartition("/")[2],
         "immutable_rule_id": immutable.headers["location"].rpartition("/")[2],
@@ -329,6 +337,7 @@ async def test_no_get_shows_a_secret(world: World, stage: dict[str, Any]) -> Non
     things = {**stage, "addition": "build_history", "tag_name": "v1", "id": 1}
     things |= {"registration_id": "x", "group_id": 1, "digest": sha256(b"x")}
     things |= {"gc_id": 1, "purge_id": 1, "pool_id": "all", "job_id": "1", "job_type": "all"}
+    things |= {"webhook_policy_id": 1, "execution_id": 1, "task_id": 1}
     shown = 0
     for method, route, *_ in ROUTES:
         if method != "GET":

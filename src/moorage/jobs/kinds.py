@@ -24,6 +24,7 @@ class Kind:
     tries: int = 1  # runs that may fail
     limit: int | None = None  # at once in the whole installation
     share: int | None = None  # at once in one worker; None: half of its slots
+    light: bool = False  # waits for others mostly, and takes no slot
     rank: int = 0  # lower is sooner
     backoff: float = 5.0  # seconds before the second try; doubles
     longest: float = 600.0  # seconds between two tries at most

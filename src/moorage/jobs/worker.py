@@ -39,6 +39,8 @@ TICK = 1.0
 """Seconds between two looks at the schedules."""
 PATIENCE = 10.0
 """Seconds that a task may take to stop by itself; then it is cancelled."""
+LIGHT = 50
+"""Light tasks of a kind that one worker does at once, beside those in its slots."""
 FORGOTTEN = 600.0
 """Seconds after which a worker that is not seen leaves the list."""
 
@@ -155,10 +157,14 @@ class Worker:
         return claimed
 
     def _room(self, kind: Kind) -> int:
-        mine = sum(run.context.claim.kind == kind.name for run in self._runs.values())
+        runs = [self._kinds[run.context.claim.kind] for run in self._runs.values()]
+        mine = runs.count(kind)
         slots = self._settings.slots
-        share = min(kind.share or max(1, slots // 2), kind.limit or slots)
-        free = max(slots - len(self._runs), 0 if mine else 1)
+        share = min(kind.share or max(1, slots // 2), kind.limit or LIGHT)
+        if kind.light:
+            return share - mine
+        taken = sum(not each.light for each in runs)
+        free = max(slots - taken, 0 if mine else 1)
         return min(share - mine, free)
 
     async def _claim(self, kind: Kind, count: int) -> int:

@@ -22,7 +22,7 @@ from moorage.gc import verify
 from moorage.jobs import SCHEDULE, Context, Kind, NewTask, Schedule, enqueue, schedules, sweeping
 from moorage.jobs.records import FINAL
 from moorage.jobs.schedules import Fire, Ticker, single
-from moorage.jobs.worker import Worker
+from moorage.jobs.worker import LIGHT, Worker
 from moorage.roles.resources import Resources
 from moorage.webhooks import Delivery
 from moorage.webhooks.records import KINDS as TOLD
@@ -51,7 +51,10 @@ def kinds(resources: Resources) -> Sequence[Kind]:
         Kind(verify.KIND, verify.VerifyJob(db, store, resources.ground.clock), limit=1),
         Kind(sweeping.KIND, sweeping.Sweep(db, settings.jobs.log_days), limit=1),
         Kind(CLEANUP, _Cleanup(resources), limit=1),
-        *(Kind(name, tell, tries=settings.webhooks.tries, backoff=2.0) for name in TOLD.values()),
+        *(
+            Kind(name, tell, tries=settings.webhooks.tries, backoff=2.0, light=True, share=LIGHT)
+            for name in TOLD.values()
+        ),
     )
 
 

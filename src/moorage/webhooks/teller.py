@@ -1,20 +1,26 @@
 """Hears of facts, and queues what has to be told, in the transaction that hands them over."""
 
 import uuid
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from moorage.db.tables import project_metadata, projects, repositories, webhook_policies
+from moorage.db.tables import executions, project_metadata, projects, repositories, webhook_policies
 from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import NotFound
 from moorage.events import Fact, Happened
 from moorage.jobs import EVENT, MANUAL, NewExecution, NewTask, enqueue, enqueue_each
+from moorage.jobs.records import FINAL
 from moorage.settings import Configurations
 from moorage.webhooks.happenings import HAPPENINGS, Project, Scene, sample
 from moorage.webhooks.records import KINDS, Event
+
+FAIR = 8
+"""Tellings of a policy that may wait before those of others go first: one whose targets do not
+answer cannot fill the queue for all."""
 
 
 class Teller:
@@ -31,6 +37,8 @@ class Teller:
         if not wanted or not (await self._settings.within(tx)).notification_enable:
             return
         scenes = await self._scenes(tx, [each.fact for each in wanted])
+        told = [policy.id for found in policies.values() for policy in found]
+        waiting = Counter(await backlog(tx, told))
         new: list[NewExecution] = []
         for happened in wanted:
             fact = happened.fact
@@ -46,7 +54,8 @@ class Teller:
             )
             for policy in policies[project_id]:
                 if event_type in policy.event_types:
-                    new += tellings(policy, event)
+                    new += tellings(policy, event, waiting[policy.id] // FAIR)
+                    waiting[policy.id] += 1
         await enqueue_each(tx, new, trigger=EVENT)
 
     async def _scenes(self, tx: Tx, facts: Sequence[Fact]) -> Mapping[int, Scene]:
@@ -103,8 +112,22 @@ class Teller:
         return made
 
 
-def tellings(policy: Any, event: Event) -> list[NewExecution]:
-    """What tells each target of a policy of an event."""
+async def backlog(tx: Tx, policies: Collection[int]) -> Mapping[int, int]:
+    """How many tellings of each policy wait or run."""
+    query = (
+        select(executions.c.vendor_id, func.count().label("count"))
+        .where(
+            executions.c.vendor_type.in_(sorted(KINDS.values())),
+            executions.c.vendor_id.in_(policies),
+            executions.c.status.not_in(FINAL),
+        )
+        .group_by(executions.c.vendor_id)
+    )
+    return {row.vendor_id: row._mapping["count"] for row in await tx.execute(query)}
+
+
+def tellings(policy: Any, event: Event, rank: int = 0) -> list[NewExecution]:
+    """What tells each target of a policy of an event; those of a lower rank are told sooner."""
     shown = {"event_type": event.type, "payload": dict(event.data), "operator": event.operator}
     return [
         NewExecution(
@@ -114,6 +137,7 @@ def tellings(policy: Any, event: Event) -> list[NewExecution]:
                 KINDS[target["kind"]],
                 {"target": number, "address": target["address"], "event": event.dump()},
                 shown,
+                rank,
             ),
             shown,
         )
