@@ -1,5 +1,6 @@
 """Lists take as many statements for thirty items as for three: none asks for each of its items."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.support.content import ALICE, CONFIG, image, index, sha256
 from tests.support.statements import statements
 
 from moorage.db import tables
+from moorage.jobs import NewTask, enqueue, extend
 from moorage.oci import media_types
 
 pytestmark = pytest.mark.anyio
@@ -53,6 +55,8 @@ CASES: dict[str, list[tuple[str, dict[str, str]]]] = {
         (f"{APP}/main/tags", {"with_immutable_status": "true"})
     ],
     "/projects/{project_name_or_id}/immutabletagrules": [(f"{TEAM}/immutabletagrules", {})],
+    "/retentions/{id}/executions": [("/retentions/1/executions", {})],
+    "/retentions/{id}/executions/{eid}/tasks": [("/retentions/1/executions/1/tasks", {})],
     "/projects/{project_name}/trash": [(f"{TEAM}/trash", {})],
     "/labels": [
         ("/labels", {"scope": "g"}),
@@ -86,6 +90,8 @@ class Growing:
     async def begin(self) -> None:
         """What the others hang on."""
         self.subject = await self.world.content.push_image("team/app", "main")
+        scope = {"level": "project", "ref": self.world.projects["team"]}
+        await self._made("POST", "/retentions", {"scope": scope})
 
     async def grow(self, start: int, stop: int) -> None:
         """So many more of everything."""
@@ -94,6 +100,7 @@ class Growing:
             await self._projects(number)
             await self._content(number)
         await self._log(start, stop)
+        await self._work(start, stop)
 
     async def _made(self, method: str, path: str, body: Any) -> None:
         answer = await self.world.call("sysadmin", method, path, body)
@@ -159,6 +166,14 @@ class Growing:
             await manifests.put(ALICE, "team/app", sha256(extra), extra, kind)
         gone = await content.push_image("team/gone", "v1", b'{"gone": %d}' % number)
         await manifests.delete(ALICE, "team/gone", sha256(gone))
+
+    async def _work(self, start: int, stop: int) -> None:
+        shown = {"dry_run": True, "repository": "team/app", "total": 1, "retained": 1}
+        new = [NewTask("RETENTION", extra=shown)]
+        for number in range(start, stop):
+            made = partial(enqueue, trigger="MANUAL", vendor_id=1, extra=shown)
+            await self.world.content.db.run(made, "RETENTION", new if number else [])
+            await self.world.content.db.run(extend, 1, new)
 
     async def _log(self, start: int, stop: int) -> None:
         row = {

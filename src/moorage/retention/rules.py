@@ -101,8 +101,7 @@ def load(rows: Iterable[Any]) -> Rules:
             count=row["count"],
             repositories=selectors.load(row["repositories"]),
             tags=tuple(
-                TagSelector(selectors.load([each])[0], each["untagged"])
-                for each in row["tags"]
+                TagSelector(selectors.load([each])[0], each["untagged"]) for each in row["tags"]
             ),
             disabled=row["disabled"],
             priority=row["priority"],
