@@ -19,6 +19,7 @@ from moorage.retention.executions import KIND
 from moorage.retention.job import RetentionJob
 
 DAY = 86400.0
+OWNER = "tester"
 
 
 def on_tags(
@@ -114,30 +115,31 @@ async def age(
         )
 
 
+Before = Callable[[Context, int], Awaitable[None]]
+
+
 class Meddled(Context):
     """One run of a task, in which something else happens before a transaction of its own."""
 
-    def __init__(
-        self, content: Content, claim: Claim, before: Callable[[int], Awaitable[None]]
-    ) -> None:
-        super().__init__(content.db, SystemClock(), "tester", claim)
+    def __init__(self, content: Content, claim: Claim, before: Before) -> None:
+        super().__init__(content.db, SystemClock(), OWNER, claim)
         self._before = before
         self._count = 0
 
     async def run(self, step: Any, *args: Any, **kwargs: Any) -> Any:
         self._count += 1
-        await self._before(self._count)
+        await self._before(self, self._count)
         return await super().run(step, *args, **kwargs)
 
 
-async def claimed(content: Content, lease: float = 60.0) -> Claim:
+async def claimed(content: Content) -> Claim:
     """Take the task that waits, as a worker does."""
     await content.db.run(queue.ensure_queues, [KIND])
-    (claim,) = await content.db.run(queue.claim, KIND, 1, "tester", lease)
+    (claim,) = await content.db.run(queue.claim, KIND, 1, OWNER, 60.0)
     return claim
 
 
-async def run(content: Content, claim: Claim, before: Callable[[int], Awaitable[None]]) -> Meddled:
+async def run(content: Content, claim: Claim, before: Before) -> Context:
     """Do a task; `before` is called with the number of each of its transactions."""
     context = Meddled(content, claim, before)
     try:
