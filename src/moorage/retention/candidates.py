@@ -1,4 +1,4 @@
-"""Reading the artifacts of repositories: a constant number of statements, however many there are.
+"""Reading the artifacts of repositories, so many at a time that nobody has to wait for long.
 
 Candidates are what a list of artifacts shows: no children of indexes unless they are tagged, and
 no accessories. What an older cosign attached by a tag alone, `sha256-….sig`, is read as well, and
@@ -6,25 +6,41 @@ marked: it stays as long as the manifest that it is for.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from moorage.artifacts.copying import SIGNATURES
 from moorage.db.tables import labels, manifest_children, manifest_labels, manifests, tags
 from moorage.db.transactions import Tx
 from moorage.retention.records import Candidate
 
+TOGETHER = 2000
+"""Artifacts that are read at once."""
 _TIE = len("sha256-") + 64  # characters that name a digest in a tag of cosign
 
 
 async def read(tx: Tx, repository_ids: Sequence[int]) -> dict[int, list[Candidate]]:
     """The candidates of each of these repositories, in the order of their first push."""
-    carried = await _labels(tx, repository_ids)
-    indexes = await _indexes(tx, repository_ids)
-    ties = await _ties(tx, repository_ids)
+    query = (
+        select(manifests.c.id)
+        .where(manifests.c.repository_id.in_(repository_ids), manifests.c.listed)
+        .order_by(manifests.c.id)
+    )
+    ids = (await tx.execute(query)).scalars().all()
+    found: dict[int, list[Candidate]] = {each: [] for each in repository_ids}
+    for start in range(0, len(ids), TOGETHER):
+        for repository_id, candidate in await _some(tx, ids[start : start + TOGETHER]):
+            found[repository_id].append(candidate)
+    return found
+
+
+async def _some(tx: Tx, ids: Sequence[int]) -> list[tuple[int, Candidate]]:
+    """Those with these ids, each with its repository."""
+    carried = await _labels(tx, ids)
+    indexes = await _indexes(tx, ids)
     # With their tags in one statement: a push in between would show neither as it was.
     query = (
         select(
@@ -35,23 +51,23 @@ async def read(tx: Tx, repository_ids: Sequence[int]) -> dict[int, list[Candidat
             manifests.c.pushed_at,
             manifests.c.pulled_at,
             manifests.c.depth,
-            tags.c.name.label("tag"),
             tags.c.id.label("tag_id"),
+            tags.c.name.label("tag"),
             tags.c.revision,
             tags.c.pushed_at.label("tag_pushed_at"),
             tags.c.pulled_at.label("tag_pulled_at"),
         )
         .outerjoin(tags, tags.c.manifest_id == manifests.c.id)
-        .where(manifests.c.repository_id.in_(repository_ids), manifests.c.listed)
-        .order_by(manifests.c.repository_id, manifests.c.id, tags.c.name)
+        .where(manifests.c.id.in_(ids))
+        .order_by(manifests.c.id, tags.c.name)
     )
-    found: dict[int, list[Candidate]] = {each: [] for each in repository_ids}
-    for _, same in groupby(await tx.execute(query), key=lambda row: row.id):
+    everything = (await tx.execute(query)).all()
+    ties = await _ties(tx, everything)
+    found = []
+    for number, same in groupby(everything, key=lambda row: row.id):
         rows = list(same)
-        first = rows[0]
-        found[first.repository_id].append(
-            _candidate(rows, carried.get(first.id, ()), indexes.get(first.id, ()), ties)
-        )
+        candidate = _candidate(rows, carried.get(number, ()), indexes.get(number, ()), ties)
+        found.append((rows[0].repository_id, candidate))
     return found
 
 
@@ -59,28 +75,25 @@ def _candidate(
     rows: Sequence[Any],
     carried: Iterable[str],
     indexes: Iterable[int],
-    ties: Mapping[int, set[str]],
+    ties: Collection[tuple[int, str]],
 ) -> Candidate:
     """One of its rows, of which there is one for each tag."""
     first = rows[0]
-    names = tuple(row.tag for row in rows if row.tag is not None)
-    pushed = [row.tag_pushed_at for row in rows if row.tag_pushed_at is not None]
-    pulled = [row.tag_pulled_at for row in rows if row.tag_pulled_at is not None]
-    if first.pulled_at is not None:
-        pulled.append(first.pulled_at)
+    tagged = [row for row in rows if row.tag is not None]
+    pulled = [first.pulled_at, *(row.tag_pulled_at for row in tagged)]
     return Candidate(
         id=first.id,
         digest=first.digest,
         kind=first.type or "UNKNOWN",
-        tags=names,
+        tags=tuple(row.tag for row in tagged),
         labels=tuple(carried),
         created=first.pushed_at,
-        pushed=max([first.pushed_at, *pushed]),
-        pulled=max(pulled, default=None),
+        pushed=max([first.pushed_at, *(row.tag_pushed_at for row in tagged)]),
+        pulled=max((each for each in pulled if each is not None), default=None),
         depth=first.depth,
         indexes=tuple(indexes),
-        mark=mark((row.tag_id, row.revision) for row in rows if row.tag is not None),
-        tied=bool(names) and ties.get(first.id, set()).issuperset(names),
+        mark=mark((row.tag_id, row.revision) for row in tagged),
+        tied=bool(tagged) and all((row.repository_id, _subject(row.tag)) in ties for row in tagged),
     )
 
 
@@ -92,12 +105,11 @@ def mark(held: Iterable[tuple[int, int]]) -> int:
     return hash(frozenset(held))
 
 
-async def _labels(tx: Tx, repository_ids: Sequence[int]) -> Mapping[int, list[str]]:
+async def _labels(tx: Tx, ids: Sequence[int]) -> Mapping[int, list[str]]:
     query = (
         select(manifest_labels.c.manifest_id, labels.c.name)
         .join(labels, labels.c.id == manifest_labels.c.label_id)
-        .join(manifests, manifests.c.id == manifest_labels.c.manifest_id)
-        .where(manifests.c.repository_id.in_(repository_ids), manifests.c.listed)
+        .where(manifest_labels.c.manifest_id.in_(ids))
         .order_by(labels.c.name)
     )
     found: dict[int, list[str]] = defaultdict(list)
@@ -106,31 +118,30 @@ async def _labels(tx: Tx, repository_ids: Sequence[int]) -> Mapping[int, list[st
     return found
 
 
-async def _indexes(tx: Tx, repository_ids: Sequence[int]) -> Mapping[int, list[int]]:
-    query = (
-        select(manifest_children.c.child_id, manifest_children.c.parent_id)
-        .join(manifests, manifests.c.id == manifest_children.c.child_id)
-        .where(manifests.c.repository_id.in_(repository_ids), manifests.c.listed)
-    )
+async def _indexes(tx: Tx, ids: Sequence[int]) -> Mapping[int, list[int]]:
+    query = select(manifest_children.c.child_id, manifest_children.c.parent_id)
     found: dict[int, list[int]] = defaultdict(list)
-    for row in await tx.execute(query):
+    for row in await tx.execute(query.where(manifest_children.c.child_id.in_(ids))):
         found[row.child_id].append(row.parent_id)
     return found
 
 
-async def _ties(tx: Tx, repository_ids: Sequence[int]) -> Mapping[int, set[str]]:
-    """Of each manifest, its tags that name a manifest which is there."""
-    named = func.replace(func.substr(tags.c.name, 1, _TIE), "-", ":")
-    query = (
-        select(tags.c.manifest_id, tags.c.name)
-        .join(
-            manifests,
-            (manifests.c.repository_id == tags.c.repository_id) & (manifests.c.digest == named),
-        )
-        .where(tags.c.repository_id.in_(repository_ids), tags.c.name.like("sha256-%"))
+async def _ties(tx: Tx, rows: Iterable[Any]) -> Collection[tuple[int, str]]:
+    """The manifests to which tags of cosign tie others: repositories and digests of those there."""
+    named = {
+        (row.repository_id, _subject(row.tag)) for row in rows if row.tag and _subject(row.tag)
+    }
+    if not named:
+        return ()
+    query = select(manifests.c.repository_id, manifests.c.digest).where(
+        manifests.c.repository_id.in_(sorted({place for place, _ in named})),
+        manifests.c.digest.in_(sorted({digest for _, digest in named})),
     )
-    found: dict[int, set[str]] = defaultdict(set)
-    for row in await tx.execute(query):
-        if row.name[_TIE:] in SIGNATURES:
-            found[row.manifest_id].add(row.name)
-    return found
+    return {(row.repository_id, row.digest) for row in await tx.execute(query)}
+
+
+def _subject(tag: str) -> str:
+    """The digest to which a tag of cosign ties; empty: it is another tag."""
+    if not tag.startswith("sha256-") or tag[_TIE:] not in SIGNATURES:
+        return ""
+    return tag[:_TIE].replace("-", ":", 1)
