@@ -40,6 +40,7 @@ from moorage.jobs.history import History
 from moorage.jobs.schedules import Schedules, Ticker
 from moorage.oci import media_types
 from moorage.projects.immutability import ImmutableRules
+from moorage.projects.labels import Labels
 from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
 from moorage.projects.selectors import Selector
@@ -289,6 +290,8 @@ async def test_what_went_can_be_restored_with_its_tags(content: Content) -> None
 async def test_the_log_is_a_table_of_what_an_artifact_is(content: Content) -> None:
     (one,) = await images(content, "v1")
     await content.manifests.add_tag(ALICE, APP, one, "latest")
+    label = await Labels(content.db).create(ALICE, 1, "stable")
+    await content.manifests.add_label(ALICE, APP, one, label)
     await age(content, one, pushed=3, pulled=2)
     (task,) = await apply(content, await policy(content, rule()), dry_run=True)
     header, line = (
@@ -306,7 +309,7 @@ async def test_the_log_is_a_table_of_what_an_artifact_is(content: Content) -> No
         "CreatedTime",
         "Retention",
     ]
-    assert (line[:4], line[7]) == ([one, "latest,v1", "IMAGE", ""], "RETAIN")
+    assert (line[:4], line[7]) == ([one, "latest,v1", "IMAGE", "stable"], "RETAIN")
     assert len({*line[4:7]}) == 2  # pushed when it was made, and pulled later
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import PlainTextResponse, Response
 
+from moorage.access.principals import Principal
 from moorage.api.access import Api, Signed, Who, allowed, refusal
 from moorage.api.lists import Paged, created, listing, lists
 from moorage.api.retention_wire import (
@@ -50,7 +51,7 @@ PolicyId = Annotated[int, Path(alias="id", ge=0, le=LARGEST, description="The id
 # --- who may
 
 
-async def _permitted(api: Services, who: Who, project_id: int, action: str) -> int:
+async def _permitted(api: Services, who: Principal, project_id: int, action: str) -> int:
     ref = await api.grants.project_by_id(project_id)
     return (await allowed(api, who, ref, RESOURCE, action)).id
 
@@ -64,11 +65,8 @@ def policy(action: str) -> Any:
     async def check(api: Api, who: Who, policy_id: PolicyId) -> int:
         project_id = await api.retention.project_of(policy_id)
         if project_id is None:
-            raise (
-                NotFound(f"retention policy {policy_id} not found")
-                if who.sysadmin
-                else (refusal(who))
-            )
+            unknown = NotFound(f"retention policy {policy_id} not found")
+            raise unknown if who.sysadmin else refusal(who)
         await _permitted(api, who, project_id, action)
         return policy_id
 

@@ -105,6 +105,7 @@ class RetentionJob:
                 await asyncio.sleep(0)
         doomed = [each.candidate for each in decisions if not each.retained]
         doomed.sort(key=lambda each: (-each.depth, each.id))
+        expected = figures.deleted + len(doomed)
         for number, candidate in enumerate(doomed):
             context.check()
             if figures.dry_run:
@@ -114,7 +115,7 @@ class RetentionJob:
                     await asyncio.sleep(0)
                 continue
             await self._delete(context, candidate, figures)
-            context.tell(f"{figures.deleted} of {len(doomed)} deleted")
+            context.tell(f"{figures.deleted} of {expected} deleted")
 
     async def _decisions(self, repository: str, rules: Covering) -> Sequence[Decision]:
         """About the artifacts of the repository that count; none when it is gone."""

@@ -137,9 +137,13 @@ class Policies:
             gone = await tx.execute(delete(retention_policies).where(mine))
             if not gone.rowcount:
                 raise _unknown(policy_id)
-            named = project_metadata.c.project_id == project_id, project_metadata.c.name
-            await tx.execute(delete(project_metadata).where(named[0], named[1] == _METADATA))
-            await metadata.store(tx, project_id, {})
+            await tx.execute(
+                delete(project_metadata).where(
+                    project_metadata.c.project_id == project_id,
+                    project_metadata.c.name == _METADATA,
+                )
+            )
+            await metadata.store(tx, project_id, {})  # a newer revision, without it
             open_ = select(executions.c.id).where(
                 executions.c.vendor_type == KIND,
                 executions.c.vendor_id == policy_id,
