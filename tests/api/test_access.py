@@ -49,6 +49,8 @@ RULE = {
     "claims": [{"claim": "sub", "pattern": "x"}],
 }
 
+NOWHERE = {"scope": {"level": "project", "ref": 99999}}
+
 PARAMS = {
     ("GET", "/search"): {"q": "x"},
     ("GET", HOOKS + "/jobs"): {"policy_id": "99999"},
@@ -113,6 +115,17 @@ ROUTES: list[tuple[str, str, str, str, Any]] = [
     ("POST", PROJECT + "/immutabletagrules", "SAM", "S", {}),
     ("PUT", PROJECT + "/immutabletagrules/{immutable_rule_id}", "SAM", "S", {}),
     ("DELETE", PROJECT + "/immutabletagrules/{immutable_rule_id}", "SAM", "S", None),
+    ("GET", "/retentions/metadatas", SIGNED, SIGNED, None),
+    ("POST", "/retentions", "S", "S", NOWHERE),  # who else, where it is there: test_retentions
+    ("POST", "/retentions/preview", "S", "S", NOWHERE),
+    ("GET", "/retentions/{id}", "S", "S", None),
+    ("PUT", "/retentions/{id}", "S", "S", {}),
+    ("DELETE", "/retentions/{id}", "S", "S", None),
+    ("POST", "/retentions/{id}/executions", "S", "S", {}),
+    ("GET", "/retentions/{id}/executions", "S", "S", None),
+    ("PATCH", "/retentions/{id}/executions/{eid}", "S", "S", {"action": "stop"}),
+    ("GET", "/retentions/{id}/executions/{eid}/tasks", "S", "S", None),
+    ("GET", "/retentions/{id}/executions/{eid}/tasks/{tid}", "S", "S", None),
     ("GET", "/projects/{project_name}/trash", "SAM", "S", None),
     ("POST", REPO + "/trash/{digest}/restore", "SAM", "S", None),
     ("GET", "/icons/{digest}", ALL, ALL, None),
@@ -232,6 +245,8 @@ def fill(route: str, project: str) -> str:
         mid=99999,
         immutable_rule_id=99999,
         id=99999,
+        eid=99999,
+        tid=99999,
         user_id=99999,
         token_id=99999,
         robot_id=99999,

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from tests.api.world import World
 from tests.support.content import sha256
+from tests.support.jobs import ended, worker, working
 from tests.support.ldap_server import ADMIN_DN, ADMIN_PASSWORD, BASE, LdapServer
 from tests.support.oidc_server import RealProvider
 from tests.support.requirements import require
@@ -21,6 +22,9 @@ from tests.support.scanners import Adapter
 
 from moorage.audit import Recorder
 from moorage.events import Outbox, ProjectCreated
+from moorage.jobs import Kind
+from moorage.retention.executions import KIND
+from moorage.retention.job import RetentionJob
 
 pytestmark = pytest.mark.anyio
 
@@ -314,6 +318,57 @@ async def test_immutable_tag_rules(harbor: Any, harborapi: ModuleType) -> None:
     assert await harbor.get_project_immutable_tag_rules("team") == []
 
 
+async def test_tag_retention(harbor: Any, harborapi: ModuleType, world: World) -> None:
+    """From making a policy and applying it to deleting it."""
+    models = harborapi.models
+    await world.content.push_image("team/a/b", "v1", b"1")
+    await world.content.push_image("team/a/b", "v2", b"2")
+    (shown,) = (await harbor.get_retention_metadata()).scope_selectors
+    assert shown.decorations == ["repoMatches", "repoExcludes"]
+    rule = models.RetentionRule(
+        action="retain",
+        template="latestPushedK",
+        params={"latestPushedK": 1},
+        tag_selectors=[
+            models.RetentionSelector(kind="doublestar", decoration="matches", pattern="**")
+        ],
+        scope_selectors={
+            "repository": [
+                models.RetentionSelector(kind="doublestar", decoration="repoMatches", pattern="**")
+            ]
+        },
+    )
+    policy = models.RetentionPolicy(
+        algorithm="or",
+        rules=[rule],
+        trigger=models.RetentionRuleTrigger(kind="Schedule", settings={"cron": ""}, references={}),
+        scope=models.RetentionPolicyScope(level="project", ref=world.projects["team"]),
+    )
+    location = await harbor.create_retention_policy(policy)
+    number = await harbor.get_project_retention_id("team")
+    assert location == f"/api/v2.0/retentions/{number}"
+    policy.trigger.settings = {"cron": "0 0 2 * * *"}
+    await harbor.update_retention_policy(number, policy)
+    found = await harbor.get_retention_policy(number)
+    assert (found.trigger.settings, found.scope) == ({"cron": "0 0 2 * * *"}, policy.scope)
+    assert found.rules[0].params == {"latestPushedK": 1}
+    started = await harbor.start_retention_execution(number, dry_run=True)
+    execution = int(started.rpartition("/")[2])
+    kind = Kind(KIND, RetentionJob(world.content.db, world.content.rules))
+    async with working(worker(world.content.db, kind)):
+        await ended(world.content.db, execution)
+    (shown,) = await harbor.get_retention_executions(number)
+    assert (shown.id, shown.status, shown.dry_run) == (execution, "Success", True)
+    (task,) = await harbor.get_retention_tasks(number, execution)
+    assert (task.repository, task.total, task.retained) == ("team/a/b", 2, 1)
+    log = await harbor.get_retention_execution_task_log(number, execution, task.id)
+    assert log.count("| RETAIN ") == log.count("| DEL ") == 1
+    await harbor.stop_retention_execution(number, execution)
+    await harbor.delete_retention_policy(number)
+    with pytest.raises(harborapi.exceptions.NotFound):
+        await harbor.get_project_retention_id("team")
+
+
 async def test_settings(harbor: Any, harborapi: ModuleType) -> None:
     """Read with their scopes, and written."""
     await harbor.update_config(harborapi.models.Configurations(robot_token_duration=7))
@@ -421,7 +476,6 @@ async def test_every_method_whose_operation_is_here_is_called(
 BY_HAND = {
     "get_artifact_vulnerability_reports": "an addition by its path; scanning is not served yet",
     "get_artifact_vulnerabilities": "an addition by its path; scanning is not served yet",
-    "get_project_retention_id": "reads the project first; retention is not served yet",
 }
 """Methods whose first request says nothing of what they are for."""
 

@@ -1,5 +1,6 @@
 """Lists take as many statements for thirty items as for three: none asks for each of its items."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -54,6 +55,8 @@ CASES: dict[str, list[tuple[str, dict[str, str]]]] = {
         (f"{APP}/main/tags", {"with_immutable_status": "true"})
     ],
     "/projects/{project_name_or_id}/immutabletagrules": [(f"{TEAM}/immutabletagrules", {})],
+    "/retentions/{id}/executions": [("/retentions/1/executions", {})],
+    "/retentions/{id}/executions/{eid}/tasks": [("/retentions/1/executions/1/tasks", {})],
     "/projects/{project_name}/trash": [(f"{TEAM}/trash", {})],
     "/labels": [
         ("/labels", {"scope": "g"}),
@@ -72,7 +75,7 @@ CASES: dict[str, list[tuple[str, dict[str, str]]]] = {
         (f"{TEAM}/webhook/policies/1/executions", {})
     ],
     "/projects/{project_name_or_id}/webhook/policies/{webhook_policy_id}/executions"
-    "/{execution_id}/tasks": [(f"{TEAM}/webhook/policies/1/executions/1/tasks", {})],
+    "/{execution_id}/tasks": [(f"{TEAM}/webhook/policies/1/executions/2/tasks", {})],
     "/projects/{project_name_or_id}/webhook/jobs": [(f"{TEAM}/webhook/jobs", {"policy_id": "1"})],
     "/system/gc": [("/system/gc", {})],
     "/system/purgeaudit": [("/system/purgeaudit", {})],
@@ -84,6 +87,7 @@ CASES: dict[str, list[tuple[str, dict[str, str]]]] = {
     "/projects/{project_name_or_id}/scanner/candidates": [(f"{TEAM}/scanner/candidates", {})],
 }
 """Route of a list to requests for it."""
+APPLIED = {"dry_run": True, "repository": "team/app", "total": 1, "retained": 1}
 
 
 class Growing:
@@ -97,6 +101,11 @@ class Growing:
     async def begin(self) -> None:
         """What the others hang on."""
         self.subject = await self.world.content.push_image("team/app", "main")
+        scope = {"level": "project", "ref": self.world.projects["team"]}
+        await self._made("POST", "/retentions", {"scope": scope})
+        for kind in ("RETENTION", "WEBHOOK"):  # executions 1 and 2
+            made = partial(enqueue, trigger="MANUAL", vendor_id=1, extra=APPLIED)
+            await self.world.content.db.run(made, kind, [NewTask(kind, extra=APPLIED)])
 
     async def grow(self, start: int, stop: int) -> None:
         """So many more of everything."""
@@ -106,6 +115,7 @@ class Growing:
             await self._content(number)
             await self._jobs(number)
         await self._log(start, stop)
+        await self._work(start, stop)
 
     async def _made(self, method: str, path: str, body: Any) -> None:
         answer = await self.world.call("sysadmin", method, path, body)
@@ -181,11 +191,17 @@ class Growing:
         }
         await self._made("POST", f"{TEAM}/webhook/policies", hook)
         await run(enqueue, "WEBHOOK", [NewTask("WEBHOOK")], trigger="EVENT", vendor_id=1)
-        if number:
-            await run(extend, 1, [NewTask("WEBHOOK")])
+        await run(extend, 2, [NewTask("WEBHOOK")])
         for kind in ("GARBAGE_COLLECTION", "PURGE_AUDIT_LOG"):
             await run(enqueue, kind, [NewTask(kind)], trigger="MANUAL")
         await run(schedules.put, "GARBAGE_COLLECTION", "Daily", "", vendor_id=number)
+
+    async def _work(self, start: int, stop: int) -> None:
+        new = [NewTask("RETENTION", extra=APPLIED)]
+        for _ in range(start, stop):
+            made = partial(enqueue, trigger="MANUAL", vendor_id=1, extra=APPLIED)
+            await self.world.content.db.run(made, "RETENTION", [])
+            await self.world.content.db.run(extend, 1, new)
 
     async def _log(self, start: int, stop: int) -> None:
         row = {

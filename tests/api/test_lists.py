@@ -120,6 +120,7 @@ PARAMETERS: list[tuple[dict[str, str], int]] = [
     ({"page": "x"}, 422),
     ({"page": "0", "page_size": "0"}, 200),
     ({"page": "-5", "page_size": "-1"}, 200),
+    ({"page": "", "page_size": ""}, 200),  # how clients print a null
     ({"page": "999999999"}, 200),
     ({"page": "9" * 40}, 422),
     ({"q": "name"}, 400),

@@ -121,6 +121,11 @@ BODIES: dict[tuple[str, str], Any] = {
     ): {"id": 1},
     ("POST", "/projects/{project_name_or_id}/immutabletagrules"): SELECTORS,
     ("PUT", "/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}"): SELECTORS,
+    ("POST", "/retentions"): {"scope": {"level": "project", "ref": 1}},
+    ("POST", "/retentions/preview"): {"scope": {"level": "project", "ref": 1}},
+    ("PUT", "/retentions/{id}"): {"algorithm": "or"},
+    ("POST", "/retentions/{id}/executions"): {"dry_run": True},
+    ("PATCH", "/retentions/{id}/executions/{eid}"): {"action": "stop"},
     ("POST", "/labels"): {"name": "fresh", "scope": "p"},
     ("PUT", "/labels/{label_id}"): {"name": "changed"},
     ("POST", "/robots"): {"name": "fresh", "level": "project", "permissions": [PULL]},
@@ -165,6 +170,7 @@ async def _facts(world: World) -> dict[str, Any]:
         "robot_permissions": ("robot_id", "kind", "project_id", "resource", "action"),
         "labels": ("id", "project_id", "created_at"),
         "immutable_rules": ("id", "project_id", "created_at"),
+        "retention_policies": ("id", "project_id", "created_at"),
         "repositories": ("id", "project_id", "name", "pull_count", "created_at"),
         "manifests": ("id", "repository_id", "digest", "pushed_by", "pull_count"),
         "access_tokens": ("id", "user_id", "digest", "created_at"),
@@ -214,6 +220,9 @@ async def stage(world: World) -> dict[str, Any]:
         "immutable_rule_id": immutable.headers["location"].rpartition("/")[2],
         "user_id": nia,
         "token_id": token.json()["id"],
+        "id": 1,  # of the first policy and of its first execution
+        "eid": 1,
+        "tid": 1,
     }
 
 
@@ -232,15 +241,19 @@ async def test_no_body_sets_what_is_the_servers_to_say(world: World, stage: dict
         if answer.is_success:
             worked.add((method, route))
     after = await _facts(world)
-    assert len(worked) >= 17, set(BODIES) - worked  # the others refuse fields that are no texts
+    assert len(worked) >= 22, set(BODIES) - worked  # the others refuse fields that are no texts
     for name, rows in before.items():
         assert rows <= after[name], name
     assert {row[1] for row in after["users"] if row[2] or row[3]} == {"sysadmin"}
     nia = stage["user_id"]
     (fresh,) = (row for row in after["projects"] if row[1] == "fresh")
     assert (fresh[2], fresh[3].year > 2001) == (nia, True)
-    for name in ("labels", "immutable_rules", "robots"):
-        place = {"labels": 1, "immutable_rules": 1, "robots": 2}[name]
+    for name, place in (
+        ("labels", 1),
+        ("immutable_rules", 1),
+        ("retention_policies", 1),
+        ("robots", 2),
+    ):
         assert {row[place] for row in after[name]} == {team}
     assert {row[1] for row in after["access_tokens"]} == {nia}
     for rows in after.values():

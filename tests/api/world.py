@@ -55,6 +55,7 @@ from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
 from moorage.projects.quota import Quotas
 from moorage.projects.usage import Usage
+from moorage.retention import Policies, Preview
 from moorage.scanning import Adapter, Registrations
 from moorage.settings import Configurations
 from moorage.web.callers import Caller
@@ -150,6 +151,8 @@ class World:
             labels=Labels(db),
             metadata=Metadata(db),
             immutable_rules=ImmutableRules(db),
+            retention=Policies(db, self.bell),
+            retention_preview=Preview(db),
             quotas=Quotas(db),
             usage=Usage(db),
             scanners=self.scanners,

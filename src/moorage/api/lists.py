@@ -4,6 +4,7 @@ from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
 from fastapi import Depends, Query, Request
+from pydantic import BeforeValidator
 from starlette.responses import Response
 
 from moorage.api.wire import reply
@@ -16,9 +17,19 @@ T = TypeVar("T")
 PREFIX = "/api/v2.0"
 """What every path of this API begins with."""
 
-PageNumber = Annotated[int, Query(le=MAX_PAGE, ge=-MAX_PAGE, description="The first page is 1.")]
+
+def _or(default: int) -> BeforeValidator:
+    """A parameter without a value is not there: clients print their null so."""
+    return BeforeValidator(lambda sent: default if sent == "" else sent)
+
+
+PageNumber = Annotated[
+    int, _or(1), Query(le=MAX_PAGE, ge=-MAX_PAGE, description="The first page is 1.")
+]
 PageSize = Annotated[
-    int, Query(le=MAX_PAGE_SIZE, ge=-MAX_PAGE, description="Items of one page, at most 100.")
+    int,
+    _or(10),
+    Query(le=MAX_PAGE_SIZE, ge=-MAX_PAGE, description="Items of one page, at most 100."),
 ]
 Filter = Annotated[str, Query(description="k=v, k=~v, k=[min~max], k={a b}, k=(a b), by commas.")]
 Sort = Annotated[str, Query(description="Fields by commas, the largest first with a minus sign.")]

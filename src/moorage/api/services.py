@@ -31,6 +31,7 @@ from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
 from moorage.projects.quota import Quotas
 from moorage.projects.usage import Usage
+from moorage.retention import Policies, Preview
 from moorage.scanning import Adapter, Registrations
 from moorage.settings import Configurations
 from moorage.web.callers import Callers
@@ -82,6 +83,8 @@ class Services:
     labels: Labels
     metadata: Metadata
     immutable_rules: ImmutableRules
+    retention: Policies
+    retention_preview: Preview
     quotas: Quotas
     usage: Usage
     scanners: Registrations

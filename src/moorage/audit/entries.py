@@ -91,6 +91,16 @@ def _webhook(operation: str, fact: Any) -> Entry:
     return Entry(operation, "webhook_policy", fact.policy, project_id=fact.project_id)
 
 
+def _policy(operation: str, fact: Any) -> Entry:
+    return Entry(operation, "retention_policy", str(fact.policy), project_id=fact.project_id)
+
+
+def _applied(fact: events.TagRetentionFinished) -> Entry:
+    told = f"{fact.retained} of {fact.total} artifacts retained, by execution {fact.execution}"
+    done = fact.status == "Success"
+    return Entry("execute", "retention_policy", fact.repository, told, fact.project_id, done)
+
+
 def _user(operation: str, fact: Any, description: str = "") -> Entry:
     return Entry(operation, "user", fact.username, description)
 
@@ -164,6 +174,10 @@ RENDERINGS: Mapping[type[Fact], Callable[[Any], Entry]] = {
     events.WebhookPolicyCreated: lambda f: _webhook("create", f),
     events.WebhookPolicyUpdated: lambda f: _webhook("update", f),
     events.WebhookPolicyDeleted: lambda f: _webhook("delete", f),
+    events.RetentionPolicyCreated: lambda f: _policy("create", f),
+    events.RetentionPolicyUpdated: lambda f: _policy("update", f),
+    events.RetentionPolicyDeleted: lambda f: _policy("delete", f),
+    events.TagRetentionFinished: _applied,
     events.UserCreated: lambda f: _user("create", f, "system administrator" if f.sysadmin else ""),
     events.UserUpdated: _user_updated,
     events.UserDeleted: lambda f: _user("delete", f),

@@ -229,6 +229,41 @@ class WebhookPolicyDeleted(WebhookPolicyFact):
     """A policy was deleted."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RetentionPolicyFact(Fact):
+    """Something that happened to the policy of tag retention of a project."""
+
+    project_id: int
+    policy: int  # id
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetentionPolicyCreated(RetentionPolicyFact):
+    """A policy was made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetentionPolicyUpdated(RetentionPolicyFact):
+    """Rules and schedule of a policy were replaced."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetentionPolicyDeleted(RetentionPolicyFact):
+    """A policy was deleted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagRetentionFinished(RepositoryFact):
+    """A policy was applied to a repository; dry runs are not told."""
+
+    policy: int  # ids
+    execution: int
+    task: int
+    status: str  # Success, Error or Stopped
+    total: int  # artifacts
+    retained: int  # of them
+
+
 # --- accounts
 
 
@@ -482,6 +517,10 @@ TYPES: Mapping[str, type[Fact]] = {
         WebhookPolicyCreated,
         WebhookPolicyUpdated,
         WebhookPolicyDeleted,
+        RetentionPolicyCreated,
+        RetentionPolicyUpdated,
+        RetentionPolicyDeleted,
+        TagRetentionFinished,
         UserCreated,
         UserUpdated,
         UserDeleted,

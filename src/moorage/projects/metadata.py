@@ -135,7 +135,9 @@ class Metadata:
         await self._set(principal, project_id, values, new=False)
 
     async def remove(self, principal: Principal, project_id: int, name: str) -> None:
-        """Forget one value; raises NotFound. `public` falls back to private."""
+        """Forget one value; raises Invalid, NotFound. `public` falls back to private."""
+        if name in OWNED_ELSEWHERE:
+            raise Invalid(f"{name} cannot be removed here")
 
         async def step(tx: Tx) -> None:
             project = await _name(tx, project_id)

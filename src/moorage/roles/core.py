@@ -16,6 +16,7 @@ from moorage.artifacts.additions import Additions
 from moorage.artifacts.attributes import Attributes
 from moorage.artifacts.copying import Copies
 from moorage.ops import Operations
+from moorage.retention import Policies, Preview
 from moorage.roles.resources import Resources
 from moorage.signin.oidc import OidcPages
 from moorage.signin.pages import SigninPages
@@ -87,6 +88,8 @@ def _services(resources: Resources, health: Health) -> Services:
         labels=resources.labels,
         metadata=resources.metadata,
         immutable_rules=resources.immutable_rules,
+        retention=Policies(resources.db, resources.ground.bell),
+        retention_preview=Preview(resources.db),
         quotas=resources.quotas,
         usage=resources.usage,
         configurations=resources.configurations,

@@ -3,6 +3,7 @@
 kind                      at once  tries
 GARBAGE_COLLECTION        1        1      asked for, scheduled
 PURGE_AUDIT_LOG           1        1      asked for, scheduled
+RETENTION                 any      1      asked for, scheduled; a task per repository
 STORAGE_VERIFY            1        1      asked for, scheduled: reads what is stored
 EXECUTION_SWEEP           1        1      every day
 SYSTEM_ARTIFACT_CLEANUP   1        1      every day
@@ -23,6 +24,8 @@ from moorage.jobs import SCHEDULE, Context, Kind, NewTask, Schedule, enqueue, sc
 from moorage.jobs.records import FINAL
 from moorage.jobs.schedules import Fire, Ticker, single
 from moorage.jobs.worker import LIGHT, Worker
+from moorage.retention import executions as applying
+from moorage.retention.job import RetentionJob
 from moorage.roles.resources import Resources
 from moorage.webhooks import Delivery
 from moorage.webhooks.records import KINDS as TOLD
@@ -48,6 +51,7 @@ def kinds(resources: Resources) -> Sequence[Kind]:
     return (
         Kind(gc_job.KIND, collect, limit=1),
         Kind(purge.KIND, purge.PurgeJob(db), limit=1),
+        Kind(applying.KIND, RetentionJob(db, resources.rules)),
         Kind(verify.KIND, verify.VerifyJob(db, store, resources.ground.clock), limit=1),
         Kind(sweeping.KIND, sweeping.Sweep(db, settings.jobs.log_days), limit=1),
         Kind(CLEANUP, _Cleanup(resources), limit=1),
@@ -82,7 +86,10 @@ def fires(resources: Resources) -> Mapping[str, Fire]:
     """What a schedule of each type of vendor does."""
     jitter = resources.settings.jobs.jitter_seconds
     names = (gc_job.KIND, purge.KIND, sweeping.KIND, CLEANUP)
-    return {name: single(name, jitter) for name in names} | {verify.KIND: _scrub(resources)}
+    return {name: single(name, jitter) for name in names} | {
+        applying.KIND: applying.firing(jitter),
+        verify.KIND: _scrub(resources),
+    }
 
 
 def scrub_rate(resources: Resources) -> int:

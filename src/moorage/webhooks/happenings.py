@@ -1,10 +1,11 @@
 """Facts as Harbor's webhooks name them: the type of event, and what it tells.
 
-ArtifactPushed   PUSH_ARTIFACT     a resource for each tag
-ArtifactPulled   PULL_ARTIFACT
-ArtifactDeleted  DELETE_ARTIFACT   a resource for each tag
-QuotaRefused     QUOTA_EXCEED
-QuotaWarned      QUOTA_WARNING
+ArtifactPushed        PUSH_ARTIFACT     a resource for each tag
+ArtifactPulled        PULL_ARTIFACT
+ArtifactDeleted       DELETE_ARTIFACT   a resource for each tag
+QuotaRefused          QUOTA_EXCEED
+QuotaWarned           QUOTA_WARNING
+TagRetentionFinished  TAG_RETENTION     for each repository
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -82,12 +83,27 @@ def _warned(fact: events.QuotaWarned, scene: Scene) -> Data:
     }
 
 
+def _retained(fact: events.TagRetentionFinished, scene: Scene) -> Data:
+    return {
+        "retention": {
+            "total": fact.total,
+            "retained": fact.retained,
+            "project_name": scene.project.name,
+            "retention_policy_id": fact.policy,
+            "harbor_hostname": scene.host,
+            "status": fact.status.upper(),
+        },
+        "repository": _repository(scene, fact.repository),
+    }
+
+
 HAPPENINGS: Mapping[type[Fact], tuple[str, Callable[[Any, Scene], Data]]] = {
     events.ArtifactPushed: ("PUSH_ARTIFACT", _artifact),
     events.ArtifactPulled: ("PULL_ARTIFACT", _pulled),
     events.ArtifactDeleted: ("DELETE_ARTIFACT", _artifact),
     events.QuotaRefused: ("QUOTA_EXCEED", _refused),
     events.QuotaWarned: ("QUOTA_WARNING", _warned),
+    events.TagRetentionFinished: ("TAG_RETENTION", _retained),
 }
 """Every fact of which somebody may want to be told."""
 
