@@ -18,7 +18,7 @@ from moorage.db import connect, tables
 from moorage.db.engine import Database
 from moorage.db.transactions import Tx
 from moorage.db.types import from_now
-from moorage.jobs import Context, Kind, LocalBell, NewTask, Stopping, extend, queue
+from moorage.jobs import Context, Kind, LocalBell, NewTask, Stopping, extend, presence, queue
 from moorage.jobs.history import History
 from moorage.jobs.records import Claim
 
@@ -50,7 +50,7 @@ async def blocked(db: Database) -> None:
 
 
 async def claim(db: Database, kind: str, owner: str = "me", lease: float = 30) -> Claim:
-    await db.run(queue.ensure_queues, [kind])
+    await db.run(presence.ensure_queues, [kind])
     (claimed,) = await db.run(queue.claim, kind, 1, owner, lease)
     return claimed
 
@@ -65,7 +65,7 @@ async def hold(db: Database, execution_id: int, seconds: float) -> None:
 
 async def test_a_stop_reaches_a_task_that_is_being_claimed(postgres: Database) -> None:
     made = await ask(postgres, NewTask("WORK"))
-    await postgres.run(queue.ensure_queues, ["WORK"])
+    await postgres.run(presence.ensure_queues, ["WORK"])
     async with postgres.write() as tx:
         await queue.claim(tx, "WORK", 1, "me", 30)
         stopping = asyncio.create_task(History(postgres, LocalBell()).stop(made))

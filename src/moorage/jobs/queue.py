@@ -20,7 +20,6 @@ from sqlalchemy import (
     Update,
     and_,
     case,
-    delete,
     func,
     literal,
     or_,
@@ -30,7 +29,7 @@ from sqlalchemy import (
 )
 
 from moorage import failpoints
-from moorage.db.tables import executions, job_queues, tasks, workers
+from moorage.db.tables import executions, job_queues, tasks
 from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
 from moorage.jobs.kinds import NewTask
@@ -413,33 +412,3 @@ async def _count(tx: Tx, ids: Sequence[int], ended: int, status: str, message: s
     if status == ERROR:
         values["status_message"] = message[:MAX_MESSAGE]
     await tx.execute(update(executions).where(executions.c.id.in_(ids)).values(**values))
-
-
-# --- workers
-
-
-async def appear(tx: Tx, owner: str, host: str, pid: int, slots: int) -> None:
-    """Step: a worker is there, or still there."""
-    insert = tx.dialect.insert(workers).values(id=owner, host=host, pid=pid, slots=slots)
-    seen = {"seen_at": now(), "slots": slots}
-    await tx.execute(insert.on_conflict_do_update(index_elements=["id"], set_=seen))
-
-
-async def vanish(tx: Tx, owner: str, seconds: float) -> None:
-    """Step: a worker leaves; so do those that were not seen for `seconds`."""
-    gone = or_(workers.c.id == owner, workers.c.seen_at < from_now(-seconds))
-    await tx.execute(delete(workers).where(gone))
-
-
-async def ensure_queues(tx: Tx, kinds: Sequence[str]) -> None:
-    """Step: every kind has its row."""
-    rows = [{"kind": kind} for kind in sorted(kinds)]
-    insert = tx.dialect.insert(job_queues).values(rows)
-    await tx.execute(insert.on_conflict_do_nothing())
-
-
-async def orphan(tx: Tx, owner: str) -> None:
-    """Step: whoever else held a task is known to be dead: its leases end now."""
-    others = tasks.c.status == RUNNING, tasks.c.owner != owner
-    await tx.execute(update(tasks).where(*others).values(lease_until=now()))
-    await tx.execute(delete(workers).where(workers.c.id != owner))

@@ -23,7 +23,7 @@ from moorage.clock import Clock
 from moorage.config.jobs import JobSettings
 from moorage.db.engine import Database
 from moorage.errors import DatabaseUnavailable, MoorageError, Unavailable
-from moorage.jobs import queue
+from moorage.jobs import presence, queue
 from moorage.jobs.bell import Bell
 from moorage.jobs.context import Context, Lost, plain
 from moorage.jobs.kinds import Kind
@@ -41,6 +41,9 @@ PATIENCE = 10.0
 """Seconds that a task may take to stop by itself; then it is cancelled."""
 FORGOTTEN = 600.0
 """Seconds after which a worker that is not seen leaves the list."""
+
+
+_Loop = asyncio.Task[None]
 
 
 @dataclass
@@ -93,36 +96,36 @@ class Worker:
             taking.append(asyncio.create_task(self._tick_loop(self._ticker)))
         beating = asyncio.create_task(self._beat_loop())  # also of what takes a while to let go
         try:
-            await asyncio.gather(*taking, beating)
+            # Not `gather`: cancelled, it would cancel the beat.
+            (failed, *_), _ = await asyncio.wait([*taking, beating], return_when="FIRST_COMPLETED")
+            await failed
         finally:
-            self._closing = True
-            try:
-                await _end(taking)
-                await asyncio.shield(self._leave())
-            finally:
-                await _end([beating])
+            await asyncio.shield(self._leave(taking, beating))
 
     async def _appear(self) -> None:
-        await self._db.run(queue.ensure_queues, list(self._kinds))
+        await self._db.run(presence.ensure_queues, list(self._kinds))
         if self._alone:
-            await self._db.run(queue.orphan, self.id)
+            await self._db.run(presence.orphan, self.id)
         await self._show()
 
     async def _show(self) -> None:
         slots, host = self._settings.slots, socket.gethostname()
-        await self._db.run(queue.appear, self.id, host[:255], os.getpid(), slots)
+        await self._db.run(presence.appear, self.id, host[:255], os.getpid(), slots)
 
-    async def _leave(self) -> None:
+    async def _leave(self, taking: Sequence[_Loop], beating: _Loop) -> None:
         """Cancel what runs; what does not end in time is taken over when its lease ends."""
+        self._closing = True
+        await _end(taking)
         runs = list(self._runs.values())
         for run in runs:
             if not run.settling:
                 run.task.cancel()
         if runs:
             await asyncio.wait([run.task for run in runs], timeout=self._settings.drain_seconds)
+        await _end([beating])
         with contextlib.suppress(MoorageError):
             await self._db.run(queue.release, self.id, list(self._runs))
-            await self._db.run(queue.vanish, self.id, FORGOTTEN)
+            await self._db.run(presence.vanish, self.id, FORGOTTEN)
         await self._bell.ring()
 
     # --- claiming
@@ -368,7 +371,7 @@ class Worker:
             log.error("%s failed", what, exc_info=error)
 
 
-async def _end(running: Sequence[asyncio.Task[None]]) -> None:
+async def _end(running: Sequence[_Loop]) -> None:
     """Cancel tasks, and wait for their end."""
     for each in running:
         each.cancel()
