@@ -196,3 +196,241 @@ async def test_the_only_worker_on_sqlite_is_killed_again_and_again(tmp_path: Pat
         async with asyncio.timeout(60):
             await _torment(place, fleet, 1.5, 2.5)
         await place.flawless()
+
+
+# --- SIGSTOP
+
+
+async def _until(what: Callable[[], Awaitable[bool]] | Callable[[], bool], seconds: float) -> float:
+    """Seconds until it is so."""
+    began = time.monotonic()
+    while True:
+        found = what()
+        if found if isinstance(found, bool) else await found:
+            return time.monotonic() - began
+        assert time.monotonic() - began < seconds, "that took too long"
+        await asyncio.sleep(0.02)
+
+
+async def _sleeping(place: Place, fleet: Fleet) -> tuple[int, int, int]:
+    """A SLEEPER that has begun: its execution, its task and the number of its worker."""
+    made = await ask(place.db, NewTask("SLEEPER"))
+    (task,) = await tasks_of(place.db, made)
+    await _until((place.folder / f"began-{task.id}-1").exists, 20)
+    (task,) = await tasks_of(place.db, made)
+    return made, task.id, fleet.number(task.owner)
+
+
+async def _freeze(place: Place, frozen: float, within: float, **jobs: float) -> None:
+    fleet = place.start(2, jobs=JOBS | jobs)
+    made, task_id, number = await _sleeping(place, fleet)
+    fleet.signal(number, signal.SIGSTOP)
+    (place.folder / "act").touch()  # the first thing that the zombie does is too late
+    began = time.monotonic()
+    found = await ended(place.db, made, within)
+    assert found.status == "Success"
+    await asyncio.sleep(frozen - (time.monotonic() - began))
+    fleet.signal(number, signal.SIGCONT)
+    await _until((place.folder / f"refused-{task_id}").exists, 5)
+    await _until((place.folder / f"cancelled-{task_id}").exists, 5)
+    rows = await place.rows(text("SELECT part, fence FROM effects"))
+    assert [tuple(each) for each in rows] == [(1, 2)]
+    (task,) = await tasks_of(place.db, made)
+    assert (task.status, task.runs, task.crashes, task.fence) == ("Success", 2, 1, 2)
+
+
+async def test_an_owner_that_was_frozen_for_longer_than_its_lease_can_do_no_more(
+    place: Place,
+) -> None:
+    """The other one ends the task; what the zombie does then is refused, and it is cancelled."""
+    await _freeze(place, 6, LEASE + POLL + SLACK)
+
+
+@pytest.mark.slow
+async def test_the_same_with_the_lease_of_every_day(place: Place) -> None:
+    """Frozen for 90 seconds; somebody else has the task within 60."""
+    await _freeze(place, 90, 60, lease_seconds=30, poll_seconds=2)
+
+
+# --- what they work with
+
+
+class _Pace:
+    """Jobs that come in while something happens to the servers."""
+
+    def __init__(self, place: Place, jobs: int) -> None:
+        self._place = place
+        self._jobs = jobs
+
+    async def during(self, *troubles: Callable[[], Awaitable[None]]) -> None:
+        await self._place.ask(self._jobs)
+        for trouble in troubles:
+            before = await self._place.left()
+            await _until(lambda before=before: self._fewer(before), 20)  # type: ignore[misc]
+            await trouble()
+        await self._place.done(60)
+        await self._place.flawless()
+
+    async def _fewer(self, than: int) -> bool:
+        return await self._place.left() < than
+
+
+async def test_a_redis_that_is_hung_flushed_or_killed_makes_nothing_but_pauses(
+    place: Place, own_redis: RedisServer
+) -> None:
+    place.start(2, redis=own_redis.url)
+
+    async def hang() -> None:
+        own_redis.hang()
+        await asyncio.sleep(1.5)
+        own_redis.resume()
+
+    async def flush() -> None:
+        own_redis.flush()
+
+    async def lose() -> None:
+        own_redis.kill()
+        await asyncio.sleep(1)
+        own_redis.start()
+
+    await _Pace(place, 150).during(hang, flush, lose)
+
+
+async def test_the_bell_is_heard_by_other_processes_and_again_after_a_loss(
+    place: Place, own_redis: RedisServer
+) -> None:
+    """With a poll of a minute nothing else would wake a worker."""
+    place.start(1, redis=own_redis.url, jobs=JOBS | {"poll_seconds": 60})
+    await _until(lambda: _seen(place), 20)
+    bell = open_bell(RedisSettings(url=SecretStr(own_redis.url)))
+    try:
+        for trouble in (None, own_redis.flush, own_redis.kill):
+            if trouble is not None:
+                trouble()
+                if trouble == own_redis.kill:
+                    own_redis.start()
+                await asyncio.sleep(2)  # both have their wires again
+            made = await ask(place.db, NewTask("QUICK"))
+            await bell.ring()
+            await ended(place.db, made, 3)
+    finally:
+        await bell.close()
+
+
+async def _seen(place: Place) -> bool:
+    return bool(await place.rows(select(tables.workers)))
+
+
+async def test_a_database_that_crashes_costs_no_job_and_doubles_no_effect(tmp_path: Path) -> None:
+    with running_postgres() as server:
+        async with placed(tmp_path, server.url("postgres")) as place:
+            place.start(2)
+
+            async def crash() -> None:
+                await asyncio.to_thread(server.stop)
+                await asyncio.sleep(LEASE / 2)
+                await asyncio.to_thread(server.start)
+
+            await _Pace(place, 150).during(crash, crash)
+
+
+# --- SIGTERM
+
+
+async def test_a_worker_that_is_told_to_leave_hands_over_at_once(place: Place) -> None:
+    """Long before the lease is over, and without a try or a crash."""
+    fleet = place.start(2, jobs=JOBS | {"lease_seconds": 600})
+    made, task_id, number = await _sleeping(place, fleet)
+    fleet.signal(number, signal.SIGTERM)
+    assert (await ended(place.db, made, POLL + SLACK)).status == "Success"
+    (task,) = await tasks_of(place.db, made)
+    assert (task.runs, task.failures, task.crashes, task.fence) == (1, 0, 0, 2)
+    assert (place.folder / f"cancelled-{task_id}").exists()
+    await asyncio.to_thread(fleet.processes[number].wait, 5)
+    assert len(await place.rows(select(tables.workers))) == 1
+
+
+# --- limits and poison
+
+
+async def test_a_limit_holds_over_three_workers_and_a_dead_one_frees_its_slots(
+    place: Place,
+) -> None:
+    """Each task counts those that live beside it by files, not by rows."""
+    await place.ask(60, ["LIMITED"])
+    fleet = place.start(3)
+    for _ in range(2):
+        number = place.rng.choice(await _busy(place, fleet))
+        fleet.kill(number)
+        fleet.again(number)
+        await asyncio.sleep(1)
+    await place.done(30)
+    await place.flawless()
+
+
+async def _busy(place: Place, fleet: Fleet) -> list[int]:
+    """Numbers of workers that have something."""
+    living = {each.pid: number for number, each in enumerate(fleet.processes)}
+    async with asyncio.timeout(20):
+        while True:
+            owners = [task.owner for task in await place.open_tasks() if task.owner]
+            pids = {int(owner.split("-")[-2]) for owner in owners}
+            if pids & living.keys():
+                return [living[pid] for pid in pids & living.keys()]
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.slow
+async def test_a_job_that_kills_its_workers_ends_after_the_fifth(place: Place) -> None:
+    fleet = place.start(1, jobs=JOBS | {"lease_seconds": 1})
+    made = await ask(place.db, NewTask("POISON"))
+    deaths = 0
+    async with asyncio.timeout(60):
+        while await place.left():
+            if fleet.processes[0].poll() is not None:
+                deaths += 1
+                fleet.again(0)
+            await asyncio.sleep(0.05)
+    (task,) = await tasks_of(place.db, made)
+    assert (deaths, task.crashes, task.status) == (5, 5, "Error")
+    assert task.status_message == "5 workers died of it"
+
+
+# --- clocks and crowds
+
+
+@pytest.mark.parametrize("late", [-3600, 3600])
+async def test_a_worker_whose_clock_is_wrong_changes_nothing(place: Place, late: int) -> None:
+    """It steals nothing, nobody steals from it, and it waits for what is not due yet."""
+    fleet = place.start(1)
+    fleet.add(late=late)
+    if find("faketime"):
+        fleet.add("env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "faketime", "-f", f"{late:+d}s")
+    await place.ask(60)
+    made = await ask(place.db, NewTask("QUICK", delay=4))
+    place.asked["QUICK"] += 1
+    await place.done(30)
+    await place.flawless()
+    (task,) = await tasks_of(place.db, made)
+    assert task.started_at >= task.run_at
+    assert all(task.crashes == 0 for task in await place.rows(select(tables.tasks)))
+    owners = {row.id for row in await place.rows(select(tables.workers.c.id))}
+    assert len(owners) == len(fleet.processes)
+
+
+async def test_a_crowd_of_one_kind_delays_no_other_kind(database: Database) -> None:
+    """By no more than a poll, with 50,000 tasks that wait and every slot taken."""
+
+    async def slow(context: Context) -> None:
+        await asyncio.sleep(0.5)
+
+    async def nothing(context: Context) -> None:
+        pass
+
+    await ask(database, *(NewTask("CROWD") for _ in range(50_000)))
+    kinds = Kind("CROWD", slow, share=10), Kind("OTHER", nothing)
+    async with working(worker(database, *kinds, poll_seconds=POLL)):
+        await asyncio.sleep(1)
+        for _ in range(3):
+            made = await ask(database, NewTask("OTHER"))
+            await ended(database, made, POLL + 0.5)

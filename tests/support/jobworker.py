@@ -4,7 +4,7 @@
 
 QUICK   one effect                                   LONG      five, with a checkpoint after each
 TWICE   fails twice, then one                        FAN       three tasks more, which are QUICK
-CPU     burns a thread, then one                     LIMITED   two at once; tells when there are more
+CPU     burns a thread, then one                     LIMITED   two at once, and watches that
 POISON  ends its process                             SLEEPER   waits, and tells how it ended
 
 An effect is a row, written in the transaction that saves that it was; nothing keeps a second one
@@ -159,12 +159,12 @@ def kinds(folder: Path) -> Sequence[Kind]:
     """All of them."""
     traces = _Traces(folder)
     return (
-        Kind("QUICK", _quick),
-        Kind("LONG", _long),
+        Kind("QUICK", _quick, backoff=0.2),
+        Kind("LONG", _long, backoff=0.2),
         Kind("TWICE", _twice, tries=3, backoff=0.1),
-        Kind("FAN", _fan),
-        Kind("CPU", _cpu, share=2),
-        Kind("LIMITED", traces.limited, limit=LIMIT),
+        Kind("FAN", _fan, backoff=0.2),
+        Kind("CPU", _cpu, share=2, backoff=0.2),
+        Kind("LIMITED", traces.limited, limit=LIMIT, backoff=0.2),
         Kind("POISON", _poison),
         Kind("SLEEPER", traces.sleeper),
         Kind("MARK", _quick),
