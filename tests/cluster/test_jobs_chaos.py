@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import Row, select, text
+from sqlalchemy import select, text
 from tests.support.databases import PostgresServer, running_postgres, sqlite_template
 from tests.support.jobs import ask, ended, tasks_of, worker, working
 from tests.support.jobworker import EFFECTS, Fleet, opened, prepare
@@ -65,11 +65,11 @@ class Place:
             self.asked[kind] += 1
             await ask(self.db, NewTask(kind))
 
-    async def rows(self, query: Any) -> Sequence[Row[Any]]:
+    async def rows(self, query: Any) -> Sequence[Any]:
         async with self.db.read() as tx:
             return (await tx.execute(query)).all()
 
-    async def open_tasks(self) -> Sequence[Row[Any]]:
+    async def open_tasks(self) -> Sequence[Any]:
         t = tables.tasks
         return await self.rows(select(t).where(t.c.status.not_in(FINAL)))
 
@@ -266,7 +266,7 @@ class _Pace:
         await self._place.ask(self._jobs)
         for trouble in troubles:
             before = await self._place.left()
-            await _until(lambda before=before: self._fewer(before), 20)  # type: ignore[misc]
+            await _until(lambda before=before: self._fewer(before), 20)
             await trouble()
         await self._place.done(60)
         await self._place.flawless()

@@ -208,7 +208,8 @@ async def main(options: Mapping[str, Any]) -> None:
     bell = open_bell(RedisSettings(url=SecretStr(redis)) if redis else None)
     ticker = None
     if marks := options.get("marks"):
-        ticker = Ticker(db, {"MARK": single("MARK")}, fast(*marks, db.dialect.name))
+        began, speed = marks
+        ticker = Ticker(db, {"MARK": single("MARK")}, fast(began, speed, db.dialect.name))
     worker = Worker(
         *(db, kinds(folder), bell, _Clock(options.get("late", 0))),
         JobSettings(**options["jobs"]),
