@@ -42,7 +42,7 @@ from moorage.jobs.records import ERROR, FINAL, PENDING, RUNNING, STOPPED, SUCCES
 EXAMPLES = int(os.environ.get("TESTS_EXAMPLES", "200")) // 5
 LEASE = 10.0
 LIMITS = {"FREE": None, "TWO": 2}
-WORKERS = ("a", "b", "c")
+WORKERS = ("a", "b")
 
 AT = st.integers(0, 9)  # which of those at hand
 
@@ -97,6 +97,7 @@ class Machine(RuleBasedStateMachine):
 
         self.db = self.loop.run_until_complete(opened())
         self.do(ensure_queues, list(LIMITS))
+        self._ask(["TWO"] * 5 + ["FREE"] * 2, 0)
 
     def do(self, step: Any, *args: Any, **kwargs: Any) -> Any:
         return self.loop.run_until_complete(self.db.run(step, *args, **kwargs))
@@ -116,9 +117,13 @@ class Machine(RuleBasedStateMachine):
     # --- asking
 
     @rule(
-        kinds=st.lists(st.sampled_from(sorted(LIMITS)), max_size=4), delay=st.sampled_from([0, 5])
+        kinds=st.lists(st.sampled_from(sorted(LIMITS)), min_size=1, max_size=4),
+        delay=st.sampled_from([0, 5]),
     )
     def ask(self, kinds: list[str], delay: float) -> None:
+        self._ask(kinds, delay)
+
+    def _ask(self, kinds: list[str], delay: float) -> None:
         new = [NewTask(kind, delay=delay) for kind in kinds]
         made = self.do(queue.enqueue, "TEST", new, trigger="MANUAL")
         self.world.executions.append(made)
@@ -160,6 +165,17 @@ class Machine(RuleBasedStateMachine):
         count=st.integers(1, 4),
     )
     def claim(self, owner: str, kind: str, count: int) -> None:
+        self._claim(owner, kind, count)
+
+    @precondition(lambda self: self.world.held)
+    @rule(at=AT)
+    def sleep(self, at: int) -> None:
+        """A worker sleeps for longer than a lease, and takes what it had again."""
+        held = self.world.held[at % len(self.world.held)]
+        self.clock.advance(LEASE)
+        self._claim(held.owner, held.claim.kind, 4)
+
+    def _claim(self, owner: str, kind: str, count: int) -> None:
         limit = LIMITS[kind]
         claims = self.do(queue.claim, kind, count, owner, LEASE, limit)
         free = [t for t, each in self.world.tasks.items() if self._free(each, kind)]
@@ -344,7 +360,7 @@ def test_any_order_of_steps_leaves_each_task_one_owner_and_one_end() -> None:
         Machine,
         settings=settings(
             max_examples=EXAMPLES,
-            stateful_step_count=40,
+            stateful_step_count=50,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
