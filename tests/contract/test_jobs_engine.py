@@ -163,10 +163,10 @@ async def test_a_lease_that_ran_out_is_taken_over_and_the_first_owner_can_do_no_
 
     made = await ask(database, NewTask("WORK"))  # the first worker has no room for it twice
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("moorage.jobs.worker.LOOK", 3600)  # the first one is asleep
-        async with working(worker(database, Kind("WORK", zombie), lease_seconds=1, slots=1)):
+        asleep = worker(database, Kind("WORK", zombie), lease_seconds=1, slots=1)
+        patch.setattr(asleep, "_beat_loop", asyncio.Event().wait)
+        async with working(asleep):
             await asyncio.wait_for(first.wait(), 10)
-            patch.setattr("moorage.jobs.worker.LOOK", 0.1)
             async with working(worker(database, Kind("WORK", heir), lease_seconds=1)):
                 found = await ended(database, made)
     (task,) = await tasks_of(database, made)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
+from tests.support import crashing_jobs
 from tests.support.content import ALICE, Content, body, image, sha256
 
 from moorage import failpoints
@@ -72,6 +73,7 @@ async def work(here: Content, promise: Promise) -> None:
     await _leave(here)
     await _forget_some(here, promise)
     await Outbox(here.db, {}).dispatch()
+    await crashing_jobs.work(here.db, promise)
 
 
 async def _push(here: Content, repository: str, promise: Promise) -> None:
@@ -146,7 +148,7 @@ async def check(here: Content, promises: list[list[str]]) -> list[str]:
     if await here.keys() != await here.live_keys():
         wrong.append(f"left over: {await here.keys() ^ await here.live_keys()}")
     wrong += await _quota(here)
-    return wrong
+    return wrong + await crashing_jobs.check(here.db, promises)
 
 
 async def _tagged(here: Content, repository: str, tag: str) -> bool:

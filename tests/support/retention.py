@@ -10,7 +10,7 @@ from tests.support.jobs import ended, tasks_of, worker, working
 from moorage.clock import SystemClock
 from moorage.db import tables
 from moorage.db.types import from_now
-from moorage.jobs import Context, Kind, LocalBell, queue
+from moorage.jobs import Context, Kind, LocalBell, presence, queue
 from moorage.jobs.history import History
 from moorage.jobs.records import Claim
 from moorage.projects.selectors import Selector
@@ -134,7 +134,7 @@ class Meddled(Context):
 
 async def claimed(content: Content) -> Claim:
     """Take the task that waits, as a worker does."""
-    await content.db.run(queue.ensure_queues, [KIND])
+    await content.db.run(presence.ensure_queues, [KIND])
     (claim,) = await content.db.run(queue.claim, KIND, 1, OWNER, 60.0)
     return claim
 

@@ -15,7 +15,7 @@ package knows no job: a `Kind` brings its handler.
 """
 
 from moorage.jobs.bell import Bell, LocalBell
-from moorage.jobs.context import Context, Lost, Stopping, together
+from moorage.jobs.context import Context, Lost, together
 from moorage.jobs.kinds import Kind, NewExecution, NewTask
 from moorage.jobs.queue import enqueue, enqueue_each, extend
 from moorage.jobs.records import (
@@ -29,6 +29,7 @@ from moorage.jobs.records import (
     SUCCESS,
     Execution,
     Schedule,
+    Stopping,
     Task,
 )
 

@@ -20,7 +20,7 @@ from moorage.db.tables import task_logs
 from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.jobs import queue
-from moorage.jobs.records import Claim
+from moorage.jobs.records import Claim, Stopping
 from moorage.telemetry.logs import one_line
 
 P = ParamSpec("P")
@@ -34,10 +34,6 @@ MAX_TOLD = 1024
 """Characters of what is told of progress."""
 FLUSH = 1.0
 """Seconds that a line waits for others at most."""
-
-
-class Stopping(Exception):
-    """The task shall end, and its handler noticed."""
 
 
 class Lost(Exception):
@@ -119,7 +115,7 @@ class Context:
         """Write a line; what would make two of it is escaped."""
         if self._written > MAX_LOG:
             return
-        text = one_line(message)
+        text = plain(message)
         if len(text) > MAX_LINE:
             text = text[:MAX_LINE] + " …"
         stamp = self._clock.now().astimezone(UTC)
@@ -131,7 +127,7 @@ class Context:
 
     def tell(self, progress: str) -> None:
         """Say how far it is."""
-        self._told = progress[:MAX_TOLD]
+        self._told = plain(progress)[:MAX_TOLD]
 
     async def flush(self) -> None:
         """Write what was logged and told; a failed write is tried again by the next call."""
@@ -164,6 +160,11 @@ class Context:
                 await self.flush()
             except Exception:  # noqa: S112 - the lines are kept, and tried again
                 continue
+
+
+def plain(text: str) -> str:
+    """Text that is one line, and that every database stores."""
+    return one_line(text).encode(errors="backslashreplace").decode()
 
 
 def _instant(moment: datetime) -> str:

@@ -9,6 +9,7 @@ A claim raises the task's `fence`. Whoever changes a task as its owner names own
 learns from the number of rows whether it still is.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,7 +20,6 @@ from sqlalchemy import (
     Update,
     and_,
     case,
-    delete,
     func,
     literal,
     or_,
@@ -28,18 +28,28 @@ from sqlalchemy import (
     update,
 )
 
-from moorage.db.tables import executions, job_queues, tasks, workers
+from moorage import failpoints
+from moorage.db.tables import executions, job_queues, tasks
 from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
 from moorage.jobs.kinds import NewExecution, NewTask
-from moorage.jobs.records import ERROR, FINAL, PENDING, RUNNING, STOPPED, SUCCESS, Claim
+from moorage.jobs.records import (
+    ERROR,
+    FINAL,
+    PENDING,
+    RUNNING,
+    STOPPED,
+    SUCCESS,
+    Claim,
+    Stopping,
+)
 
 MAX_CRASHES = 5
 """Workers that a task may take with it before it counts as poison."""
 MAX_MESSAGE = 4096
 """Characters of the message of a task that failed."""
 
-_BATCH = 500  # rows of one INSERT
+_BATCH = 500  # rows of one statement
 
 
 # --- asking for work
@@ -99,10 +109,17 @@ async def enqueue_each(tx: Tx, new: Sequence[NewExecution], *, trigger: str) -> 
 
 
 async def extend(tx: Tx, execution_id: int, new: Sequence[NewTask]) -> None:
-    """Step: more tasks for an execution that is still running."""
+    """Step: more tasks for an execution that is still running; raises Stopping when it shall end.
+
+    The row of the execution is locked first: a `stop` waits and ends these too, or was before us.
+    """
     grown = executions.c.unfinished + len(new)
     mine = executions.c.id == execution_id
     await tx.execute(update(executions).where(mine).values(unfinished=grown))
+    open_ = tasks.c.execution_id == execution_id, tasks.c.status.not_in(FINAL)
+    told = select(tasks.c.stop_requested).where(*open_).distinct()
+    if set((await tx.execute(told)).scalars()) == {True}:
+        raise Stopping
     await _insert(tx, execution_id, new)
 
 
@@ -167,9 +184,8 @@ async def claim(
     """Step: take at most `count` tasks; `limit` is of the kind, in the whole installation."""
     if not await _open(tx, kind, alone=limit is not None):
         return []
-    if limit is not None:
-        count = min(count, limit - await _running(tx, kind))
-    ids = await _pick(tx, kind, count)
+    fresh = count if limit is None else limit - await _running(tx, kind)
+    ids = await _pick(tx, kind, count, fresh)
     if not ids:
         return []
     taken = (
@@ -195,6 +211,7 @@ async def claim(
             tasks.c.failures,
             tasks.c.crashes,
             tasks.c.created_at,
+            tasks.c.stop_requested,
         )
     )
     rows = (await tx.execute(taken)).all()
@@ -211,24 +228,25 @@ async def _open(tx: Tx, kind: str, *, alone: bool) -> bool:
 
 
 async def _running(tx: Tx, kind: str) -> int:
+    """Also those whose lease ran out: their owner may still renew it."""
     query = (
         select(func.count())
         .select_from(tasks)
-        .where(tasks.c.kind == kind, tasks.c.status == RUNNING, tasks.c.lease_until > now())
+        .where(tasks.c.kind == kind, tasks.c.status == RUNNING)
     )
     return int((await tx.execute(query)).scalar_one())
 
 
-async def _pick(tx: Tx, kind: str, count: int) -> list[int]:
-    """Locked ids: first what a dead worker left, then what waits."""
+async def _pick(tx: Tx, kind: str, count: int, fresh: int) -> list[int]:
+    """Locked ids: first what a dead worker left, then at most `fresh` of what waits."""
     found: list[int] = []
-    for where, order in (
-        (_abandoned(kind), (tasks.c.lease_until,)),
-        (_waiting(kind), (tasks.c.rank, tasks.c.run_at, tasks.c.id)),
+    for where, order, most in (
+        (_abandoned(kind), (tasks.c.lease_until,), count),
+        (_waiting(kind), (tasks.c.rank, tasks.c.run_at, tasks.c.id), fresh),
     ):
-        if len(found) < count:
-            query: Select[Any] = select(tasks.c.id).where(*where).order_by(*order)
-            query = query.limit(count - len(found))
+        room = min(count - len(found), most)
+        if room > 0:
+            query: Select[Any] = select(tasks.c.id).where(*where).order_by(*order).limit(room)
             locked = tx.dialect.for_update(query, skip_locked=True)
             found += (await tx.execute(locked)).scalars()
     return found
@@ -268,7 +286,9 @@ async def beat(tx: Tx, owner: str, ids: Sequence[int], lease: float) -> dict[int
         .values(lease_until=from_now(lease))
         .returning(tasks.c.id, tasks.c.fence, tasks.c.stop_requested)
     )
-    return {row.id: (row.fence, row.stop_requested) for row in await tx.execute(kept)}
+    found = {row.id: (row.fence, row.stop_requested) for row in await tx.execute(kept)}
+    await failpoints.reach("job.beating")
+    return found
 
 
 async def stops(tx: Tx, owner: str, ids: Sequence[int]) -> dict[int, tuple[int, bool]]:
@@ -280,9 +300,12 @@ async def stops(tx: Tx, owner: str, ids: Sequence[int]) -> dict[int, tuple[int, 
 
 
 async def guard(tx: Tx, owner: str, claim: Claim) -> bool:
-    """Step: whether the task is still this worker's; nobody else claims it before the commit."""
+    """Step: whether the task is still this worker's; nobody else claims it before the commit.
+
+    The lock is the weakest that a claim (`FOR UPDATE SKIP LOCKED`) respects. A stronger one would
+    make the beat wait, and parts of a task that hold it by turns would let the lease run out.
+    """
     query = select(tasks.c.id).where(*_held(owner, claim), tasks.c.lease_until > now())
-    # A claim locks against this; a beat and a request to stop do not, and need not wait.
     locked = tx.dialect.for_key_share(query)
     return (await tx.execute(locked)).scalar_one_or_none() is not None
 
@@ -315,42 +338,62 @@ async def finish(
         mine = executions.c.id == claim.execution_id
         await tx.execute(update(executions).where(mine).values(extra=summary))
     await _count_down(tx, rows, status, message)
+    await failpoints.reach("job.finishing")
     return bool(rows)
 
 
-async def retry(tx: Tx, owner: str, claim: Claim, pause: float, message: str) -> bool:
-    """Step: the task waits for another try."""
-    return await keep(
-        tx,
-        owner,
-        claim,
-        status=PENDING,
-        status_message=message[:MAX_MESSAGE],
-        owner=None,
-        lease_until=None,
-        failures=tasks.c.failures + 1,
-        run_at=from_now(pause),
-    )
+async def retry(
+    tx: Tx, owner: str, claim: Claim, pause: float, message: str, *, crashed: bool = False
+) -> bool:
+    """Step: the task waits for another try; `crashed`: this one failed by no fault of its own."""
+    counter = tasks.c.crashes if crashed else tasks.c.failures
+    values = {
+        "status_message": message[:MAX_MESSAGE],
+        "run_at": from_now(pause),
+        counter.name: counter + 1,
+    }
+    return await _wait_again(tx, owner, claim, values)
 
 
 async def give_back(tx: Tx, owner: str, claim: Claim) -> bool:
     """Step: the worker leaves; somebody else goes on, and it counts neither as a run nor a try."""
-    return await keep(
-        tx,
-        owner,
-        claim,
-        status=PENDING,
-        owner=None,
-        lease_until=None,
-        runs=tasks.c.runs - 1,
-    )
+    return await _wait_again(tx, owner, claim, {"runs": tasks.c.runs - 1})
+
+
+async def _wait_again(tx: Tx, owner: str, claim: Claim, values: Mapping[str, Any]) -> bool:
+    """Step: one that shall stop does not wait to be told so by its next owner."""
+    going_on = *_held(owner, claim), ~tasks.c.stop_requested
+    waits = update(tasks).where(*going_on).values(**_FREE, **values, updated_at=now())
+    if (await tx.execute(waits)).rowcount:
+        return True
+    return await finish(tx, owner, claim, STOPPED)
+
+
+async def release(tx: Tx, owner: str, busy: Collection[int]) -> None:
+    """Step: a worker that leaves gives back whatever it holds, but for what it is busy with.
+
+    That is what it claimed and had not begun.
+    """
+    held = tasks.c.owner == owner, tasks.c.status == RUNNING, tasks.c.id.not_in(busy)
+    freed = update(tasks).where(*held).values(**_FREE, runs=tasks.c.runs - 1, updated_at=now())
+    await tx.execute(freed)
+
+
+_FREE: Mapping[str, Any] = {"status": PENDING, "owner": None, "lease_until": None}
 
 
 async def stop(tx: Tx, *which: ColumnElement[bool]) -> None:
-    """Step: end tasks. One that waits is stopped at once; one that runs is told."""
+    """Step: end tasks. One that waits is stopped at once; one that runs is told.
+
+    All are marked, and so locked, before any is looked at: none can begin or fall back meanwhile.
+    Then their executions are: who adds to one has committed, or will learn of it.
+    """
     open_ = tasks.c.status.not_in(FINAL)
-    asked = update(tasks).where(*which, open_, tasks.c.status == RUNNING)
+    asked = update(tasks).where(*which, open_)
     await tx.execute(asked.values(stop_requested=True, updated_at=now()))
+    theirs = select(tasks.c.execution_id).where(*which, open_)
+    locked = select(executions.c.id).where(executions.c.id.in_(theirs)).order_by(executions.c.id)
+    await tx.execute(tx.dialect.for_update(locked))
     waiting = _ended(STOPPED, "").where(*which, tasks.c.status == PENDING)
     rows = (await tx.execute(waiting.returning(tasks.c.execution_id))).scalars().all()
     await _count_down(tx, rows, STOPPED, "")
@@ -381,56 +424,34 @@ async def _count_down(tx: Tx, ids: Sequence[int], status: str, message: str) -> 
 
     The counters are changed in place, so that tasks that end at once cannot lose one another.
     """
-    for execution_id in sorted(set(ids)):
-        ended = ids.count(execution_id)
-        left = executions.c.unfinished - ended
-        failed = executions.c.failed + (ended if status == ERROR else 0)
-        stopped = executions.c.stopped + (ended if status == STOPPED else 0)
-        outcome = case(
-            (left > 0, executions.c.status),
-            (failed > 0, ERROR),
-            (stopped > 0, STOPPED),
-            else_=SUCCESS,
-        )
-        values: dict[str, Any] = {
-            "unfinished": left,
-            "failed": failed,
-            "stopped": stopped,
-            "status": outcome,
-            "ended_at": case((left > 0, None), else_=now()),
-            "updated_at": now(),
-            "revision": executions.c.revision + 1,
-        }
-        if status == ERROR:
-            values["status_message"] = message[:MAX_MESSAGE]
-        await tx.execute(update(executions).where(executions.c.id == execution_id).values(**values))
+    often: dict[int, list[int]] = {}
+    for execution_id, ended in Counter(ids).items():
+        often.setdefault(ended, []).append(execution_id)
+    for ended, found in often.items():
+        for start in range(0, len(found), _BATCH):
+            some = sorted(found)[start : start + _BATCH]
+            await _count(tx, some, ended, status, message)
 
 
-# --- workers
-
-
-async def appear(tx: Tx, owner: str, host: str, pid: int, slots: int) -> None:
-    """Step: a worker is there, or still there."""
-    insert = tx.dialect.insert(workers).values(id=owner, host=host, pid=pid, slots=slots)
-    seen = {"seen_at": now(), "slots": slots}
-    await tx.execute(insert.on_conflict_do_update(index_elements=["id"], set_=seen))
-
-
-async def vanish(tx: Tx, owner: str, seconds: float) -> None:
-    """Step: a worker leaves; so do those that were not seen for `seconds`."""
-    gone = or_(workers.c.id == owner, workers.c.seen_at < from_now(-seconds))
-    await tx.execute(delete(workers).where(gone))
-
-
-async def ensure_queues(tx: Tx, kinds: Sequence[str]) -> None:
-    """Step: every kind has its row."""
-    rows = [{"kind": kind} for kind in sorted(kinds)]
-    insert = tx.dialect.insert(job_queues).values(rows)
-    await tx.execute(insert.on_conflict_do_nothing())
-
-
-async def orphan(tx: Tx, owner: str) -> None:
-    """Step: whoever else held a task is known to be dead: its leases end now."""
-    others = tasks.c.status == RUNNING, tasks.c.owner != owner
-    await tx.execute(update(tasks).where(*others).values(lease_until=now()))
-    await tx.execute(delete(workers).where(workers.c.id != owner))
+async def _count(tx: Tx, ids: Sequence[int], ended: int, status: str, message: str) -> None:
+    left = executions.c.unfinished - ended
+    failed = executions.c.failed + (ended if status == ERROR else 0)
+    stopped = executions.c.stopped + (ended if status == STOPPED else 0)
+    outcome = case(
+        (left > 0, executions.c.status),
+        (failed > 0, ERROR),
+        (stopped > 0, STOPPED),
+        else_=SUCCESS,
+    )
+    values: dict[str, Any] = {
+        "unfinished": left,
+        "failed": failed,
+        "stopped": stopped,
+        "status": outcome,
+        "ended_at": case((left > 0, None), else_=now()),
+        "updated_at": now(),
+        "revision": executions.c.revision + 1,
+    }
+    if status == ERROR:
+        values["status_message"] = message[:MAX_MESSAGE]
+    await tx.execute(update(executions).where(executions.c.id.in_(ids)).values(**values))

@@ -14,6 +14,10 @@ MANUAL, SCHEDULE, EVENT = "MANUAL", "SCHEDULE", "EVENT"
 """What an execution was triggered by."""
 
 
+class Stopping(Exception):
+    """The task shall end, and its handler noticed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Execution:
     """One run of something."""
@@ -67,6 +71,7 @@ class Claim:
     crashes: int
     created_at: datetime
     vendor_id: int
+    stop_requested: bool = False  # before this run began
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from moorage.db.queries import Page, Query, count, paged
 from moorage.db.tables import job_queues, schedules
 from moorage.db.transactions import Tx
 from moorage.db.types import now
-from moorage.errors import Invalid, NotFound
+from moorage.errors import Invalid, NotFound, Unavailable
 from moorage.jobs import cron, queue
 from moorage.jobs.kinds import NewTask
 from moorage.jobs.records import SCHEDULE, Schedule
@@ -32,7 +32,7 @@ CUSTOM = "Custom"
 Fire = Callable[[Tx, Schedule, str], Awaitable[None]]
 """Step that enqueues what a schedule asks for; the text is the execution's `dedupe`."""
 
-_BATCH = 50
+_BATCH = 1000  # schedules of one tick
 
 
 # --- setting them
@@ -136,12 +136,23 @@ class Ticker:
         self._now = now() if instant is None else instant
 
     async def tick(self) -> int:
-        """Fire what is due now; returns how much that was."""
-        due = select(schedules.c.id).where(*self._due()).limit(1)
+        """Fire what is due now; returns how much that was.
+
+        Each in a transaction of its own: one that cannot fire is in no other's way.
+        """
+        query = select(schedules.c.id).where(*self._due()).order_by(schedules.c.next_at)
         async with self._db.read() as tx:
-            if (await tx.execute(due)).scalar_one_or_none() is None or await _paused(tx):
+            due = (await tx.execute(query.limit(_BATCH))).scalars().all()
+            if not due or await _paused(tx):
                 return 0
-        fired = await self._db.run(self._fire)
+        fired = 0
+        for each in due:
+            try:
+                fired += await self._db.run(self._fire, each)
+            except Unavailable:
+                raise
+            except Exception:
+                log.exception("schedule %d cannot fire", each)
         await failpoints.reach("schedule.fired")
         return fired
 
@@ -149,28 +160,27 @@ class Ticker:
         known = schedules.c.vendor_type.in_(sorted(self._fires))
         return schedules.c.enabled, schedules.c.next_at <= self._now, known
 
-    async def _fire(self, tx: Tx) -> int:
+    async def _fire(self, tx: Tx, schedule_id: int) -> int:
         if await _paused(tx):
             return 0
-        query = select(schedules).where(*self._due()).order_by(schedules.c.next_at).limit(_BATCH)
-        rows = (await tx.execute(tx.dialect.for_update(query, skip_locked=True))).all()
-        if not rows:
+        query = select(schedules).where(schedules.c.id == schedule_id, *self._due())
+        row = (await tx.execute(tx.dialect.for_update(query, skip_locked=True))).one_or_none()
+        if row is None:  # somebody else fires it, or did
             return 0
         moment = (await tx.execute(select(self._now))).scalar_one()
-        for row in rows:
-            schedule = _schedule(row)
-            at = schedule.next_at
-            try:
-                await self._fires[schedule.vendor_type](tx, schedule, f"{row.id}@{at.isoformat()}")
-                following = cron.following(schedule.cron, moment)
-            except (Invalid, NotFound) as error:
-                log.warning("schedule %d is removed: %s", row.id, error.message)
-                await tx.execute(delete(schedules).where(schedules.c.id == row.id))
-                continue
-            mine = update(schedules).where(schedules.c.id == row.id)
-            await tx.execute(mine.values(next_at=following))
+        mine = schedules.c.id == schedule_id
+        schedule = _schedule(row)
+        mark = f"{schedule_id}@{schedule.next_at.isoformat()}"
+        try:
+            await self._fires[schedule.vendor_type](tx, schedule, mark)
+            following = cron.following(schedule.cron, moment)
+        except (Invalid, NotFound) as error:
+            log.warning("schedule %d is removed: %s", schedule_id, error.message)
+            await tx.execute(delete(schedules).where(mine))
+            return 1
+        await tx.execute(update(schedules).where(mine).values(next_at=following))
         await failpoints.reach("schedule.firing")
-        return len(rows)
+        return 1
 
 
 def single(kind: str, jitter: float = 0.0) -> Fire:

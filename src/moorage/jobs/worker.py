@@ -1,7 +1,7 @@
 """A worker: claims tasks, does them side by side, keeps their leases, and leaves in order.
 
     claim loop   bell or poll ─► which kinds have something ─► a few of each, in turn
-    beat loop    every 2 s: still ours? shall it stop?   every 7.5 s: renew the leases
+    beat loop    every 2 s: still ours? shall it stop?   after a quarter of it: renew the leases
     tick loop    every second: schedules that are due
 
 A kind never has more than its share of the slots, and one that has none running may always have
@@ -10,6 +10,7 @@ one: so no kind waits for another, however long its queue or its tasks are.
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import secrets
@@ -21,20 +22,19 @@ from moorage import failpoints
 from moorage.clock import Clock
 from moorage.config.jobs import JobSettings
 from moorage.db.engine import Database
-from moorage.errors import MoorageError, Unavailable
-from moorage.jobs import queue
+from moorage.errors import DatabaseUnavailable, MoorageError, Unavailable
+from moorage.jobs import presence, queue
 from moorage.jobs.bell import Bell
-from moorage.jobs.context import Context, Lost, Stopping
+from moorage.jobs.context import Context, Lost, plain
 from moorage.jobs.kinds import Kind
-from moorage.jobs.records import ERROR, STOPPED, SUCCESS, Claim
+from moorage.jobs.records import ERROR, PENDING, STOPPED, SUCCESS, Claim, Stopping
 from moorage.jobs.schedules import Ticker
-from moorage.telemetry.logs import one_line
 from moorage.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 LOOK = 2.0
-"""Seconds between two looks for tasks that shall stop."""
+"""Seconds between two looks for tasks that shall stop; under a short lease a quarter of it."""
 TICK = 1.0
 """Seconds between two looks at the schedules."""
 PATIENCE = 10.0
@@ -43,6 +43,9 @@ LIGHT = 50
 """Light tasks of a kind that one worker does at once, beside those in its slots."""
 FORGOTTEN = 600.0
 """Seconds after which a worker that is not seen leaves the list."""
+
+
+_Loop = asyncio.Task[None]
 
 
 @dataclass
@@ -83,7 +86,6 @@ class Worker:
         self._runs: dict[int, _Run] = {}
         self._turn = 0
         self._closing = False
-        self._seen = 0.0
         self.id = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
 
     # --- life
@@ -91,40 +93,41 @@ class Worker:
     async def live(self) -> None:
         """Work until cancelled; then hand back what is unfinished."""
         await self._patiently(self._appear)
-        loops = [self._claim_loop(), self._beat_loop()]
+        taking = [asyncio.create_task(self._claim_loop())]
         if self._ticker is not None:
-            loops.append(self._tick_loop(self._ticker))
-        running = [asyncio.create_task(each) for each in loops]
+            taking.append(asyncio.create_task(self._tick_loop(self._ticker)))
+        beating = asyncio.create_task(self._beat_loop())  # also of what takes a while to let go
         try:
-            await asyncio.gather(*running)
+            # Not `gather`: cancelled, it would cancel the beat.
+            (failed, *_), _ = await asyncio.wait([*taking, beating], return_when="FIRST_COMPLETED")
+            await failed
         finally:
-            self._closing = True
-            for each in running:
-                each.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-            await asyncio.shield(self._leave())
+            await asyncio.shield(self._leave(taking, beating))
 
     async def _appear(self) -> None:
-        await self._db.run(queue.ensure_queues, list(self._kinds))
+        await self._db.run(presence.ensure_queues, list(self._kinds))
         if self._alone:
-            await self._db.run(queue.orphan, self.id)
+            await self._db.run(presence.orphan, self.id)
         await self._show()
 
     async def _show(self) -> None:
         slots, host = self._settings.slots, socket.gethostname()
-        await self._db.run(queue.appear, self.id, host[:255], os.getpid(), slots)
-        self._seen = self._clock.monotonic()
+        await self._db.run(presence.appear, self.id, host[:255], os.getpid(), slots)
 
-    async def _leave(self) -> None:
+    async def _leave(self, taking: Sequence[_Loop], beating: _Loop) -> None:
         """Cancel what runs; what does not end in time is taken over when its lease ends."""
+        self._closing = True
+        await _end(taking)
         runs = list(self._runs.values())
         for run in runs:
             if not run.settling:
                 run.task.cancel()
         if runs:
             await asyncio.wait([run.task for run in runs], timeout=self._settings.drain_seconds)
+        await _end([beating])
         with contextlib.suppress(MoorageError):
-            await self._db.run(queue.vanish, self.id, FORGOTTEN)
+            await self._db.run(queue.release, self.id, list(self._runs))
+            await self._db.run(presence.vanish, self.id, FORGOTTEN)
         await self._bell.ring()
 
     # --- claiming
@@ -195,22 +198,27 @@ class Worker:
         writing = asyncio.create_task(context.keep_flushing())
         try:
             status, message = await self._handle(kind, context)
-        finally:
-            writing.cancel()
-        if not status:
-            return
-        if run := self._runs.get(context.claim.id):
-            run.settling = True
-        try:
+            if not status:
+                return
+            status, message = _storable(context, status, message)
+            if run := self._runs.get(context.claim.id):
+                run.settling = True
             await self._patiently(lambda: self._settle(kind, context, status, message))
         except Exception as error:  # the lease ends, and another run tries
             self._complain(f"ending {kind.name} {context.claim.id}", error)
+        finally:
+            writing.cancel()  # at the end: cut short, a piece of the log would be written twice
         if self._metrics is not None:
             self._metrics.observe_task(kind.name, status, self._clock.monotonic() - began)
 
     async def _handle(self, kind: Kind, context: Context) -> tuple[str, str]:
-        """Run the handler; how it ended, or nothing when the task is not ours any more."""
+        """Run the handler; how it ended, or nothing when the task is not ours any more.
+
+        Pending: the database went away under it, and it shall go on.
+        """
         claim = context.claim
+        if claim.stop_requested:
+            return STOPPED, ""
         if claim.crashes >= queue.MAX_CRASHES:
             return ERROR, f"{claim.crashes} workers died of it"
         try:
@@ -222,12 +230,15 @@ class Worker:
             return "", ""
         except asyncio.CancelledError:
             return await self._cancelled(context)
+        except DatabaseUnavailable as error:
+            context.log(error.message, "WARNING")
+            return PENDING, plain(error.message)
         except MoorageError as error:
             context.log(error.message, "ERROR")
-            return ERROR, one_line(error.message)
+            return ERROR, plain(error.message)
         except Exception as error:
             log.exception("%s %d failed", kind.name, claim.id)
-            message = one_line(f"{type(error).__name__}: the server's log says more")
+            message = plain(f"{type(error).__name__}: the server's log says more")
             context.log(message, "ERROR")
             return ERROR, message
         return SUCCESS, ""
@@ -242,39 +253,64 @@ class Worker:
                 await context.flush()
                 await self._db.run(queue.give_back, self.id, context.claim)
             return "", ""
+        if run.asked_at is None:
+            context.log("it was cancelled, and nobody asked for that", "ERROR")
+            return ERROR, "it was cancelled, and nobody asked for that"
         context.log("stopped, before it was done with what it was at", "WARNING")
         return STOPPED, ""
 
     async def _settle(self, kind: Kind, context: Context, status: str, message: str) -> None:
         """End the task, or let it wait for another try."""
         claim = context.claim
-        await context.flush()
-        tries_left = claim.failures + 1 < kind.tries and claim.crashes < queue.MAX_CRASHES
-        if status == ERROR and tries_left:
-            pause = kind.pause(claim.failures + 1)
-            await self._db.run(queue.retry, self.id, claim, pause, message)
+        await self._flush(context)
+        crashed = status == PENDING  # counted apart, as workers that die
+        failures, crashes = claim.failures + (status == ERROR), claim.crashes + crashed
+        again = crashed or (status == ERROR and failures < kind.tries)
+        if again and crashes < queue.MAX_CRASHES:
+            pause = kind.pause(crashes if crashed else failures)
+            await self._db.run(queue.retry, self.id, claim, pause, message, crashed=crashed)
             return
+        status = ERROR if crashed else status
         results = context.extra, context.summary
         if not await self._db.run(queue.finish, self.id, claim, status, message, *results):
             log.warning("%s %d ended here, but is another worker's now", kind.name, claim.id)
         await failpoints.reach("job.finished")
 
+    async def _flush(self, context: Context) -> None:
+        """Write what is left of the log; a piece that cannot be written is not worth the task."""
+        try:
+            await context.flush()
+        except Unavailable:
+            raise
+        except Exception as error:
+            self._complain(f"the log of task {context.claim.id}", error)
+
     # --- keeping
 
     async def _beat_loop(self) -> None:
+        lease = self._settings.lease_seconds
         beaten = self._clock.monotonic()
         while True:
-            await asyncio.sleep(LOOK)
-            due = self._clock.monotonic() - beaten >= self._settings.lease_seconds / 4
+            pause = min(LOOK, lease / 4)
+            await asyncio.sleep(pause)
+            began = self._clock.monotonic()
+            renew = began - beaten >= lease / 4
+            looking = asyncio.create_task(self._look(renew=renew))
             try:
-                await self._look(renew=due)
+                # A process that slept asks before it gives up; a database may also never answer.
+                await asyncio.wait([looking], timeout=max(beaten + lease - began, pause))
+                if not looking.done():
+                    self._lose(list(self._runs.values()))
+                await looking
             except Exception as error:
                 self._complain("keeping leases", error)
-                if self._clock.monotonic() - beaten >= self._settings.lease_seconds:
+                if self._clock.monotonic() - beaten >= lease:
                     self._lose(list(self._runs.values()))
                 continue
-            if due:
-                beaten = self._clock.monotonic()
+            finally:
+                looking.cancel()
+            if renew:
+                beaten = began
 
     async def _look(self, *, renew: bool) -> None:
         """See which tasks are still ours; a worker that slept too long learns it here."""
@@ -297,9 +333,11 @@ class Worker:
                 self._ask_to_stop(run)
 
     def _lose(self, runs: Sequence[_Run]) -> None:
+        """Cancel handlers; one that is at its end may try, and is refused if it is too late."""
         for run in runs:
             run.lost = True
-            run.task.cancel()
+            if not run.settling:
+                run.task.cancel()
 
     def _ask_to_stop(self, run: _Run) -> None:
         moment = self._clock.monotonic()
@@ -338,3 +376,21 @@ class Worker:
             log.warning("%s: %s", what, error.message)
         else:
             log.error("%s failed", what, exc_info=error)
+
+
+async def _end(running: Sequence[_Loop]) -> None:
+    """Cancel tasks, and wait for their end."""
+    for each in running:
+        each.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+
+
+def _storable(context: Context, status: str, message: str) -> tuple[str, str]:
+    """The outcome; a handler whose results no database can store has failed."""
+    try:
+        json.dumps(context.extra, allow_nan=False)
+    except (TypeError, ValueError):
+        context.extra = None
+        context.log("its results are not JSON", "ERROR")
+        return ERROR, "its results are not JSON"
+    return status, message

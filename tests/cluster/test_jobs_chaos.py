@@ -1,0 +1,442 @@
+"""Workers in processes of their own, killed, frozen and cut off from what they work with.
+
+TESTS_SEED=4711 pytest tests/cluster/test_jobs_chaos.py     choices as in the run that printed it
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import secrets
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import select, text
+from tests.support.databases import PostgresServer, running_postgres, sqlite_template
+from tests.support.jobs import ask, ended, tasks_of, worker, working
+from tests.support.jobworker import EFFECTS, Fleet, opened, prepare
+from tests.support.redis_server import RedisServer
+from tests.support.requirements import find
+
+from moorage.config.redis import RedisSettings
+from moorage.db import tables
+from moorage.db.engine import Database
+from moorage.db.migrator import migrate
+from moorage.errors import DatabaseUnavailable
+from moorage.jobs import Context, Kind, NewTask
+from moorage.jobs.bell import open_bell
+from moorage.jobs.records import FINAL
+
+pytestmark = pytest.mark.anyio
+
+LEASE, POLL, SLACK = 2.0, 0.5, 3.0  # seconds; the last is the machine's, which is busy
+JOBS = {"lease_seconds": LEASE, "poll_seconds": POLL, "drain_seconds": 2}
+SEED = os.environ.get("TESTS_SEED") or secrets.token_hex(4)
+
+
+class Place:
+    """A database, the folder of its workers, and what was asked of them."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.url = url
+        self.db = opened({"folder": str(folder), "url": url})
+        self.fleet: Fleet | None = None
+        self.asked: Counter[str] = Counter()
+        self.rng = random.Random(SEED)
+        print(f"TESTS_SEED={SEED}")
+
+    def start(self, count: int, **options: Any) -> Fleet:
+        """Workers on it."""
+        options = {"jobs": JOBS, "url": self.url, **options}
+        self.fleet = Fleet(self.folder, count, **options)
+        return self.fleet
+
+    async def ask(self, jobs: int, names: Sequence[str] = tuple(EFFECTS)) -> None:
+        """Enqueue executions, each of one task, of all kinds."""
+        for number in range(jobs):
+            kind = names[number % len(names)]
+            self.asked[kind] += 1
+            await ask(self.db, NewTask(kind))
+
+    async def rows(self, query: Any) -> Sequence[Any]:
+        async with self.db.read() as tx:
+            return (await tx.execute(query)).all()
+
+    async def open_tasks(self) -> Sequence[Any]:
+        t = tables.tasks
+        return await self.rows(select(t).where(t.c.status.not_in(FINAL)))
+
+    async def left(self) -> int:
+        """Executions that have not ended."""
+        e = tables.executions
+        return len(await self.rows(select(e.c.id).where(e.c.status.not_in(FINAL))))
+
+    async def complete(self) -> bool:
+        """Whether every worker of the fleet has begun."""
+        assert self.fleet is not None
+        seen = {row.id.split("-")[-2] for row in await self.rows(select(tables.workers.c.id))}
+        return {str(each.pid) for each in self.fleet.processes} <= seen
+
+    async def done(self, seconds: float) -> None:
+        """Return when everything has ended."""
+        until = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(DatabaseUnavailable):
+                if not await self.left():
+                    return
+            if time.monotonic() > until:
+                log = (self.folder / "workers.log").read_text()[-4000:]
+                raise AssertionError(f"still open: {await self.open_tasks()}\n{log}")
+            await asyncio.sleep(0.05)
+
+    async def flawless(self) -> None:
+        """Everything ended well, and had its effects exactly once."""
+        e, t = tables.executions, tables.tasks
+        bad = await self.rows(select(t).where(t.c.status != "Success"))
+        assert not bad
+        odd = e.c.status.in_(["Error", "Stopped"]) | (e.c.unfinished != 0) | (e.c.failed != 0)
+        assert not await self.rows(select(e).where(odd))
+        twice = "SELECT task_id, part FROM effects GROUP BY task_id, part HAVING count(*) > 1"
+        assert not await self.rows(text(twice))
+        expected = {kind: count * EFFECTS[kind] for kind, count in self.asked.items()}
+        expected["QUICK"] = expected.get("QUICK", 0) + 3 * self.asked["FAN"]
+        found = "SELECT kind, count(*) FROM effects JOIN tasks ON id = task_id GROUP BY kind"
+        counted: dict[str, int] = {row[0]: row[1] for row in await self.rows(text(found))}
+        assert counted == {kind: count for kind, count in expected.items() if count}
+        assert not (self.folder / "too-many").exists()
+
+
+@contextlib.asynccontextmanager
+async def placed(folder: Path, url: str = "") -> AsyncIterator[Place]:
+    place = Place(folder, url)
+    try:
+        await migrate(place.db)
+        await prepare(place.db)
+        yield place
+    finally:
+        if place.fleet is not None:
+            place.fleet.end()
+        await place.db.close()
+
+
+@pytest.fixture
+async def place(tmp_path: Path, postgres_server: PostgresServer) -> AsyncIterator[Place]:
+    """A PostgreSQL database that nothing happens to."""
+    name = postgres_server.fresh()
+    async with placed(tmp_path, postgres_server.url(name)) as made:
+        yield made
+    postgres_server.sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+# --- kill -9
+
+
+class _Orphans:
+    """What dead workers left, and how long it lay there."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._lying: dict[tuple[int, int], float] = {}
+        self.longest = 0.0
+        self.seen = 0
+
+    async def of(self, pid: int, died: float) -> None:
+        for task in await self._place.open_tasks():
+            if task.status == "Running" and task.owner.split("-")[-2] == str(pid):
+                self._lying[task.id, task.fence] = died
+                self.seen += 1
+
+    async def look(self) -> None:
+        if not self._lying:
+            return
+        held = {(task.id, task.fence) for task in await self._place.open_tasks()}
+        for each in [each for each in self._lying if each not in held]:
+            self.longest = max(self.longest, time.monotonic() - self._lying.pop(each))
+        waiting = [time.monotonic() - died for died in self._lying.values()]
+        self.longest = max([self.longest, *waiting])
+
+
+async def _torment(place: Place, fleet: Fleet, shortest: float, longest: float) -> _Orphans:
+    """Kill one and start another, while all of them live, until nothing is left to do."""
+    orphans, rng = _Orphans(place), place.rng
+    due = time.monotonic() + longest
+    while await place.left():
+        await orphans.look()
+        if time.monotonic() > due and await place.complete():
+            number = rng.randrange(len(fleet.processes))
+            pid = fleet.kill(number)
+            await orphans.of(pid, time.monotonic())
+            fleet.again(number)
+            due = time.monotonic() + rng.uniform(shortest, longest)
+        await asyncio.sleep(0.05)
+    return orphans
+
+
+@pytest.mark.parametrize("jobs", [80, pytest.param(1000, marks=pytest.mark.slow)])
+async def test_workers_that_are_killed_lose_no_job_and_do_none_twice(
+    place: Place, jobs: int
+) -> None:
+    """Every orphan has another owner within a lease and a poll."""
+    await place.ask(jobs)
+    fleet = place.start(2)
+    async with asyncio.timeout(280):
+        orphans = await _torment(place, fleet, 1, 3)
+    await place.flawless()
+    assert orphans.seen
+    assert orphans.longest <= LEASE + POLL + SLACK
+
+
+async def test_the_only_worker_on_sqlite_is_killed_again_and_again(tmp_path: Path) -> None:
+    """Whoever starts is alone, and takes what the dead one held at once."""
+    (tmp_path / "moorage.db").write_bytes(sqlite_template().read_bytes())
+    async with placed(tmp_path) as place:
+        await place.ask(60)
+        fleet = place.start(1, alone=True, jobs=JOBS | {"lease_seconds": 3600})
+        async with asyncio.timeout(60):
+            await _torment(place, fleet, 1.5, 2.5)
+        await place.flawless()
+
+
+# --- SIGSTOP
+
+
+async def _until(what: Callable[[], Awaitable[bool]] | Callable[[], bool], seconds: float) -> float:
+    """Seconds until it is so."""
+    began = time.monotonic()
+    while True:
+        found = what()
+        if found if isinstance(found, bool) else await found:
+            return time.monotonic() - began
+        assert time.monotonic() - began < seconds, "that took too long"
+        await asyncio.sleep(0.02)
+
+
+async def _sleeping(place: Place, fleet: Fleet) -> tuple[int, int, int]:
+    """A SLEEPER that has begun: its execution, its task and the number of its worker."""
+    made = await ask(place.db, NewTask("SLEEPER"))
+    (task,) = await tasks_of(place.db, made)
+    await _until((place.folder / f"began-{task.id}-1").exists, 20)
+    (task,) = await tasks_of(place.db, made)
+    return made, task.id, fleet.number(task.owner)
+
+
+async def _freeze(place: Place, frozen: float, within: float, **jobs: float) -> None:
+    fleet = place.start(2, jobs=JOBS | jobs)
+    made, task_id, number = await _sleeping(place, fleet)
+    fleet.signal(number, signal.SIGSTOP)
+    (place.folder / "act").touch()  # the first thing that the zombie does is too late
+    began = time.monotonic()
+    found = await ended(place.db, made, within)
+    assert found.status == "Success"
+    await asyncio.sleep(frozen - (time.monotonic() - began))
+    fleet.signal(number, signal.SIGCONT)
+    await _until((place.folder / f"refused-{task_id}").exists, 5)
+    await _until((place.folder / f"cancelled-{task_id}").exists, 5)
+    rows = await place.rows(text("SELECT part, fence FROM effects"))
+    assert [tuple(each) for each in rows] == [(1, 2)]
+    (task,) = await tasks_of(place.db, made)
+    assert (task.status, task.runs, task.crashes, task.fence) == ("Success", 2, 1, 2)
+
+
+async def test_an_owner_that_was_frozen_for_longer_than_its_lease_can_do_no_more(
+    place: Place,
+) -> None:
+    """The other one ends the task; what the zombie does then is refused, and it is cancelled."""
+    await _freeze(place, 6, LEASE + POLL + SLACK)
+
+
+@pytest.mark.slow
+async def test_the_same_with_the_lease_of_every_day(place: Place) -> None:
+    """Frozen for 90 seconds; somebody else has the task within 60."""
+    await _freeze(place, 90, 60, lease_seconds=30, poll_seconds=2)
+
+
+# --- what they work with
+
+
+class _Pace:
+    """Jobs that come in while something happens to the servers."""
+
+    def __init__(self, place: Place, jobs: int) -> None:
+        self._place = place
+        self._jobs = jobs
+
+    async def during(self, *troubles: Callable[[], Awaitable[None]]) -> None:
+        await self._place.ask(self._jobs)
+        for trouble in troubles:
+            before = await self._place.left()
+            await _until(lambda before=before: self._fewer(before), 20)
+            await trouble()
+        await self._place.done(60)
+        await self._place.flawless()
+
+    async def _fewer(self, than: int) -> bool:
+        return await self._place.left() < than
+
+
+async def test_a_redis_that_is_hung_flushed_or_killed_makes_nothing_but_pauses(
+    place: Place, own_redis: RedisServer
+) -> None:
+    place.start(2, redis=own_redis.url)
+
+    async def hang() -> None:
+        own_redis.hang()
+        await asyncio.sleep(1.5)
+        own_redis.resume()
+
+    async def flush() -> None:
+        own_redis.flush()
+
+    async def lose() -> None:
+        own_redis.kill()
+        await asyncio.sleep(1)
+        own_redis.start()
+
+    await _Pace(place, 150).during(hang, flush, lose)
+
+
+async def test_the_bell_is_heard_by_other_processes_and_again_after_a_loss(
+    place: Place, own_redis: RedisServer
+) -> None:
+    """With a poll of a minute nothing else would wake a worker."""
+    place.start(1, redis=own_redis.url, jobs=JOBS | {"poll_seconds": 60})
+    await _until(lambda: _seen(place), 20)
+    bell = open_bell(RedisSettings(url=SecretStr(own_redis.url)))
+    try:
+        for trouble in (None, own_redis.flush, own_redis.kill):
+            if trouble is not None:
+                trouble()
+                if trouble == own_redis.kill:
+                    own_redis.start()
+                await asyncio.sleep(2)  # both have their wires again
+            made = await ask(place.db, NewTask("QUICK"))
+            await bell.ring()
+            await ended(place.db, made, 3)
+    finally:
+        await bell.close()
+
+
+async def _seen(place: Place) -> bool:
+    return bool(await place.rows(select(tables.workers)))
+
+
+async def test_a_database_that_crashes_costs_no_job_and_doubles_no_effect(tmp_path: Path) -> None:
+    with running_postgres() as server:
+        async with placed(tmp_path, server.url("postgres")) as place:
+            place.start(2)
+
+            async def crash() -> None:
+                await asyncio.to_thread(server.stop)
+                await asyncio.sleep(LEASE / 2)
+                await asyncio.to_thread(server.start)
+
+            await _Pace(place, 150).during(crash, crash)
+
+
+# --- SIGTERM
+
+
+async def test_a_worker_that_is_told_to_leave_hands_over_at_once(place: Place) -> None:
+    """Long before the lease is over, and without a try or a crash."""
+    fleet = place.start(2, jobs=JOBS | {"lease_seconds": 600})
+    made, task_id, number = await _sleeping(place, fleet)
+    fleet.signal(number, signal.SIGTERM)
+    assert (await ended(place.db, made, POLL + SLACK)).status == "Success"
+    (task,) = await tasks_of(place.db, made)
+    assert (task.runs, task.failures, task.crashes, task.fence) == (1, 0, 0, 2)
+    assert (place.folder / f"cancelled-{task_id}").exists()
+    await asyncio.to_thread(fleet.processes[number].wait, 5)
+    assert len(await place.rows(select(tables.workers))) == 1
+
+
+# --- limits and poison
+
+
+async def test_a_limit_holds_over_three_workers_and_a_dead_one_frees_its_slots(
+    place: Place,
+) -> None:
+    """Each task counts those that live beside it by files, not by rows."""
+    await place.ask(60, ["LIMITED"])
+    fleet = place.start(3)
+    for _ in range(2):
+        number = place.rng.choice(await _busy(place, fleet))
+        fleet.kill(number)
+        fleet.again(number)
+        await asyncio.sleep(1)
+    await place.done(30)
+    await place.flawless()
+
+
+async def _busy(place: Place, fleet: Fleet) -> list[int]:
+    """Numbers of workers that have something."""
+    living = {each.pid: number for number, each in enumerate(fleet.processes)}
+    async with asyncio.timeout(20):
+        while True:
+            owners = [task.owner for task in await place.open_tasks() if task.owner]
+            pids = {int(owner.split("-")[-2]) for owner in owners}
+            if pids & living.keys():
+                return [living[pid] for pid in pids & living.keys()]
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.slow
+async def test_a_job_that_kills_its_workers_ends_after_the_fifth(place: Place) -> None:
+    fleet = place.start(1, jobs=JOBS | {"lease_seconds": 1})
+    made = await ask(place.db, NewTask("POISON"))
+    deaths = 0
+    async with asyncio.timeout(60):
+        while await place.left():
+            if fleet.processes[0].poll() is not None:
+                deaths += 1
+                fleet.again(0)
+            await asyncio.sleep(0.05)
+    (task,) = await tasks_of(place.db, made)
+    assert (deaths, task.crashes, task.status) == (5, 5, "Error")
+    assert task.status_message == "5 workers died of it"
+
+
+# --- clocks and crowds
+
+
+@pytest.mark.parametrize("late", [-3600, 3600])
+async def test_a_worker_whose_clock_is_wrong_changes_nothing(place: Place, late: int) -> None:
+    """It steals nothing, nobody steals from it, and it waits for what is not due yet."""
+    fleet = place.start(1)
+    fleet.add(late=late)
+    if find("faketime"):
+        fleet.add("env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "faketime", "-f", f"{late:+d}s")
+    await place.ask(60)
+    made = await ask(place.db, NewTask("QUICK", delay=4))
+    place.asked["QUICK"] += 1
+    await place.done(30)
+    await place.flawless()
+    (task,) = await tasks_of(place.db, made)
+    assert task.started_at >= task.run_at
+    assert all(task.crashes == 0 for task in await place.rows(select(tables.tasks)))
+    owners = {row.id for row in await place.rows(select(tables.workers.c.id))}
+    assert len(owners) == len(fleet.processes)
+
+
+async def test_a_crowd_of_one_kind_delays_no_other_kind(database: Database) -> None:
+    """By no more than a poll, with 50,000 tasks that wait and every slot taken."""
+
+    async def slow(context: Context) -> None:
+        await asyncio.sleep(0.5)
+
+    async def nothing(context: Context) -> None:
+        pass
+
+    await ask(database, *(NewTask("CROWD") for _ in range(50_000)))
+    kinds = Kind("CROWD", slow, share=10), Kind("OTHER", nothing)
+    async with working(worker(database, *kinds, poll_seconds=POLL)):
+        await asyncio.sleep(1)
+        for _ in range(3):
+            made = await ask(database, NewTask("OTHER"))
+            await ended(database, made, POLL + 0.5)
