@@ -5,6 +5,7 @@ say what it names.
 """
 
 import re
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,10 +15,20 @@ from tests.api.world import World
 from tests.support.content import ALICE, sha256
 
 from moorage.db import tables
+from moorage.db.queries import Query
+from moorage.jobs import NewTask, enqueue
 from moorage.projects.selectors import Selector
+from moorage.webhooks.records import Target
 
 pytestmark = pytest.mark.anyio
 
+HOOK = {
+    "name": "hook",
+    "description": "",
+    "enabled": True,
+    "targets": [{"type": "http", "address": "https://example.org/stolen"}],
+    "event_types": ["PUSH_ARTIFACT"],
+}
 NO_IDS = {"project_name", "project_name_or_id", "meta_name", "addition"}
 """Parameters that name the project itself, or nothing that belongs to one."""
 
@@ -26,6 +37,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}"): {
         "disabled": True
     },
+    ("PUT", "/projects/{project_name_or_id}/webhook/policies/{webhook_policy_id}"): HOOK,
 }
 """What would change something, if it was allowed."""
 
@@ -38,6 +50,9 @@ KEPT = (
     tables.manifests,
     tables.repositories,
     tables.artifact_trash,
+    tables.webhook_policies,
+    tables.executions,
+    tables.tasks,
 )
 
 
@@ -51,6 +66,11 @@ async def possessions(world: World) -> dict[str, Any]:
     digest = sha256(await world.content.push_image("other/app", "v1"))
     label = await api.labels.create(root, project, "mine")
     await world.content.manifests.add_label(root, "other/app", digest, label)
+    targets = [Target("http", "https://example.org/hook")]
+    hook = await api.webhooks.create(root, project, HOOK, targets)
+    run = partial(enqueue, trigger="EVENT", vendor_id=hook)
+    execution = await world.content.db.run(run, "WEBHOOK", [NewTask("WEBHOOK")])
+    (task,) = (await api.history.tasks_of(execution or 0, Query())).items
     gone = sha256(await world.content.push_image("other/app", "v2", config=b"{} "))
     await world.content.manifests.delete(ALICE, "other/app", gone)
     return {
@@ -61,6 +81,9 @@ async def possessions(world: World) -> dict[str, Any]:
         "tag_name": "v1",
         "label_id": label,
         "digest": gone,
+        "webhook_policy_id": hook,
+        "execution_id": execution,
+        "task_id": task.id,
         "addition": "build_history",
         "meta_name": "severity",
     }
