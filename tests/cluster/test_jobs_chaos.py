@@ -197,7 +197,7 @@ async def test_the_only_worker_on_sqlite_is_killed_again_and_again(tmp_path: Pat
     """Whoever starts is alone, and takes what the dead one held at once."""
     (tmp_path / "moorage.db").write_bytes(sqlite_template().read_bytes())
     async with placed(tmp_path) as place:
-        await place.ask(60)
+        await place.ask(36)
         fleet = place.start(1, alone=True, jobs=JOBS | {"lease_seconds": 3600})
         async with asyncio.timeout(60):
             await _torment(place, fleet, 1.5, 2.5)
@@ -299,7 +299,7 @@ async def test_a_redis_that_is_hung_flushed_or_killed_makes_nothing_but_pauses(
         await asyncio.sleep(1)
         own_redis.start()
 
-    await _Pace(place, 150).during(hang, flush, lose)
+    await _Pace(place, 100).during(hang, flush, lose)
 
 
 async def test_the_bell_is_heard_by_other_processes_and_again_after_a_loss(
@@ -310,12 +310,11 @@ async def test_the_bell_is_heard_by_other_processes_and_again_after_a_loss(
     await _until(lambda: _seen(place), 20)
     bell = open_bell(RedisSettings(url=SecretStr(own_redis.url)))
     try:
-        for trouble in (None, own_redis.flush, own_redis.kill):
-            if trouble is not None:
-                trouble()
-                if trouble == own_redis.kill:
-                    own_redis.start()
-                await asyncio.sleep(2)  # both have their wires again
+        for lost in (False, True):
+            if lost:
+                own_redis.kill()
+                own_redis.start()
+            await asyncio.sleep(1.5)  # both have their wires
             made = await ask(place.db, NewTask("QUICK"))
             await bell.ring()
             await ended(place.db, made, 3)
@@ -337,7 +336,7 @@ async def test_a_database_that_crashes_costs_no_job_and_doubles_no_effect(tmp_pa
                 await asyncio.sleep(LEASE / 2)
                 await asyncio.to_thread(server.start)
 
-            await _Pace(place, 150).during(crash, crash)
+            await _Pace(place, 80).during(crash)
 
 
 # --- SIGTERM
@@ -363,13 +362,11 @@ async def test_a_limit_holds_over_three_workers_and_a_dead_one_frees_its_slots(
     place: Place,
 ) -> None:
     """Each task counts those that live beside it by files, not by rows."""
-    await place.ask(60, ["LIMITED"])
+    await place.ask(30, ["LIMITED"])
     fleet = place.start(3)
-    for _ in range(2):
-        number = place.rng.choice(await _busy(place, fleet))
-        fleet.kill(number)
-        fleet.again(number)
-        await asyncio.sleep(1)
+    number = place.rng.choice(await _busy(place, fleet))
+    fleet.kill(number)
+    fleet.again(number)
     await place.done(30)
     await place.flawless()
 
@@ -405,7 +402,7 @@ async def test_a_job_that_kills_its_workers_ends_after_the_fifth(place: Place) -
 # --- clocks and crowds
 
 
-@pytest.mark.parametrize("late", [-3600, 3600])
+@pytest.mark.parametrize("late", [3600, pytest.param(-3600, marks=pytest.mark.slow)])
 async def test_a_worker_whose_clock_is_wrong_changes_nothing(place: Place, late: int) -> None:
     """It steals nothing, nobody steals from it, and it waits for what is not due yet."""
     fleet = place.start(1)
@@ -413,7 +410,7 @@ async def test_a_worker_whose_clock_is_wrong_changes_nothing(place: Place, late:
     if find("faketime"):
         fleet.add("env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "faketime", "-f", f"{late:+d}s")
     await place.ask(60)
-    made = await ask(place.db, NewTask("QUICK", delay=4))
+    made = await ask(place.db, NewTask("QUICK", delay=2))
     place.asked["QUICK"] += 1
     await place.done(30)
     await place.flawless()

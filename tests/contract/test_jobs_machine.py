@@ -39,7 +39,7 @@ from moorage.jobs import NewTask, Stopping, queue
 from moorage.jobs.presence import ensure_queues
 from moorage.jobs.records import ERROR, FINAL, PENDING, RUNNING, STOPPED, SUCCESS, Claim
 
-EXAMPLES = int(os.environ.get("TESTS_EXAMPLES", "200")) // 5
+EXAMPLES = int(os.environ.get("TESTS_EXAMPLES", "150")) // 5
 LEASE = 10.0
 LIMITS = {"FREE": None, "TWO": 2}
 WORKERS = ("a", "b")
