@@ -1,6 +1,6 @@
 # `make` or `make help` tells what there is. Python 3.11 and make are all that `run` and `test` need.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench format lint docs clients node-servers lock clean
+.PHONY: help run ha test check bench format lint docs clients node-servers lock clean
 
 PYTHON  ?= $(shell command -v python3.11 || command -v python3)
 VENV    ?= .venv
@@ -18,6 +18,9 @@ help:  ## Show this list
 
 run: $(VENV)/.run  ## Serve a registry in this folder: SQLite and files, nothing else needed
 	$(BIN)/moorage serve $(ARGS)
+
+ha: $(VENV)/.check  ## Serve a registry of which every part is there twice, all on this machine
+	$(BIN)/python -m tools.ha $(ARGS)
 
 test: $(VENV)/.dev  ## Run the tests that need only Python (under five minutes on two cores)
 	TESTS_PYTHON_ONLY=1 $(BIN)/pytest -n $(CORES) --dist worksteal -m "not slow" $(ARGS) $(TESTS)

@@ -16,10 +16,12 @@ class DatabaseSettings(BaseModel):
     url: SecretStr | None = Field(
         None,
         description="`postgresql://user:password@host:5432/name`, or `sqlite:///path`; "
-        "instead of the single fields.",
+        "instead of the single fields. Several hosts are separated by commas.",
     )
     host: str | None = Field(
-        None, description="Host of PostgreSQL, or the directory of its socket."
+        None,
+        description="Host of PostgreSQL, or the directory of its socket. Several hosts, such as "
+        "`db-1,db-2:5433`, are a primary and its standbys: whichever takes writes is used.",
     )
     port: int = Field(5432, ge=1, le=65535, description="Port of PostgreSQL.")
     name: str = Field("moorage", description="Name of the database.")

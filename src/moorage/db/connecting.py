@@ -17,6 +17,7 @@ from moorage.clock import Clock
 from moorage.config.database import DatabaseSettings
 from moorage.db.dialects import BUSY_SECONDS, PostgresDialect, SqliteDialect
 from moorage.db.engine import Database
+from moorage.db.hosts import Host, Hosts, parse
 from moorage.db.types import sqlite_text
 
 FILE = "moorage.db"
@@ -113,8 +114,11 @@ def _postgres(settings: DatabaseSettings) -> Database:
             "prepared_statement_cache_size": 500,
             "server_settings": _POSTGRES,
         }
+    address, hosts = _address(settings)
+    if len(hosts) > 1:
+        arguments["async_creator_fn"] = Hosts(hosts).connect
     engine: AsyncEngine = create_async_engine(
-        _address(settings),
+        address,
         connect_args=arguments,
         pool_size=settings.pool_size,
         max_overflow=0,
@@ -130,31 +134,46 @@ def _postgres(settings: DatabaseSettings) -> Database:
     )
 
 
-def _address(settings: DatabaseSettings) -> URL:
+def _address(settings: DatabaseSettings) -> tuple[URL, list[Host]]:
+    """The address with the first host, and all hosts."""
     if settings.url is not None:
-        url = make_url(settings.url.get_secret_value())
+        text, hosts = _one_host(settings.url.get_secret_value())
+        url = make_url(text)
         unknown = set(url.query) - {"sslmode", "sslrootcert"}
         if unknown:
             raise ValueError(f"unknown parameters of database.url: {', '.join(sorted(unknown))}")
-        return url.set(drivername="postgresql+asyncpg", query={})
+        return url.set(drivername="postgresql+asyncpg", query={}), hosts
     password = settings.password.get_secret_value() if settings.password else None
-    where: dict[str, Any] = {"host": settings.host, "port": settings.port}
-    if settings.host and settings.host.startswith("/"):
-        where = {"query": {"host": settings.host, "port": str(settings.port)}}
-    return URL.create(
+    host, hosts = settings.host or "", [(settings.host or "", settings.port)]
+    where: dict[str, Any] = {"query": {"host": host, "port": str(settings.port)}}
+    if not host.startswith("/"):
+        hosts = parse(host, settings.port)
+        where = {"host": hosts[0][0], "port": hosts[0][1]}
+    url = URL.create(
         "postgresql+asyncpg",
         username=settings.username,
         password=password,
         database=settings.name,
         **where,
     )
+    return url, hosts
+
+
+def _one_host(url: str) -> tuple[str, list[Host]]:
+    """An address without all hosts but the first, and all of them."""
+    scheme, _, rest = url.partition("://")
+    netloc, slash, path = rest.partition("/")
+    login, at, names = netloc.rpartition("@")
+    if "," not in names:
+        return url, []
+    return f"{scheme}://{login}{at}{names.partition(',')[0]}{slash}{path}", parse(names, 5432)
 
 
 def _tls(settings: DatabaseSettings) -> ssl.SSLContext | bool:
     """libpq's modes, without those that fall back to plain text."""
     mode, root = settings.sslmode, settings.sslrootcert
     if settings.url is not None:
-        query = make_url(settings.url.get_secret_value()).query
+        query = make_url(_one_host(settings.url.get_secret_value())[0]).query
         mode = str(query.get("sslmode", mode))  # type: ignore[assignment]
         root = Path(str(query["sslrootcert"])) if "sslrootcert" in query else root
     if mode == "disable":

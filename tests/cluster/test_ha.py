@@ -1,0 +1,158 @@
+"""`make ha`: every part twice on one machine, and what the tests of faults do to it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from tests.support.images import digest_of
+from tests.support.replicas import Calls, manifest
+from tests.support.requirements import require
+from tests.support.serving import ROOT
+from tools.ha import Topology
+from tools.ha.topology import ROLES
+
+pytestmark = pytest.mark.slow
+PARTS = ("initdb", "redis-server", "nginx", "weed")
+
+
+class Front:
+    """A registry by its port and password, as `Calls` wants it."""
+
+    username = "admin"
+
+    def __init__(self, port: int, password: str) -> None:
+        self.port, self.password = port, password
+
+
+def calls(port: int, password: str) -> Calls:
+    """Requests to whatever listens on a port."""
+    return Calls(Front(port, password))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def ha() -> Iterator[Topology]:
+    """Everything, one test after the other."""
+    require(*PARTS)
+    # Not in a folder of pytest: it closes them for other users, and PostgreSQL may run as one.
+    with TemporaryDirectory(prefix="moorage-ha-") as folder, Topology(Path(folder)) as made:
+        yield made
+
+
+@pytest.fixture
+def front(ha: Topology) -> Calls:
+    """Requests through nginx."""
+    return calls(ha.nginx.port, ha.password)
+
+
+def push(front: Calls, repository: str, tag: str) -> bytes:
+    """Push a small artifact; its manifest."""
+    config = front.push_blob(repository, b"{}")
+    document = manifest(config, 2, len(tag))
+    assert front.push_manifest(repository, tag, document).status == 201
+    return document
+
+
+def test_what_one_pushes_each_serves(ha: Topology, front: Calls) -> None:
+    """Through nginx, and from every replica of its role; two processes of each role."""
+    document = push(front, "library/ha", "one")
+    path = "/v2/library/ha/manifests/one"
+    assert front.ask("GET", path).body == document
+    for replica in ha.replicas["registry"]:
+        assert calls(replica.port, ha.password).ask("GET", path).body == document
+    pids = ha.pids()
+    assert {role: len(pids[role]) for role in ROLES} == dict.fromkeys(ROLES, 2)
+    assert len(pids["postgresql"]) == 2
+
+
+def test_a_replica_dies_and_comes_back(ha: Topology, front: Calls) -> None:
+    """nginx asks the other one, and the first serves again after its start."""
+    document = push(front, "library/ha", "two")
+    path, first = "/v2/library/ha/manifests/two", ha.replicas["registry"][0]
+    first.kill()
+    answers = [front.ask("GET", path) for _ in range(6)]
+    assert [answer.status for answer in answers] == [200] * 6
+    first.start()
+    assert calls(first.port, ha.password).ask("GET", path).body == document
+
+
+def test_the_primary_dies_and_the_standby_takes_over(ha: Topology, front: Calls) -> None:
+    """Everything that was acknowledged is there, and pushes go on with the same settings."""
+    document = push(front, "library/ha", "before")
+    lost = ha.postgres.primary
+    lost.kill()
+    ha.postgres.promote()
+    path = "/v2/library/ha/manifests/before"
+    for replica in ha.replicas["registry"]:
+        assert calls(replica.port, ha.password).ask("GET", path).body == document
+    push(front, "library/ha", "after")
+    ha.postgres.rejoin()
+    assert ha.postgres.standby is lost
+    push(front, "library/ha", "together")
+    for server in ha.postgres.servers:
+        assert server.sql("SELECT count(*) FROM tags WHERE name = 'together'", "moorage") == "1"
+
+
+def test_redis_and_the_store_go_and_come(ha: Topology, front: Calls) -> None:
+    """Without Redis everything works; without the store pulls of manifests do."""
+    document = push(front, "library/ha", "three")
+    path = "/v2/library/ha/manifests/three"
+    ha.redis.kill()
+    push(front, "library/ha", "four")
+    ha.redis.start()
+    ha.store.kill()
+    assert front.ask("GET", path).body == document
+    ha.store.start()
+    blob = front.ask("GET", f"/v2/library/ha/blobs/{digest_of(b'{}')}")
+    assert blob.status == 307  # clients are sent to the store itself
+    with urllib.request.urlopen(blob.headers["location"], timeout=30) as answer:
+        assert answer.read() == b"{}"
+
+
+def test_the_command_prints_where_it_is_and_leaves_nothing() -> None:
+    """URL and password work as printed; Ctrl-C ends every process and removes the folder."""
+    require(*PARTS)
+    environment = {**os.environ, "TMPDIR": "/tmp", "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tools.ha", "--port", "0", "--replicas", "1"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    guard = threading.Timer(180, process.kill)
+    guard.start()
+    try:
+        assert process.stdout is not None
+        told = ""
+        for line in process.stdout:
+            told += line
+            if line.startswith("Logs are in"):
+                break
+        port = re.search(r"ready at http://127\.0\.0\.1:(\d+)$", told, re.MULTILINE)
+        password = re.search(r"^password  (\S+)$", told, re.MULTILINE)
+        folder = re.search(r"^Logs are in (\S+) ", told, re.MULTILINE)
+        assert port, told
+        assert password, told
+        assert folder, told
+        document = push(calls(int(port[1]), password[1]), "library/ha", "one")
+        pulled = calls(int(port[1]), password[1]).ask("GET", "/v2/library/ha/manifests/one")
+        assert pulled.body == document
+        pids = [int(pid) for pid in re.findall(r"pid (\d+)$", told, re.MULTILINE)]
+        assert len(pids) == 5 + len(ROLES)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(120) == 0
+        assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+        assert not Path(folder[1]).exists()
+    finally:
+        guard.cancel()
+        process.kill()
+        process.stdout.close()  # type: ignore[union-attr]
+        process.wait()
