@@ -150,6 +150,36 @@ async def test_sentinels_name_the_primary_and_the_next_one(tmp_path: Path) -> No
             server.kill()
 
 
+async def test_any_node_of_a_cluster_leads_to_the_one_that_holds_our_keys(tmp_path: Path) -> None:
+    """Nodes are asked in turn: one is away, one holds other keys, and names the right one."""
+    require("redis-server")
+    options = ("cluster-enabled yes", "cluster-node-timeout 2000")
+    nodes = [RedisServer(tmp_path / name, *options).start() for name in ("stranger", "owner")]
+    stranger, owner = nodes
+    try:
+        slot = int(owner.command("CLUSTER", "KEYSLOT", "{moorage}").strip().lstrip(":"))
+        assert owner.command("CLUSTER", "ADDSLOTSRANGE", slot, slot).startswith("+OK")
+        for first, last in ((0, slot - 1), (slot + 1, 16383)):
+            assert stranger.command("CLUSTER", "ADDSLOTSRANGE", first, last).startswith("+OK")
+        # A command writes an answer of one line at most; epochs that differ end a dispute at once.
+        stranger.command("CLUSTER", "SET-CONFIG-EPOCH", 1)
+        owner.command("CLUSTER", "SET-CONFIG-EPOCH", 2)
+        assert owner.command("CLUSTER", "MEET", "127.0.0.1", stranger.port).startswith("+OK")
+        for node in nodes:
+            for _ in range(300):
+                if "cluster_state:ok" in node.command("CLUSTER", "INFO"):
+                    break
+                await asyncio.sleep(0.05)
+        hosts = f"127.0.0.1:{free_port()},127.0.0.1:{stranger.port}"
+        await works(shared_cache(f"redis://{hosts}", MemoryFence()))
+        assert "keys=0" not in owner.command("INFO", "keyspace")
+        assert "db0:" in owner.command("INFO", "keyspace")
+        assert "db0:" not in stranger.command("INFO", "keyspace")
+    finally:
+        for node in nodes:
+            node.kill()
+
+
 async def test_replicas_need_a_fence(redis_server: RedisServer) -> None:
     """`open_cache` refuses to share a Redis without one, and opens with one."""
     redis = RedisSettings.model_validate({"url": redis_server.url})

@@ -22,6 +22,7 @@ from moorage.config.redis import RedisAddress, RedisSettings, parse_redis_url
             "redis+sentinel://:s@a,b:7000/main/1?idle_timeout_seconds=30",
             RedisAddress((("a", 26379), ("b", 7000)), service="main", db=1, password="s"),
         ),
+        ("redis://a,b:7000", RedisAddress((("a", 6379), ("b", 7000)))),
         (
             "rediss+sentinel://a/main",
             RedisAddress((("a", 26379),), service="main", tls=True),
@@ -43,7 +44,7 @@ def test_urls(url: str, address: RedisAddress) -> None:
         "redis://:hidden@",
         "redis://:hidden@cache/x",
         "redis://:hidden@cache/1/2",
-        "redis://:hidden@a,b",
+        "redis://:hidden@a,b/1",
         "redis://:hidden@cache:port",
         "redis://:hidden@cache?max_connections=5",
         "redis+sentinel://:hidden@a",

@@ -35,6 +35,7 @@ class Link:
         self._settings = settings
         self._configured = settings.address()
         self._moved: tuple[str, int] | None = None
+        self._turn = 0  # which of several nodes is asked next
         self._budget = settings.timeout_ms / 1000
         self.patience = CONNECT * (1 + len(self._configured.hosts) / 2)
         self._changed = changed
@@ -111,6 +112,11 @@ class Link:
         elif self._moved:
             # One attempt at the node that a cluster named; the next begins at the setting again.
             address, self._moved = replace(address, hosts=(self._moved,)), None
+        elif len(address.hosts) > 1:
+            # Nodes of a cluster: any of them names the one that holds our keys.
+            node = address.hosts[self._turn % len(address.hosts)]
+            self._turn += 1
+            address = replace(address, hosts=(node,))
         wire = await self._connect(address, self._lost)
         try:
             return wire, await self._greet(wire, address)

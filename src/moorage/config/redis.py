@@ -5,6 +5,7 @@ rediss://…                                                TLS
 unix:///path/to/socket[?db=0]                             unix socket
 redis+sentinel://[user:password@]host[:26379],host…/set[/db]   ask Sentinels for the primary
 rediss+sentinel://…                                       the same under TLS
+redis://host,host:6380…                                   nodes of a cluster, in turn
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ _IGNORED = {"idle_timeout_seconds", "pool_size"}
 
 @dataclass(frozen=True)
 class RedisAddress:
-    """Where Redis is: a unix socket, one server, or Sentinels that know the primary."""
+    """Where Redis is: a unix socket, one server, nodes of a cluster, or Sentinels."""
 
     hosts: tuple[tuple[str, int], ...] = ()
     path: str | None = None  # a unix socket
@@ -71,8 +72,8 @@ def parse_redis_url(url: str) -> RedisAddress:
         raise ValueError("a Redis URL ends with one database number")
     port = 26379 if sentinel else 6379
     hosts = tuple(_host(part, port) for part in netloc.split(","))
-    if len(hosts) > 1 and not sentinel:
-        raise ValueError("several hosts need a +sentinel:// URL")
+    if len(hosts) > 1 and not sentinel and (segments or db):
+        raise ValueError("several hosts are nodes of a cluster, which has one database only")
     return RedisAddress(hosts, service=service, db=_db(segments[0] if segments else db), **common)
 
 
@@ -99,7 +100,8 @@ class RedisSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     url: SecretStr = Field(
-        description="Where Redis is: `redis://`, `rediss://`, `unix://` or `redis+sentinel://`."
+        description="Where Redis is: `redis://`, `rediss://`, `unix://` or `redis+sentinel://`; "
+        "of a cluster some nodes, separated by commas."
     )
     username: str | None = Field(None, description="User name; goes before the one in the URL.")
     password: SecretStr | None = Field(None, description="Password; goes before that in the URL.")

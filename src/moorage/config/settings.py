@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from moorage.config.auth import AuthSettings
 from moorage.config.configuration import Configuration
@@ -26,8 +26,17 @@ class _Section(BaseModel):
 class HttpSettings(_Section):
     """Where the server listens, and how clients reach it."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` for all.")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on; `0.0.0.0` for all, empty for all of IPv4 and IPv6.",
+    )
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on.")
+    cert_file: Path | None = Field(
+        None,
+        description="Certificate to answer HTTPS with, PEM, with those between it and its "
+        "authority; read again when it changes. Unset, plain HTTP.",
+    )
+    key_file: Path | None = Field(None, description="Private key of that certificate, PEM.")
     external_url: str = Field(
         "", description="The URL that clients use; unset, what each request says."
     )
@@ -51,6 +60,12 @@ class HttpSettings(_Section):
         if value and not value.startswith(("http://", "https://")):
             raise ValueError("external_url starts with http:// or https://")
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _certificate(self) -> "HttpSettings":
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("`cert_file` and `key_file` belong together; one of them is unset")
+        return self
 
 
 class GcSettings(_Section):

@@ -28,6 +28,7 @@ from moorage.db.migrator import SchemaTooNew, migrate
 from moorage.errors import DatabaseUnavailable, MoorageError
 from moorage.ops import Operations
 from moorage.roles.background import Work, flushes, keep_going, works
+from moorage.roles.certificate import Certificate, certificate_of
 from moorage.roles.connections import BoundedConnection
 from moorage.roles.faces import Faces, Role, layered
 from moorage.roles.jobs import ensure_schedules, worker
@@ -73,9 +74,11 @@ class _Process:
         self._operations = Operations(self._metrics)
         self._faces = Faces(self._operations)
         http = settings.http
+        self._certificate = certificate = _certificate(settings)
         self._server = _Server(
             uvicorn.Config(
                 layered(self._faces, settings, self._metrics),
+                ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
                 host=http.host,
                 port=http.port,
                 http=BoundedConnection,
@@ -98,6 +101,7 @@ class _Process:
         """Serve to the end; raises CannotStart."""
         async with opened(self._settings, self._metrics) as resources:
             starting = asyncio.create_task(self._start(resources))
+            following = asyncio.create_task(_follow(self._certificate))
             try:
                 await self._server.serve()
             except SystemExit:
@@ -107,6 +111,7 @@ class _Process:
                 ) from None
             finally:
                 await _cancel(starting)
+                await _cancel(following)
                 await self._server.settle()
         if self._failure is not None:
             raise CannotStart(str(self._failure)) from self._failure
@@ -166,9 +171,10 @@ class _Process:
         http = self._settings.http
         if http.external_url:
             return http.external_url
-        host = "127.0.0.1" if http.host in ("0.0.0.0", "::") else http.host  # noqa: S104
+        host = "127.0.0.1" if http.host in ("", "0.0.0.0", "::") else http.host  # noqa: S104
         port = self._server.servers[0].sockets[0].getsockname()[1]
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        scheme = "http" if self._certificate is None else "https"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class _Server(uvicorn.Server):
@@ -204,6 +210,20 @@ async def _running(found: list[Work], metrics: Metrics) -> AsyncIterator[None]:
             if work.name == "pull statistics":
                 with contextlib.suppress(MoorageError):
                     await work.run()
+
+
+def _certificate(settings: Settings) -> Certificate | None:
+    try:
+        return certificate_of(settings.http)
+    except OSError as error:
+        raise CannotStart(
+            f"cannot use http.cert_file {settings.http.cert_file} with http.key_file: {error}"
+        ) from None
+
+
+async def _follow(certificate: Certificate | None) -> None:
+    if certificate is not None:
+        await certificate.follow()
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
