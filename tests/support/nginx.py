@@ -47,13 +47,18 @@ class Nginx:
         ports: Sequence[int],
         *,
         core: Sequence[int] | None = None,
+        portal: Sequence[int] | None = None,
         blobs: Path | None = None,
     ) -> None:
-        """`core` are the ports of that role, the same as `ports` where each has every role."""
+        """`core` and `portal` are the ports of those roles.
+
+        `core` is the same as `ports` where each has every role, `portal` the same as `core`.
+        """
         (self.port,) = free_ports(1)
         self._folder = folder
         self._ports = ports
         self._core = ports if core is None else core
+        self._portal = self._core if portal is None else portal
         self._blobs = blobs
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -84,6 +89,7 @@ class Nginx:
                 LISTEN=f"127.0.0.1:{self.port}",
                 REGISTRY=_servers(self._ports),
                 CORE=_servers(self._core),
+                PORTAL=_servers(self._portal),
                 ACCEL=BLOBS,
                 BLOBS=f"{self._blobs or self._folder / 'none'}/",
             )
