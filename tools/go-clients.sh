@@ -6,19 +6,24 @@ set -euo pipefail
 folder=$1
 list=$(dirname "$0")/go-clients.txt
 if ! command -v go >/dev/null; then
-    echo "no go on PATH: tests of crane, regctl, oras, helm, cosign and the conformance suite" \
+    echo "no go on PATH: tests of crane, regctl, oras, helm, cosign, kubeconform and the conformance suite" \
         "need it" >&2
     exit 1
 fi
 mkdir -p "$folder"
-grep -v '^#' "$list" | while read -r package; do
-    binary=${package%@*}
-    binary=$folder/${binary##*/}
+grep -v '^#' "$list" | while read -r package name; do
+    own=${package%@*}
+    own=${own##*/}
+    binary=$folder/${name:-$own}
     if [ -x "$binary" ] && [ "$(cat "$binary.version" 2>/dev/null)" = "$package" ]; then
         continue
     fi
     echo "building $package"
-    CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOBIN=$(realpath "$folder") go install "$package"
+    # In a folder of its own first: two packages may call their binary the same.
+    new=$(mktemp -d "$(realpath "$folder")/.new.XXXX")
+    CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOBIN=$new go install "$package"
+    mv "$new/$own" "$binary"
+    rmdir "$new"
     echo "$package" >"$binary.version"
 done
 echo "building goclient"
