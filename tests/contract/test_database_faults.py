@@ -78,6 +78,7 @@ LOST = {
     "lock timeout": asyncpg.LockNotAvailableError("canceling statement due to lock timeout"),
     "locked": sqlite3.OperationalError("database is locked"),
     "closed": asyncpg.ConnectionDoesNotExistError("connection was closed"),
+    "astray": asyncpg.InternalClientError("cannot switch to state 15; another operation (2)"),
     "reset": ConnectionResetError(),
 }
 

@@ -34,6 +34,20 @@ class Receiver:
 
     def __post_init__(self) -> None:
         self._news = asyncio.Condition()
+        self._answering: set[asyncio.Task[None]] = set()
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take a connection."""
+        task = asyncio.create_task(self.answer(reader, writer))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def close(self) -> None:
+        """End every answer that is still under way: the loop goes on with other tests."""
+        answering = list(self._answering)
+        for task in answering:
+            task.cancel()
+        await asyncio.gather(*answering, return_exceptions=True)
 
     async def until(self, count: int, seconds: float = 20) -> list[Told]:
         """Wait for so many requests."""
@@ -59,7 +73,7 @@ class Receiver:
 
     async def _say(self, writer: asyncio.StreamWriter, how: int | str) -> None:
         if how == "never":
-            await asyncio.sleep(600)
+            await asyncio.Event().wait()
         elif how == "late":
             await asyncio.sleep(2)
             how = 200
@@ -89,11 +103,10 @@ class Receiver:
 async def receiver() -> AsyncIterator[Receiver]:
     """One that accepts."""
     made = Receiver()
-    server = await asyncio.start_server(made.answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(made.accept, "127.0.0.1", 0)
     try:
         made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
         yield made
     finally:
         server.close()
-        if hasattr(server, "close_clients"):
-            server.close_clients()
+        await made.close()

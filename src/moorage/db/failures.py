@@ -26,6 +26,10 @@ _CONNECTED = {"53300", "53400", "57014"}  # the connection itself is well
 
 _TEXTS = ("unable to open database", "disk I/O error", "connection is closed")
 
+# asyncpg, when a connection is not where it takes it to be. The last words of a session that was
+# thrown out while it was idle leave it so until its socket is seen to be closed, a moment later.
+_ASTRAY = "InternalClientError"
+
 
 def _source(error: BaseException) -> BaseException:
     """The driver's own error: SQLAlchemy wraps what passes through it, `Tx.fetch` does not."""
@@ -58,7 +62,10 @@ def away(error: BaseException) -> bool:
     return isinstance(source, OSError) or (
         _of_driver(error)
         and (
-            state.startswith("08") or state in _AWAY or any(text in str(source) for text in _TEXTS)
+            state.startswith("08")
+            or state in _AWAY
+            or type(source).__name__ == _ASTRAY
+            or any(text in str(source) for text in _TEXTS)
         )
     )
 
