@@ -151,6 +151,9 @@ async def test_artifacts_are_narrowed_by_q(world: World) -> None:
     both = {sha256(first), sha256(second)}
     for q, expected in (
         ("tags=*", {sha256(first)}),
+        ("tags=~V", set()),  # `V1` would be another tag
+        ("tags=~v1", {sha256(first)}),
+        ("tags=~%25", set()),
         ("tags=nil", {sha256(second)}),
         ("tags%3Dnil", {sha256(second)}),
         ("tags=~v", {sha256(first)}),

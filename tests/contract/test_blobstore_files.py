@@ -18,7 +18,7 @@ from tests.support.crashfs import CrashFiles
 from moorage.blobstore import keys as storage_keys
 from moorage.blobstore.base import CHUNK
 from moorage.blobstore.files import SystemFiles
-from moorage.blobstore.filesystem import FilesystemStore, FileWriter
+from moorage.blobstore.filesystem import LEAST_FREE, FilesystemStore, FileWriter
 from moorage.errors import StorageFull, StorageUnavailable
 
 pytestmark = pytest.mark.anyio
@@ -184,6 +184,18 @@ def tiny(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("this machine does not let us mount a tmpfs")
     yield mounted
     subprocess.run(["umount", str(mounted)], check=True)
+
+
+async def test_a_full_disk_is_no_healthy_storage() -> None:
+    """It is told before a push finds out."""
+    files = CrashFiles(capacity=LEAST_FREE + CHUNK)
+    store = restarted(files)
+    await store.ping()
+    await fill(store.create("blobs/x"), 2 * CHUNK)
+    with pytest.raises(StorageFull):
+        await store.ping()
+    await store.delete(["blobs/x"])
+    await store.ping()
 
 
 async def test_a_disk_that_is_really_full(tiny: Path) -> None:

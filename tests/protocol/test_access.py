@@ -291,3 +291,15 @@ async def test_time_does_not_tell_either(registry: Registry, dev: Client) -> Non
     foreign, unknown = (statistics.median(taken) for taken in times.values())
     scatter = max(statistics.pstdev(taken) for taken in times.values())
     assert abs(foreign - unknown) < max(scatter, 0.5 * min(foreign, unknown))
+
+
+async def test_who_runs_the_registry_is_told_that_a_project_lacks(registry: Registry) -> None:
+    """Everybody else is told the same as of a project that is not theirs."""
+    uploads = "/v2/none/app/blobs/uploads/"
+    refused = await registry.client("admin").ask("POST", uploads)
+    assert refused.status == 401
+    assert refused.json()["errors"][0]["message"] == "project none not found"
+    refused = await registry.client("dev").ask("POST", uploads)
+    other = await registry.client("dev").ask("POST", uploads.replace("none", "other"))
+    assert refused.status == other.status == 401
+    assert refused.body.replace(b"none", b"other") == other.body

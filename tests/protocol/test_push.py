@@ -406,6 +406,7 @@ async def test_referrers(dev: Client) -> None:
     everything = await dev.ask("GET", f"/v2/{REPO}/referrers/{subject}")
     assert everything.header("content-type") == INDEX
     assert everything.header("oci-filters-applied") is None
+    assert everything.header("x-total-count") == "5"
     document = everything.json()
     assert (document["schemaVersion"], document["mediaType"]) == (2, INDEX)
     assert sorted(entry["digest"] for entry in document["manifests"]) == sorted(map(str, pushed))

@@ -165,6 +165,9 @@ class CrashFiles:
             raise OSError(errno.ENOENT, "not found", path)
         found.durable = dict(found.names)
 
+    def free(self, path: str) -> int:
+        return 1 << 40 if self.capacity is None else self.capacity - self._used(self._top)
+
     def walk(self, root: str) -> Iterator[tuple[str, int, float]]:
         start = self._find(root)
         if not isinstance(start, _Directory):

@@ -72,8 +72,9 @@ class PostgresServer:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def settings(self, database: str, **more: object) -> DatabaseSettings:
-        """Settings that name one of its databases."""
-        return DatabaseSettings(url=SecretStr(self.url(database)), **more)
+        """Settings that name one of its databases; patient, for a machine that is busy."""
+        patient: dict[str, object] = {"wait_seconds": 30.0, **more}
+        return DatabaseSettings(url=SecretStr(self.url(database)), **patient)
 
     def control(self, *arguments: str) -> None:
         """Run pg_ctl."""

@@ -173,3 +173,38 @@ def test_every_path_has_a_variable_of_its_own() -> None:
     assert "storage.s3.bucket" in found
     assert "redis.url" in found
     assert len({variable(path) for path in found}) == len(found)
+
+
+def test_harbors_own_variable_sets_what_its_api_could_change(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Numbers and switches also as texts; below our own variables; what is unknown is told of."""
+    harbor = """{"oidc_name": "dex", "token_expiration": "45", "self_registration": "true",
+        "oidc_extra_redirect_parms": "{\\"prompt\\": \\"login\\"}", "email_host": "canary"}"""
+    found = load(
+        {"CONFIG_OVERWRITE_JSON": harbor, "MOORAGE_CONFIGURATION__OIDC_NAME": "mine"}
+    ).configuration
+    assert (found.oidc_name, found.token_expiration) == ("mine", 45)
+    assert found.self_registration
+    assert found.oidc_extra_redirect_parms == '{"prompt": "login"}'
+    assert "self_registration" in found.model_fields_set, "so it is read-only in the API"
+    assert "email_host" in caplog.text
+    assert "canary" not in caplog.text
+    for wrong in ("{", "[]", "1"):
+        assert "CONFIG_OVERWRITE_JSON" in refusal({"CONFIG_OVERWRITE_JSON": wrong})
+    wrong = refusal({"CONFIG_OVERWRITE_JSON": '{"token_expiration": "canary"}'})
+    assert "configuration.token_expiration" in wrong
+    assert "canary" not in wrong
+
+
+def test_a_text_may_look_like_json() -> None:
+    """A banner of Harbor's is an object in a text, and a password may begin with a bracket."""
+    banner = '{"message": "hello", "closable": true}'
+    found = load(
+        {
+            "MOORAGE_CONFIGURATION__BANNER_MESSAGE": banner,
+            "MOORAGE_CONFIGURATION__LDAP_SEARCH_PASSWORD": "[1]",
+        }
+    ).configuration
+    assert found.banner_message == banner
+    assert found.ldap_search_password.get_secret_value() == "[1]"

@@ -28,6 +28,7 @@ from moorage.db.queries import (
     AllOf,
     Columns,
     Exact,
+    Fuzzy,
     Match,
     Page,
     Query,
@@ -292,10 +293,14 @@ def _newest(statement: Select[Any], query: Query) -> Select[Any]:
 
 
 def _is_tagged(match: Match) -> ColumnElement[bool]:
+    return _has_tag(condition(tags.c.name, match))
+
+
+def _has_tag(fitting: ColumnElement[bool]) -> ColumnElement[bool]:
     return exists().where(
         tags.c.manifest_id == manifests.c.id,
         tags.c.repository_id == manifests.c.repository_id,
-        condition(tags.c.name, match),
+        fitting,
     )
 
 
@@ -320,6 +325,8 @@ async def _narrow_special(
         statement = statement.where(manifests.c.tagged)
     elif isinstance(wanted, AllOf):
         statement = statement.where(and_(*(_is_tagged(Exact(v)) for v in wanted.values)))
+    elif isinstance(wanted, Fuzzy):  # `V1` and `v1` are two tags
+        statement = statement.where(_has_tag(tx.dialect.holds(tags.c.name, wanted.value)))
     elif wanted is not None:
         statement = statement.where(_is_tagged(wanted))
     if "labels" in query.filters:

@@ -38,6 +38,7 @@ from moorage.errors import (
     UploadUnknown,
 )
 from moorage.oci import digest as digests
+from moorage.projects.quota import display_size
 from moorage.settings import Current, Fixed
 
 Body = AsyncIterator[bytes]
@@ -283,7 +284,10 @@ class Uploads:
             return SizeInvalid(f"{length} bytes were announced, more arrived")
         if self._rules.max_blob is not None and held.offset + size > self._rules.max_blob:
             return TooLarge(f"a blob has at most {self._rules.max_blob} bytes here")
-        return QuotaExceeded(f"the blob is larger than the project's quota of {held.hard} bytes")
+        return QuotaExceeded(
+            "adding this blob of storage resource will exceed the configured upper limit of "
+            f"{display_size(held.hard)}."
+        )
 
     async def _advance(self, held: Claim, segment: Segment) -> int:
         try:

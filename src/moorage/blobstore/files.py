@@ -63,6 +63,9 @@ class Files(Protocol):
     def fsync_dir(self, path: str) -> None:
         """Make the names in a directory durable."""
 
+    def free(self, path: str) -> int:
+        """Bytes that a file in this directory could still get."""
+
     def walk(self, root: str) -> Iterator[tuple[str, int, float]]:
         """Relative path, size and modification time of every regular file below `root`."""
 
@@ -153,6 +156,12 @@ class SystemFiles:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+    def free(self, path: str) -> int:
+        found = os.statvfs(path)
+        if found.f_files and not found.f_favail:
+            return 0  # not one more name
+        return found.f_bavail * found.f_frsize
 
     def walk(self, root: str) -> Iterator[tuple[str, int, float]]:
         waiting = [""]

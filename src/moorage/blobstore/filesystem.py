@@ -35,6 +35,9 @@ WRITEBACK = 8 << 20
 SMALL = 32 << 10
 """Bytes that are hashed faster than a thread is woken."""
 
+LEAST_FREE = 16 << 20
+"""Bytes without which a disk is full: the next image will hardly fit."""
+
 T = TypeVar("T")
 
 
@@ -170,6 +173,8 @@ class FilesystemStore:
     async def ping(self) -> None:
         with _storage_errors():
             await self.submit(partial(self.files.fsync_dir, self._prefix))
+            if await self.submit(partial(self.files.free, self._prefix)) < LEAST_FREE:
+                raise StorageFull("the disk of the blobs is full")
 
     async def close(self) -> None:
         if self._threads is not None:

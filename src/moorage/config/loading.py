@@ -2,23 +2,29 @@
 
     moorage.toml  <  MOORAGE_HTTP__PORT=8080  <  MOORAGE_DATABASE__PASSWORD_FILE=/run/secrets/db
 
+Harbor's CONFIG_OVERWRITE_JSON stands between the first two, for the section `configuration`.
 Each later one goes before those to its left, key by key. A key that does not exist stops the start
 and is named, with the one that was probably meant.
 """
 
 import difflib
 import json
+import logging
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from moorage.config.settings import Settings
 
+log = logging.getLogger(__name__)
+
 PREFIX = "MOORAGE_"
+OVERWRITE = "CONFIG_OVERWRITE_JSON"
+"""Harbor's variable for the settings that its API could change otherwise."""
 FILE = "moorage.toml"
 SHORT = {
     "MOORAGE_ADMIN_PASSWORD": "auth.admin_password",
@@ -46,6 +52,8 @@ def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
     Raises BadSettings.
     """
     tree = _from_file(environment, file)
+    for path, value in _from_harbor(environment):
+        _put(tree, path, value)
     for path, text in _from_environment(environment):
         _put(tree, path, text)
     try:
@@ -68,9 +76,32 @@ def _from_file(environment: Mapping[str, str], file: Path | None) -> dict[str, A
         raise BadSettings(f"{path}: {error}") from None
 
 
-def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Path and text of each setting; those of files last."""
+def _from_harbor(environment: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    """Path and value of each setting in CONFIG_OVERWRITE_JSON; others are told of and left out.
+
+    Such files are older than this server: they name settings that Harbor has given up since.
+    """
+    text = environment.get(OVERWRITE, "").strip()
+    if not text:
+        return
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise BadSettings(f"{OVERWRITE} is not a JSON object")
     known = set(paths())
+    for name, value in values.items():
+        if (path := f"configuration.{name}") in known:
+            yield path, value
+        else:
+            log.warning("%s: no setting has the name %.64s; it is left out", OVERWRITE, name)
+
+
+def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    """Path and value of each setting; those of files last."""
+    known = set(paths())
+    texts = set(paths(kinds=(str, SecretStr)))  # a text may itself look like JSON
     for name in sorted(environment, key=lambda name: (name.endswith("_FILE"), name)):
         if not name.startswith(PREFIX) or name in NOT_SETTINGS:
             continue
@@ -84,7 +115,7 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str
                 text = Path(text).read_text().rstrip("\r\n")
             except OSError as error:
                 raise BadSettings(f"{name}: cannot read that file: {error.strerror}") from None
-        yield path, text
+        yield path, text if path in texts else _value(text)
 
 
 def _is_link(name: str, text: str) -> bool:
@@ -98,13 +129,13 @@ def _path(name: str) -> str:
     return SHORT.get(name) or name.removeprefix(PREFIX).lower().replace("__", ".")
 
 
-def _put(tree: dict[str, Any], path: str, text: str) -> None:
+def _put(tree: dict[str, Any], path: str, value: Any) -> None:
     *sections, key = path.split(".")
     for section in sections:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
             raise BadSettings(f"{section} is a section, not a value")
-    tree[key] = _value(text)
+    tree[key] = value
 
 
 def _value(text: str) -> Any:
@@ -149,14 +180,16 @@ def variable(path: str) -> str:
     return PREFIX + path.upper().replace(".", "__")
 
 
-def paths(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
-    """Every setting's path, such as `http.port`."""
+def paths(
+    model: type[BaseModel] = Settings, prefix: str = "", kinds: Collection[Any] | None = None
+) -> Iterator[str]:
+    """Every setting's path, such as `http.port`; only those of some kinds when these are given."""
     for name, field in model.model_fields.items():
         section = _section(field.annotation)
-        if section is None:
+        if section is not None:
+            yield from paths(section, f"{prefix}{name}.", kinds)
+        elif kinds is None or field.annotation in kinds:
             yield prefix + name
-        else:
-            yield from paths(section, f"{prefix}{name}.")
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:

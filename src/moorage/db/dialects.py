@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import Insert, Select, Table
+from sqlalchemy import ColumnElement, Insert, Select, Table, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -41,6 +41,9 @@ class Dialect(Protocol):
 
     def for_update(self, select: Select[Any], *, skip_locked: bool = False) -> Select[Any]:
         """Lock rows against everybody."""
+
+    def holds(self, column: ColumnElement[str], text: str) -> ColumnElement[bool]:
+        """Whether a column contains `text`, in that case of letters."""
 
 
 class SqliteDialect:
@@ -82,6 +85,9 @@ class SqliteDialect:
     def for_update(self, select: Select[Any], *, skip_locked: bool = False) -> Select[Any]:
         return select
 
+    def holds(self, column: ColumnElement[str], text: str) -> ColumnElement[bool]:
+        return func.instr(column, text) > 0
+
 
 class PostgresDialect:
     """Row locks."""
@@ -114,3 +120,6 @@ class PostgresDialect:
 
     def for_update(self, select: Select[Any], *, skip_locked: bool = False) -> Select[Any]:
         return select.with_for_update(skip_locked=skip_locked)
+
+    def holds(self, column: ColumnElement[str], text: str) -> ColumnElement[bool]:
+        return func.strpos(column, text) > 0

@@ -16,6 +16,7 @@ from moorage.distribution.challenge import BASIC, Challenge, scope_of
 from moorage.distribution.exchange import Exchange
 from moorage.distribution.routes import Right
 from moorage.errors import MoorageError, NotFound, Unauthenticated
+from moorage.oci.names import project_of
 from moorage.projects.grants import Grants
 from moorage.settings import Current
 from moorage.web.callers import Caller, Callers
@@ -74,7 +75,7 @@ class Gate:
             return Admitted(caller, frozenset())
         rights = await self.rights(caller, repository)
         if right not in rights:
-            message = f"unauthorized to access repository: {repository}, action: {right}"
+            message = await self._why_not(caller, repository, right)
             self._refuse(exchange, right, scopes, message, "insufficient_scope")
         if right != "pull" and not await self._callers.still_may(caller, repository, right):
             message = "the account or its rights have changed"
@@ -88,6 +89,15 @@ class Gate:
             return await self._callers.repository_actions(caller, repository)
         except NotFound:
             return frozenset()
+
+    async def _why_not(self, caller: Caller, repository: str, right: Right) -> str:
+        """What only a system administrator is told: that it is the project that lacks."""
+        project = project_of(repository)
+        principal = await self._callers.current(caller)
+        told = principal is not None and principal.sysadmin
+        if told and await self._grants.project(project) is None:
+            return f"project {project} not found"
+        return f"unauthorized to access repository: {repository}, action: {right}"
 
     async def _identify(self, exchange: Exchange, right: Right, scopes: Sequence[str]) -> Caller:
         authorization = exchange.header(b"authorization")

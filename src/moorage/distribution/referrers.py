@@ -34,12 +34,13 @@ class Referrers:
         exchange = call.exchange
         digests.parse(call.reference)
         artifact_type = exchange.parameter("artifactType") or None
+        after = exchange.parameter("last") or None
         limit = min(max(whole_number(exchange.parameter("n")) or PAGE, 1), PAGE)
         found, last = await self._manifests.referrers(
             call.repository,
             call.reference,
             artifact_type=artifact_type,
-            after=exchange.parameter("last") or None,
+            after=after,
             limit=limit,
             room=MAX_BYTES,
         )
@@ -49,6 +50,8 @@ class Referrers:
             headers.append((b"oci-filters-applied", b"artifactType"))
         if len(page) < len(found):
             last = page[-1].digest
+        elif last is None and after is None:  # all of them
+            headers.append((b"x-total-count", b"%d" % len(page)))
         if last is not None:
             more: dict[str, str | int] = {"n": limit, "last": last}
             if artifact_type is not None:

@@ -4,7 +4,9 @@ A module of its own, imported when a process has that role: a registry is the sm
 framework and the models of two hundred operations.
 """
 
-from collections.abc import Mapping
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
@@ -15,6 +17,8 @@ from moorage.api.services import Services, System
 from moorage.artifacts.additions import Additions
 from moorage.artifacts.attributes import Attributes
 from moorage.artifacts.copying import Copies
+from moorage.config.settings import Settings
+from moorage.errors import StorageUnavailable
 from moorage.ops import Operations
 from moorage.retention import Policies, Preview
 from moorage.roles.resources import Resources
@@ -22,6 +26,8 @@ from moorage.signin.oidc import OidcPages
 from moorage.signin.pages import SigninPages
 from moorage.web.csrf import CsrfGuard
 from moorage.webhooks.testing import WebhookTests
+
+Volume = Callable[[], Awaitable[tuple[int, int]]]
 
 
 def core_faces(
@@ -46,6 +52,22 @@ def core_faces(
         secure=secure,
     )
     return CsrfGuard(api, key=key, secure=secure), CsrfGuard(pages, key=key, secure=secure)
+
+
+def volume_of(settings: Settings) -> Volume | None:
+    """Bytes in all and free on the disk of the blobs; a bucket has neither."""
+    if settings.storage.driver != "filesystem":
+        return None
+    folder = settings.storage.filesystem.rootdirectory or settings.data_dir / "blobs"
+
+    async def look() -> tuple[int, int]:
+        try:
+            found = await asyncio.to_thread(shutil.disk_usage, folder)
+        except OSError as error:
+            raise StorageUnavailable(f"the disk of the blobs cannot be asked: {error}") from None
+        return found.total, found.free
+
+    return look
 
 
 class Health:
@@ -112,6 +134,7 @@ def _services(resources: Resources, health: Health) -> Services:
             external_url=url,
             registry_url=urlsplit(url).netloc,
             storage=settings.storage.driver,
+            volume=volume_of(settings),
         ),
         clock=resources.ground.clock,
     )

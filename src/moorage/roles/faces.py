@@ -88,6 +88,8 @@ class Faces:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        if scope["path"].startswith("//"):
+            scope = _one_slash(scope)
         path = scope["path"]
         if path.startswith("/v2"):
             face = self._distribution
@@ -109,6 +111,12 @@ class Faces:
         if self._started:
             return _problem(404, "NOT_FOUND", "not found")
         return _problem(503, "UNAVAILABLE", "starting: waiting for the database")
+
+
+def _one_slash(scope: Scope) -> Scope:
+    """The request as proxies merge it: clients join a host with a slash and `/api/v2.0`."""
+    raw = (scope.get("raw_path") or scope["path"].encode()).lstrip(b"/")
+    return {**scope, "path": "/" + scope["path"].lstrip("/"), "raw_path": b"/" + raw}
 
 
 def _problem(status: int, code: str, message: str) -> ASGIApp:
