@@ -19,7 +19,7 @@ from tests.api.world import World
 from moorage.access.principals import Principal
 from moorage.access.roles import MATRIX, PROJECT_PAIRS, SYSTEM_PAIRS, Pairs
 from moorage.accounts.records import Permission
-from moorage.api import audit, scanners, webhooks
+from moorage.api import audit, registries, scanners, webhooks
 from moorage.api.app import RESOURCES
 from moorage.db import tables
 from moorage.db.types import from_now
@@ -61,6 +61,7 @@ def _asked(dependant: Dependant) -> Iterator[tuple[bool, Pair]]:
 def _pairs_of_routes() -> dict[tuple[str, str], set[tuple[bool, Pair]]]:
     routers = [each.router for each in RESOURCES]
     routers += [audit.of_projects, scanners.of_projects, webhooks.of_jobs]
+    routers.append(registries.of_replication)
     found = {key: {(True, pair)} for key, pair in IN_HANDLERS.items()}
     # The body of the table's row: nobody gives what he does not hold.
     found["POST", "/robots"].add((True, ("catalog", "read")))

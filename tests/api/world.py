@@ -55,6 +55,7 @@ from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
 from moorage.projects.quota import Quotas
 from moorage.projects.usage import Usage
+from moorage.remotes import Registries
 from moorage.retention import Policies, Preview
 from moorage.scanning import Adapter, Registrations
 from moorage.settings import Configurations
@@ -156,6 +157,7 @@ class World:
             quotas=Quotas(db),
             usage=Usage(db),
             scanners=self.scanners,
+            registries=Registries(db, SecretBox(SECRET_KEY), self.guard),
             adapter=Adapter(self.guard, self.scanners.credential),
             configurations=self.configurations,
             catalogue=Catalogue(db),

@@ -25,6 +25,7 @@ from moorage.api import (
     projects,
     purge,
     quotas,
+    registries,
     repositories,
     retentions,
     robots,
@@ -73,6 +74,7 @@ RESOURCES = (
     quotas,
     usage,
     scanners,
+    registries,
     audit,
     gc,
     purge,
@@ -99,6 +101,7 @@ def create_api(services: Services) -> FastAPI:
         app.include_router(resource.router, prefix=PREFIX)
     app.include_router(audit.of_projects, prefix=PREFIX)
     app.include_router(scanners.of_projects, prefix=PREFIX)
+    app.include_router(registries.of_replication, prefix=PREFIX)
     app.include_router(webhooks.of_jobs, prefix=PREFIX)
     app.include_router(system.version_router)
     problems.install(app)

@@ -31,6 +31,7 @@ from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
 from moorage.projects.quota import Quotas
 from moorage.projects.usage import Usage
+from moorage.remotes import Registries
 from moorage.retention import Policies, Preview
 from moorage.scanning import Adapter, Registrations
 from moorage.settings import Configurations
@@ -89,6 +90,7 @@ class Services:
     usage: Usage
     scanners: Registrations
     adapter: Adapter
+    registries: Registries
     configurations: Configurations
     catalogue: Catalogue
     attributes: Attributes

@@ -101,6 +101,13 @@ def _applied(fact: events.TagRetentionFinished) -> Entry:
     return Entry("execute", "retention_policy", fact.repository, told, fact.project_id, done)
 
 
+def _replicated(fact: events.ReplicationFinished) -> Entry:
+    told = f"{fact.operation}, by execution {fact.execution} of {fact.policy_name}"
+    done = fact.status == "Success"
+    resource = f"{fact.repository}{fact.artifact}"
+    return Entry("execute", "replication_policy", resource, told, fact.project_id, done)
+
+
 def _user(operation: str, fact: Any, description: str = "") -> Entry:
     return Entry(operation, "user", fact.username, description)
 
@@ -203,6 +210,13 @@ RENDERINGS: Mapping[type[Fact], Callable[[Any], Entry]] = {
     events.ScannerCreated: lambda f: Entry("create", "scanner", f.scanner),
     events.ScannerUpdated: lambda f: Entry("update", "scanner", f.scanner),
     events.ScannerDeleted: lambda f: Entry("delete", "scanner", f.scanner),
+    events.RegistryCreated: lambda f: Entry("create", "registry", f.registry),
+    events.RegistryUpdated: lambda f: Entry("update", "registry", f.registry),
+    events.RegistryDeleted: lambda f: Entry("delete", "registry", f.registry),
+    events.ReplicationPolicyCreated: lambda f: Entry("create", "replication_policy", f.policy),
+    events.ReplicationPolicyUpdated: lambda f: Entry("update", "replication_policy", f.policy),
+    events.ReplicationPolicyDeleted: lambda f: Entry("delete", "replication_policy", f.policy),
+    events.ReplicationFinished: _replicated,
     events.ConfigurationUpdated: lambda f: Entry(
         "update", "configuration", "configuration", _changed(f.names)
     ),

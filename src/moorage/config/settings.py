@@ -1,7 +1,7 @@
 """All settings, as one frozen tree.
 
 [http]  [database]  [storage]  [redis]  [cache]  [auth]  [gc]  [uploads]  [log]
-[jobs]  [webhooks]  [outgoing]  [configuration]
+[jobs]  [webhooks]  [remotes]  [outgoing]  [configuration]
 """
 
 from ipaddress import IPv4Network, IPv6Network
@@ -15,6 +15,7 @@ from moorage.config.configuration import Configuration
 from moorage.config.database import DatabaseSettings
 from moorage.config.jobs import JobSettings
 from moorage.config.redis import CacheSettings, RedisSettings
+from moorage.config.remotes import RemoteSettings
 from moorage.config.storage import StorageSettings
 from moorage.config.webhooks import WebhookSettings
 
@@ -164,6 +165,7 @@ class Settings(_Section):
     uploads: UploadSettings = UploadSettings()
     jobs: JobSettings = JobSettings()
     webhooks: WebhookSettings = WebhookSettings()
+    remotes: RemoteSettings = RemoteSettings()
     log: LogSettings = LogSettings()
     outgoing: OutgoingSettings = OutgoingSettings()
     configuration: Configuration = Configuration()

@@ -434,6 +434,70 @@ class ScannerDeleted(ScannerFact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RegistryFact(Fact):
+    """Something happened to what is known of another registry."""
+
+    registry: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistryCreated(RegistryFact):
+    """A registry was registered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistryUpdated(RegistryFact):
+    """A registry is reached in another way now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistryDeleted(RegistryFact):
+    """A registry was forgotten."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicationPolicyFact(Fact):
+    """Something happened to a replication policy."""
+
+    policy: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicationPolicyCreated(ReplicationPolicyFact):
+    """A replication policy was made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicationPolicyUpdated(ReplicationPolicyFact):
+    """A replication policy says something else now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicationPolicyDeleted(ReplicationPolicyFact):
+    """A replication policy was deleted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicationFinished(RepositoryFact):
+    """A task of a replication ended; the repository is the one of this registry."""
+
+    policy: int
+    policy_name: str
+    execution: int
+    task: int
+    status: str  # Success, Error or Stopped
+    operation: str  # copy or delete
+    trigger: str
+    artifact: str  # the part of a reference behind the repository
+    artifact_type: str
+    source: Mapping[str, str]  # registry_type, registry_name, endpoint, namespace
+    target: Mapping[str, str]
+    pushed: bool  # whether the repository here is the source
+    override: bool
+    creator: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConfigurationUpdated(Fact):
     """Settings were changed; only their names are told."""
 
@@ -542,6 +606,13 @@ TYPES: Mapping[str, type[Fact]] = {
         ScannerCreated,
         ScannerUpdated,
         ScannerDeleted,
+        RegistryCreated,
+        RegistryUpdated,
+        RegistryDeleted,
+        ReplicationPolicyCreated,
+        ReplicationPolicyUpdated,
+        ReplicationPolicyDeleted,
+        ReplicationFinished,
         ConfigurationUpdated,
         JobStarted,
         JobStopped,

@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx2
 
-from moorage.errors import AddressRefused, Unreachable
+from moorage.errors import AddressRefused, Invalid, Unreachable
 from moorage.outgoing.addresses import Network, allowed
 from moorage.outgoing.transport import Transport
 
@@ -28,6 +28,8 @@ RESOLVE_SECONDS = 5.0
 REQUEST_SECONDS = 15.0
 """For a request and its whole answer."""
 ANSWER_BYTES = 1 << 20
+CONTEXTS = 256
+"""Sets of authorities that are kept ready."""
 
 
 class Guard:
@@ -36,7 +38,7 @@ class Guard:
     def __init__(self, allow: Sequence[Network] = (), ca_file: Path | None = None) -> None:
         self._allow = tuple(allow)
         self._ca_file = ca_file
-        self._contexts: dict[bool, ssl.SSLContext] = {}
+        self._contexts: dict[tuple[bool, str], ssl.SSLContext] = {}
 
     async def addresses(
         self, host: str, port: int, *, datagrams: bool = False
@@ -106,17 +108,51 @@ class Guard:
             **options,
         )
 
-    def tls(self, *, verify: bool = True) -> ssl.SSLContext:
-        """Trusts the system's authorities and those of the operator's file; made once."""
-        if verify not in self._contexts:
+    def streaming(
+        self, *, verify: bool = True, ca: str = "", idle: float = REQUEST_SECONDS, **options: Any
+    ) -> httpx2.AsyncClient:
+        """As `client`, for answers of any length: only a pause of `idle` seconds ends one.
+
+        `ca` are the authorities to trust in place of all others, PEM. Whoever reads an answer
+        counts its bytes.
+        """
+        transport = Transport(self, self.tls(verify=verify, ca=ca), None, None)
+        headers = {"accept-encoding": "identity", **options.pop("headers", {})}
+        return httpx2.AsyncClient(
+            transport=transport,
+            headers=headers,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx2.Timeout(idle, connect=CONNECT_SECONDS),
+            **options,
+        )
+
+    def tls(self, *, verify: bool = True, ca: str = "") -> ssl.SSLContext:
+        """Trusts the system's authorities and those of the operator's file; made once.
+
+        With `ca`, trusts only these. Raises Invalid for what holds no certificate.
+        """
+        key = (verify, ca)
+        if key not in self._contexts:
+            while len(self._contexts) >= CONTEXTS:
+                del self._contexts[next(iter(self._contexts))]
+            self._contexts[key] = self._context(verify, ca)
+        return self._contexts[key]
+
+    def _context(self, verify: bool, ca: str) -> ssl.SSLContext:
+        if ca:
+            try:
+                context = ssl.create_default_context(cadata=ca)
+            except (ssl.SSLError, ValueError):
+                raise Invalid("the certificates of the authority are not in PEM form") from None
+        else:
             context = ssl.create_default_context()
             if self._ca_file is not None:
                 context.load_verify_locations(self._ca_file)
-            if not verify:
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-            self._contexts[verify] = context
-        return self._contexts[verify]
+        if not verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
 
 
 def reason(error: BaseException | None) -> str:

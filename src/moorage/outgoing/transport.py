@@ -9,6 +9,11 @@ import httpx2
 
 from moorage.errors import Unreachable
 
+CONNECTIONS = 64
+"""Of one client at once; more requests wait."""
+KEEP_ALIVE = 15.0
+"""Seconds that a connection without requests stays open: less than most servers allow."""
+
 _FAILURES: tuple[type[Exception], ...] = (
     httpcore2.TimeoutException,
     httpcore2.NetworkError,
@@ -28,15 +33,25 @@ class Addresses(Protocol):
 class Transport(httpx2.AsyncBaseTransport):
     """Sends requests; raises AddressRefused and Unreachable."""
 
-    def __init__(self, guard: Addresses, tls: Any, seconds: float, limit: int) -> None:
-        self._pool = httpcore2.AsyncConnectionPool(ssl_context=tls, network_backend=_Backend(guard))
+    def __init__(
+        self, guard: Addresses, tls: Any, seconds: float | None, limit: int | None
+    ) -> None:
+        """`seconds` and `limit` bound a whole answer; None: only pauses are bounded."""
+        self._pool = httpcore2.AsyncConnectionPool(
+            ssl_context=tls,
+            network_backend=_Backend(guard),
+            max_connections=CONNECTIONS,
+            keepalive_expiry=KEEP_ALIVE,
+        )
         self._seconds = seconds
         self._limit = limit
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """The answer, its body still to be read."""
         host = request.url.host
-        deadline = asyncio.get_running_loop().time() + self._seconds
+        deadline = None
+        if self._seconds is not None:
+            deadline = asyncio.get_running_loop().time() + self._seconds
         try:
             async with asyncio.timeout_at(deadline):
                 answer = await self._pool.handle_async_request(_core(request))
@@ -59,7 +74,7 @@ class Transport(httpx2.AsyncBaseTransport):
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    def __init__(self, stream: Any, host: str, deadline: float, limit: int) -> None:
+    def __init__(self, stream: Any, host: str, deadline: float | None, limit: int | None) -> None:
         self._stream = stream
         self._host = host
         self._deadline = deadline
@@ -69,9 +84,10 @@ class _Bounded(httpx2.AsyncByteStream):
         try:
             async with asyncio.timeout_at(self._deadline):
                 async for part in self._stream:
-                    self._left -= len(part)
-                    if self._left < 0:
-                        raise Unreachable(f"{self._host}: its answer is too long")
+                    if self._left is not None:
+                        self._left -= len(part)
+                        if self._left < 0:
+                            raise Unreachable(f"{self._host}: its answer is too long")
                     yield part
         except _FAILURES as error:
             raise Unreachable(f"{self._host}: {_reason(error)}") from error
@@ -125,6 +141,8 @@ def _reason(error: Exception) -> str:
         return "it does not answer in time"
     if isinstance(error, httpcore2.UnsupportedProtocol):
         return "its URL has to begin with https:// or http://"
+    if isinstance(error, httpcore2.RemoteProtocolError) and "closed" in str(error).lower():
+        return "it broke off"
     if isinstance(error, httpcore2.ProtocolError):
         return "it does not speak HTTP"
     if "CERTIFICATE_VERIFY_FAILED" in str(error):

@@ -103,6 +103,7 @@ def _services(resources: Resources, health: Health) -> Services:
         oidc=resources.oidc,
         scanners=resources.scanners,
         adapter=resources.adapter,
+        registries=resources.registries,
         ldap_accounts=resources.ldap_accounts,
         robots=resources.robots,
         projects=resources.projects,

@@ -7,6 +7,7 @@ RETENTION                 any      1      asked for, scheduled; a task per repos
 STORAGE_VERIFY            1        1      asked for, scheduled: reads what is stored
 EXECUTION_SWEEP           1        1      every day
 SYSTEM_ARTIFACT_CLEANUP   1        1      every day
+REGISTRY_HEALTH           1        1      every five minutes
 WEBHOOK, SLACK            any      3      one target is told of one event
 """
 
@@ -24,6 +25,7 @@ from moorage.jobs import SCHEDULE, Context, Kind, NewTask, Schedule, enqueue, sc
 from moorage.jobs.records import FINAL
 from moorage.jobs.schedules import Fire, Ticker, single
 from moorage.jobs.worker import LIGHT, Worker
+from moorage.remotes import health
 from moorage.retention import executions as applying
 from moorage.retention.job import RetentionJob
 from moorage.roles.resources import Resources
@@ -55,6 +57,7 @@ def kinds(resources: Resources) -> Sequence[Kind]:
         Kind(verify.KIND, verify.VerifyJob(db, store, resources.ground.clock), limit=1),
         Kind(sweeping.KIND, sweeping.Sweep(db, settings.jobs.log_days), limit=1),
         Kind(CLEANUP, _Cleanup(resources), limit=1),
+        Kind(health.KIND, health.HealthJob(resources.registries), limit=1, light=True),
         *(
             Kind(name, tell, tries=settings.webhooks.tries, backoff=2.0, light=True, share=LIGHT)
             for name in TOLD.values()
@@ -85,7 +88,7 @@ class _Cleanup:
 def fires(resources: Resources) -> Mapping[str, Fire]:
     """What a schedule of each type of vendor does."""
     jitter = resources.settings.jobs.jitter_seconds
-    names = (gc_job.KIND, purge.KIND, sweeping.KIND, CLEANUP)
+    names = (gc_job.KIND, purge.KIND, sweeping.KIND, CLEANUP, health.KIND)
     return {name: single(name, jitter) for name in names} | {
         applying.KIND: applying.firing(jitter),
         verify.KIND: _scrub(resources),
@@ -120,13 +123,14 @@ async def ensure_schedules(resources: Resources) -> None:
     """What comes by itself from the first start on."""
 
     async def step(tx: Tx) -> None:
-        for name, preset in (
-            (sweeping.KIND, "Daily"),
-            (CLEANUP, "Daily"),
-            (verify.KIND, "Weekly"),
+        for name, preset, cron in (
+            (sweeping.KIND, "Daily", ""),
+            (CLEANUP, "Daily", ""),
+            (verify.KIND, "Weekly", ""),
+            (health.KIND, "Custom", health.CRON),
         ):
             if await schedules.find(tx, name) is None:
-                await schedules.put(tx, name, preset, "")
+                await schedules.put(tx, name, preset, cron)
 
     await resources.db.run(step)
 

@@ -65,6 +65,7 @@ from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
 from moorage.projects.quota import Quotas
 from moorage.projects.usage import Usage
+from moorage.remotes import Registries
 from moorage.roles.fence import DatabaseFence
 from moorage.scanning import Adapter, Registrations
 from moorage.settings import Configurations
@@ -132,6 +133,7 @@ class Resources:
                 self.configurations.seal_anew,
                 self.scanners.seal_anew,
                 self.webhooks.seal_anew,
+                self.registries.seal_anew,
             ),
             clock=ground.clock,
         )
@@ -210,6 +212,12 @@ class Resources:
     @cached_property
     def adapter(self) -> Adapter:
         return Adapter(self.guard, self.scanners.credential)
+
+    @cached_property
+    def registries(self) -> Registries:
+        """The other registries."""
+        hosts = self.settings.remotes.token_hosts
+        return Registries(self.db, self.box, self.guard, hosts)
 
     @cached_property
     def syslog(self) -> Syslog:

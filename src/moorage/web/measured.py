@@ -13,7 +13,7 @@ RESOURCES = frozenset(
         *("users", "projects", "repositories", "robots", "quotas", "permissions", "usage"),
         *("audit-logs", "auditlog-exts", "configurations", "federation-rules", "icons"),
         *("internalconfig", "jobservice", "labels", "ldap", "retentions", "scanners"),
-        *("schedules", "system", "usergroups"),
+        *("registries", "replication", "schedules", "system", "usergroups"),
     }
 )
 _UNCOUNTED = frozenset({"/healthz", "/readyz", "/metrics"})

@@ -6,6 +6,7 @@ ArtifactDeleted       DELETE_ARTIFACT   a resource for each tag
 QuotaRefused          QUOTA_EXCEED
 QuotaWarned           QUOTA_WARNING
 TagRetentionFinished  TAG_RETENTION     for each repository
+ReplicationFinished   REPLICATION       for each artifact
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -97,6 +98,32 @@ def _retained(fact: events.TagRetentionFinished, scene: Scene) -> Data:
     }
 
 
+def _replicated(fact: events.ReplicationFinished, scene: Scene) -> Data:
+    done = fact.status == "Success"
+    what = {
+        "type": fact.artifact_type or "artifact",
+        "status": fact.status,
+        "name_tag": f"{fact.repository.partition('/')[2]}{fact.artifact}",
+    }
+    return {
+        "replication": {
+            "harbor_hostname": scene.host,
+            "job_status": fact.status,
+            "description": f"{fact.operation} by execution {fact.execution}",
+            "artifact_type": fact.artifact_type or "artifact",
+            "authentication_type": "",
+            "override_mode": fact.override,
+            "trigger_type": fact.trigger,
+            "policy_creator": fact.creator,
+            "policy_name": fact.policy_name,
+            "src_resource": dict(fact.source),
+            "dest_resource": dict(fact.target),
+            "successful_artifact" if done else "failed_artifact": [what],
+        },
+        "repository": _repository(scene, fact.repository),
+    }
+
+
 HAPPENINGS: Mapping[type[Fact], tuple[str, Callable[[Any, Scene], Data]]] = {
     events.ArtifactPushed: ("PUSH_ARTIFACT", _artifact),
     events.ArtifactPulled: ("PULL_ARTIFACT", _pulled),
@@ -104,6 +131,7 @@ HAPPENINGS: Mapping[type[Fact], tuple[str, Callable[[Any, Scene], Data]]] = {
     events.QuotaRefused: ("QUOTA_EXCEED", _refused),
     events.QuotaWarned: ("QUOTA_WARNING", _warned),
     events.TagRetentionFinished: ("TAG_RETENTION", _retained),
+    events.ReplicationFinished: ("REPLICATION", _replicated),
 }
 """Every fact of which somebody may want to be told."""
 

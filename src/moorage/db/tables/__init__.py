@@ -17,6 +17,8 @@
            │                             │             └─ tags
            │                             └─ artifact_trash
            └─ (by name only) outbox, audit_log, audit_forwards, login_attempts, pending_sign_ins
+    registries ─┬─ replication_policies
+                └─ project_registries ──► projects    a project that is a cache of one
     executions ── tasks ── task_logs;  schedules, job_queues, workers
     gc_candidates, blob_trash   by digest and storage key, without references: they outlive the blob
 
@@ -63,6 +65,7 @@ from moorage.db.tables.projects import (
     robots,
     scanners,
 )
+from moorage.db.tables.remotes import project_registries, registries, replication_policies
 from moorage.db.tables.schema import Digest, Id, StorageKey, metadata
 from moorage.db.tables.uploads import upload_segments, uploads
 from moorage.db.tables.work import executions, job_queues, schedules, task_logs, tasks, workers
@@ -97,10 +100,13 @@ __all__ = [
     "project_content",
     "project_members",
     "project_metadata",
+    "project_registries",
     "project_scanners",
     "projects",
     "properties",
     "quotas",
+    "registries",
+    "replication_policies",
     "repositories",
     "repository_blobs",
     "retention_policies",

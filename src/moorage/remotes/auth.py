@@ -1,0 +1,210 @@
+"""Credentials for one registry: sent to it, and to nobody else.
+
+    401 Basic                              the name and the password, to this origin only
+    401 Bearer realm on this origin        they buy a token there
+               realm of a known service    the same: the kind of registry names its hosts
+               realm anywhere else         never: only a token for nobody is asked for there
+
+A registry that was taken over, or one that lies, so learns no more than what it was given.
+"""
+
+import base64
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import orjson
+
+from moorage.errors import Denied, Unreachable
+from moorage.remotes.records import Endpoint, origin
+
+ANSWER = 1 << 20
+"""Bytes of a token service's answer."""
+SHORTEST, MARGIN = 60.0, 15.0
+"""Seconds that a token lives which does not say so, and before whose end it is not used."""
+MOST = 256
+"""Tokens that are kept."""
+REFRESHED = "00000000-0000-0000-0000-000000000000"
+"""The user name of Azure's refresh tokens."""
+
+_CHALLENGE = re.compile(r"\b(basic|bearer)\b", re.IGNORECASE)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_PARAMETER = re.compile(r'([a-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))', re.IGNORECASE)
+
+Login = Callable[[Endpoint], Awaitable[tuple[str, str, float]]]
+"""Buys a name and a password that live some seconds with the registered ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What a 401 asks for."""
+
+    scheme: str  # basic or bearer
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+def challenges(headers: Sequence[str]) -> list[Challenge]:
+    """Every challenge of `WWW-Authenticate` headers that is known here."""
+    found = []
+    for text in headers:
+        plain = _QUOTED.sub(lambda quoted: "-" * len(quoted[0]), text)
+        marks = list(_CHALLENGE.finditer(plain))
+        for mark, after in zip_longest(marks, marks[1:]):
+            said = text[mark.end() : after.start() if after else len(text)]
+            parameters = {
+                name.lower(): quoted or bare for name, quoted, bare in _PARAMETER.findall(said)
+            }
+            found.append(Challenge(mark[1].lower(), parameters))
+    return found
+
+
+class Authorizer:
+    """Authorization headers for one registry."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        http: httpx2.AsyncClient,
+        *,
+        basic: bool = False,
+        realms: Sequence[str] = (),
+        login: Login | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`basic`: send the password at once. `realms`: ends of hosts that may be sent it too."""
+        self._endpoint = endpoint
+        self._http = http
+        self._basic = basic and bool(endpoint.password)
+        self._realms = tuple(realms)
+        self._login = login
+        self._monotonic = monotonic
+        self._bearer: Mapping[str, str] | None = None
+        self._tokens: dict[tuple[str, ...], tuple[str, float]] = {}
+        self._bought: tuple[str, str, float] | None = None
+
+    async def header(self, scopes: Sequence[str] | None) -> str | None:
+        """The header of a request, as far as it is known what the registry wants.
+
+        Without `scopes` no token fits: the request is none of the distribution API.
+        """
+        if self._bearer is not None and scopes is not None:
+            return f"Bearer {await self._token(tuple(scopes))}"
+        if self._basic:
+            return await self._password()
+        return None
+
+    async def learn(self, headers: Sequence[str], scopes: Sequence[str] | None) -> bool:
+        """Take in a 401; whether it makes sense to ask again."""
+        found = challenges(headers)
+        bearer = next((each for each in found if each.scheme == "bearer"), None)
+        if bearer is not None and bearer.parameters.get("realm") and scopes is not None:
+            known = self._tokens.pop(tuple(scopes), None)
+            again = self._bearer is None or known is not None
+            self._bearer = bearer.parameters
+            return again
+        if any(each.scheme == "basic" for each in found) and self._endpoint.password:
+            again = not self._basic or self._bought is not None
+            self._basic, self._bearer, self._bought = True, None, None
+            return again
+        return False
+
+    async def _password(self) -> str:
+        username, password = await self._credentials()
+        pair = base64.b64encode(f"{username}:{password}".encode()).decode()
+        return f"Basic {pair}"
+
+    async def _credentials(self) -> tuple[str, str]:
+        if self._login is None:
+            return self._endpoint.username, self._endpoint.password
+        if self._bought is None or self._bought[2] <= self._monotonic():
+            username, password, seconds = await self._login(self._endpoint)
+            self._bought = username, password, self._monotonic() + seconds - MARGIN
+        return self._bought[:2]
+
+    async def _token(self, scopes: tuple[str, ...]) -> str:
+        known = self._tokens.get(scopes)
+        if known is not None and known[1] > self._monotonic():
+            return known[0]
+        assert self._bearer is not None
+        realm = self._bearer["realm"]
+        answer = await self._buy(realm, scopes)
+        if answer.status_code != 200:
+            await answer.aclose()
+            if answer.status_code in (429, 500, 502, 503, 504):
+                raise Unreachable(f"{urlsplit(realm).netloc}: no token, {answer.status_code}")
+            raise Denied(
+                f"{urlsplit(realm).netloc} gives no token for {self._endpoint.host}: "
+                f"it answers {answer.status_code}" + self._withheld(realm)
+            )
+        body = await bounded(answer, ANSWER)
+        try:
+            document = orjson.loads(body)
+            token = document.get("token") or document.get("access_token")
+            seconds = float(document.get("expires_in") or SHORTEST)
+        except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError):
+            token, seconds = None, 0.0
+        if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+            raise Unreachable(f"{urlsplit(realm).netloc} answers without a token")
+        while len(self._tokens) >= MOST:
+            del self._tokens[next(iter(self._tokens))]
+        self._tokens[scopes] = token, self._monotonic() + max(seconds - MARGIN, 1.0)
+        return token
+
+    async def _buy(self, realm: str, scopes: Sequence[str]) -> httpx2.Response:
+        parameters: list[tuple[str, Any]] = [("scope", each) for each in scopes]
+        assert self._bearer is not None
+        if service := self._bearer.get("service"):
+            parameters.append(("service", service))
+        trusted = self._trusts(realm)
+        if trusted and self._endpoint.username == REFRESHED:
+            body = {
+                "grant_type": "refresh_token",
+                "refresh_token": self._endpoint.password,
+                "service": self._bearer.get("service", ""),
+                "scope": " ".join(scopes),
+            }
+            exchange = realm.rsplit("/", 1)[0] + "/token"
+            request = self._http.build_request("POST", exchange, data=body)
+        else:
+            headers = {}
+            if trusted and self._endpoint.password:
+                headers["authorization"] = await self._password()
+                parameters.append(("account", self._endpoint.username))
+            request = self._http.build_request("GET", realm, params=parameters, headers=headers)
+        return await self._http.send(request, stream=True)
+
+    def _trusts(self, realm: str) -> bool:
+        """Whether the credentials were given for that host too; never in the clear beside TLS."""
+        if origin(realm) == origin(self._endpoint.url):
+            return True
+        parts = urlsplit(realm)
+        host = parts.hostname or ""
+        return parts.scheme == "https" and any(
+            host == each or (each.startswith(".") and host.endswith(each)) for each in self._realms
+        )
+
+    def _withheld(self, realm: str) -> str:
+        if not self._endpoint.password or self._trusts(realm):
+            return ""
+        return (
+            "; the credentials were given for another server and are not sent there: "
+            "an operator may list the host in the setting remotes.token_hosts"
+        )
+
+
+async def bounded(answer: httpx2.Response, limit: int) -> bytes:
+    """The body of an answer of at most `limit` bytes; raises Unreachable."""
+    found = bytearray()
+    try:
+        async for part in answer.aiter_raw():
+            found += part
+            if len(found) > limit:
+                raise Unreachable(f"{answer.request.url.host}: its answer is too long")
+    finally:
+        await answer.aclose()
+    return bytes(found)

@@ -1,0 +1,280 @@
+"""Another registry as its client sees it: what `reading` has, and writing (OCI, "Push").
+
+    mount                    201: no bytes move
+    POST, PUT                a small blob
+    POST, PATCH, PUT         a large one, in one stream or in chunks
+         └─ cut ─► GET how far ─► PATCH the rest
+
+A location may be anywhere; credentials go to it only where it is on the registry itself.
+"""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from urllib.parse import quote, urlencode, urljoin, urlsplit
+
+import httpx2
+import orjson
+
+from moorage.errors import DigestInvalid, Invalid, MoorageError, NotFound, Unreachable
+from moorage.oci import digest as digests
+from moorage.oci import media_types
+from moorage.remotes.reading import Reading, stand_in
+from moorage.remotes.throttle import FREE, Throttle
+
+SMALL = 4 << 20
+"""Bytes of a blob up to which it goes in one request."""
+
+Read = Callable[[int, int], AsyncIterator[bytes]]
+"""Bytes [start, end) of what is pushed."""
+Remember = Callable[[str], Awaitable[None]]
+"""Keeps the address of a session, for another run to go on with."""
+
+_RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})")
+
+
+class Remote(Reading):
+    """One registry, as one account."""
+
+    async def mount(self, repository: str, digest: str, source: str) -> bool:
+        """Share a blob of another repository there; whether that was possible."""
+        query = urlencode({"mount": digest, "from": source})
+        url = self.url(f"/v2/{quote(repository)}/blobs/uploads/?{query}")
+        scopes = (f"repository:{repository}:pull,push", f"repository:{source}:pull")
+        try:
+            answer = await self.ask("POST", url, scopes=scopes, expect=(201, 202), again=False)
+        except MoorageError:
+            return False
+        await answer.aclose()
+        if answer.status_code == 202:
+            await self._cancel(repository, self._location(url, answer))
+        return answer.status_code == 201
+
+    async def _cancel(self, repository: str, location: str) -> None:
+        try:
+            answer = await self.ask(
+                "DELETE", location, scopes=_writes(repository), expect=(204, 202, 200), again=False
+            )
+            await answer.aclose()
+        except MoorageError:
+            return  # it ends by itself
+
+    async def push_blob(
+        self,
+        repository: str,
+        digest: str,
+        size: int,
+        read: Read,
+        *,
+        chunk: int = 0,
+        throttle: Throttle = FREE,
+        session: str = "",
+        remember: Remember | None = None,
+    ) -> None:
+        """Store a blob; `chunk`: bytes of one request at most, 0: all of them.
+
+        `session` is where an earlier run had come to. Raises DigestInvalid when the registry
+        did not get what was sent, Denied, Invalid, Unreachable.
+        """
+        failures, location, offset = 0, session, 0
+        if location:
+            location, offset = await self._resume(repository, location)
+        while True:
+            try:
+                if not location:
+                    location, offset = await self._start(repository), 0
+                    if remember is not None and size > SMALL:
+                        await remember(location)
+                if size > SMALL or chunk:
+                    location = await self._stream(
+                        repository, location, offset, size, read, chunk, throttle
+                    )
+                    offset = size
+                await self._finish(repository, location, digest, offset, size, read, throttle)
+                return
+            except (Unreachable, NotFound) as error:
+                failures += 1
+                if failures >= self.tries or (isinstance(error, NotFound) and failures > 1):
+                    raise
+                await self.pause(failures - 1)
+                location, offset = await self._resume(repository, location)
+
+    async def _start(self, repository: str) -> str:
+        url = self.url(f"/v2/{quote(repository)}/blobs/uploads/")
+        answer = await self.ask("POST", url, scopes=_writes(repository), expect=(202,))
+        await answer.aclose()
+        return self._location(url, answer)
+
+    async def _resume(self, repository: str, location: str) -> tuple[str, int]:
+        """Where a session is, and how far; none when it is gone."""
+        if not location:
+            return "", 0
+        try:
+            answer = await self.ask(
+                "GET", location, scopes=_writes(repository), expect=(204, 202, 200), again=False
+            )
+        except MoorageError:
+            return "", 0
+        await answer.aclose()
+        return self._location(location, answer), _end(answer) or 0
+
+    async def _stream(
+        self,
+        repository: str,
+        location: str,
+        offset: int,
+        size: int,
+        read: Read,
+        chunk: int,
+        throttle: Throttle,
+    ) -> str:
+        """PATCH what is missing; where to finish."""
+        stuck = 0
+        while offset < size:
+            end = min(size, offset + chunk) if chunk else size
+            headers = {
+                "content-type": "application/octet-stream",
+                "content-length": str(end - offset),
+            }
+            if chunk or offset:
+                headers["content-range"] = f"{offset}-{end - 1}"
+            answer = await self.ask(
+                "PATCH",
+                location,
+                scopes=_writes(repository),
+                headers=headers,
+                content=_content(read, offset, end, throttle),
+                expect=(202, 201, 204, 416),
+                again=False,
+            )
+            await answer.aclose()
+            location = self._location(location, answer)
+            reached = _end(answer)
+            if answer.status_code == 416 or (reached is not None and reached < end):
+                stuck += 1
+                if reached is None or stuck > self.tries:
+                    raise Invalid(f"{self.endpoint.host} refuses the bytes from {offset} on")
+                offset = reached
+            else:
+                offset = end
+        return location
+
+    async def _finish(
+        self,
+        repository: str,
+        location: str,
+        digest: str,
+        offset: int,
+        size: int,
+        read: Read,
+        throttle: Throttle,
+    ) -> None:
+        joint = "&" if urlsplit(location).query else "?"
+        answer = await self.ask(
+            "PUT",
+            f"{location}{joint}{urlencode({'digest': digest})}",
+            scopes=_writes(repository),
+            headers={
+                "content-type": "application/octet-stream",
+                "content-length": str(size - offset),
+            },
+            content=_content(read, offset, size, throttle) if offset < size else b"",
+            expect=(201, 204),
+            again=False,
+        )
+        await answer.aclose()
+        self._same(answer, digest)
+
+    async def put_manifest(
+        self, repository: str, reference: str, payload: bytes, media_type: str
+    ) -> str:
+        """Store a manifest under a tag or its digest; returns the digest."""
+        digest = reference if digests.is_digest(reference) else digests.of(payload)
+        answer = await self.ask(
+            "PUT",
+            self.url(f"/v2/{quote(repository)}/manifests/{quote(reference, safe=':')}"),
+            scopes=_writes(repository),
+            headers={"content-type": media_type},
+            content=payload,
+            expect=(201, 202),
+        )
+        await answer.aclose()
+        self._same(answer, digest)
+        subject = _subject(payload)
+        if subject and not answer.headers.get("oci-subject"):
+            await self._stand_in(repository, subject, digest, payload, media_type)
+        return digest
+
+    async def _stand_in(
+        self, repository: str, subject: str, digest: str, payload: bytes, media_type: str
+    ) -> None:
+        """Add a referrer to the tag that stands in for the list of a registry without one."""
+        tag = stand_in(subject)
+        try:
+            known = orjson.loads((await self.manifest(repository, tag)).payload)
+            listed = list(known.get("manifests") or [])
+        except (NotFound, orjson.JSONDecodeError, AttributeError, TypeError):
+            listed = []
+        if any(isinstance(each, dict) and each.get("digest") == digest for each in listed):
+            return
+        document = orjson.loads(payload)
+        config = document.get("config") or {}
+        entry = {
+            "mediaType": media_type,
+            "digest": digest,
+            "size": len(payload),
+            "artifactType": document.get("artifactType") or config.get("mediaType", ""),
+        }
+        if document.get("annotations"):
+            entry["annotations"] = document["annotations"]
+        index = {
+            "schemaVersion": 2,
+            "mediaType": media_types.OCI_INDEX,
+            "manifests": [*listed, entry],
+        }
+        await self.put_manifest(repository, tag, orjson.dumps(index), media_types.OCI_INDEX)
+
+    def _same(self, answer: httpx2.Response, digest: str) -> None:
+        said = answer.headers.get("docker-content-digest", "")
+        if said and said.partition(":")[0] == digest.partition(":")[0] and said != digest:
+            raise DigestInvalid(f"{self.endpoint.host} stored {said[:140]} in place of {digest}")
+
+    def _location(self, url: str, answer: httpx2.Response) -> str:
+        target = answer.headers.get("location", "")
+        if not target:
+            return url
+        found = urljoin(url, target)
+        if urlsplit(url).scheme == "https" and urlsplit(found).scheme != "https":
+            raise Unreachable(f"{self.endpoint.host} wants bytes without encryption")
+        return found
+
+
+def _writes(repository: str) -> tuple[str, ...]:
+    return (f"repository:{repository}:pull,push",)
+
+
+def _content(
+    read: Read, start: int, end: int, throttle: Throttle
+) -> Callable[[], AsyncIterator[bytes]]:
+    async def parts() -> AsyncIterator[bytes]:
+        async for part in read(start, end):
+            await throttle.pass_(len(part))
+            yield part
+
+    return parts
+
+
+def _end(answer: httpx2.Response) -> int | None:
+    """The first byte that a session has not got."""
+    found = _RANGE.fullmatch(answer.headers.get("range", "").strip())
+    if found is None:
+        return None
+    last = int(found[1])
+    return last + 1 if last else 0  # 0-0 is what registries say of none
+
+
+def _subject(payload: bytes) -> str:
+    try:
+        found = orjson.loads(payload).get("subject") or {}
+        return str(found.get("digest", ""))
+    except (orjson.JSONDecodeError, AttributeError):
+        return ""

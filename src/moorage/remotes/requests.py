@@ -1,0 +1,226 @@
+"""Requests to one registry: signed in, tried again, redirected without what is secret.
+
+send ─► 401 ─► learn ─► once more
+     ─► 429, 5xx, no connection ─► pause with jitter ─► again, a few times
+     ─► 3xx of a GET ─► the same without credentials, unless it stays on this server
+"""
+
+import asyncio
+import random
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import httpx2
+import orjson
+
+from moorage.errors import (
+    Denied,
+    Invalid,
+    MoorageError,
+    NotFound,
+    TooManyRequests,
+    Unreachable,
+)
+from moorage.outgoing import Guard
+from moorage.remotes import adapters
+from moorage.remotes.auth import Authorizer, bounded
+from moorage.remotes.records import Endpoint, origin
+
+TRIES = 4
+PAUSE, LONGEST = 0.5, 30.0
+"""Seconds before the second try, which double, and at most."""
+REDIRECTS = 5
+IDLE = 60.0
+"""Seconds without a byte after which an answer counts as broken off."""
+ERROR = 64 << 10
+"""Bytes of an error that are read."""
+_AGAIN = frozenset({429, 500, 502, 503, 504})
+_REDIRECTED = frozenset({301, 302, 303, 307, 308})
+_CODE = re.compile(r"[A-Z][A-Z0-9_]{2,40}")
+
+Content = Callable[[], AsyncIterator[bytes]] | bytes | None
+
+
+class Requests:
+    """What `Remote` says over the wire."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        endpoint: Endpoint,
+        *,
+        token_hosts: Sequence[str] = (),
+        tries: int = TRIES,
+        idle: float = IDLE,
+        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+    ) -> None:
+        self.endpoint = endpoint
+        self.adapter = adapters.of(endpoint.kind)
+        self.tries = tries
+        self._sleep = sleep
+        self._http = guard.streaming(verify=not endpoint.insecure, ca=endpoint.ca, idle=idle)
+        login = self.adapter.login
+        self._authorizer = Authorizer(
+            endpoint,
+            self._http,
+            basic=self.adapter.basic,
+            realms=(*self.adapter.realms, *token_hosts),
+            login=None if login is None else lambda found: login(found, self._http),
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._http.aclose()
+
+    def url(self, path: str) -> str:
+        """The address of a path below the registry."""
+        return f"{self.endpoint.url}{path}"
+
+    async def pause(self, attempt: int, after: float | None = None) -> None:
+        """Wait before the next try; `after` is what the registry asked for, in seconds."""
+        steady = min(LONGEST, PAUSE * 2**attempt) * random.uniform(0.5, 1.5)  # noqa: S311
+        await self._sleep(steady if after is None else min(max(after, steady), LONGEST))
+
+    async def ask(
+        self,
+        method: str,
+        url: str,
+        *,
+        scopes: Sequence[str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        content: Content = None,
+        expect: Sequence[int] = (200,),
+        again: bool = True,
+    ) -> httpx2.Response:
+        """An answer with one of the `expect`ed statuses, its body still to be read.
+
+        Tried several times unless `again` is false. Raises Denied, NotFound, TooManyRequests,
+        Unreachable, Invalid; an answer that was not expected is closed.
+        """
+        for attempt in range(self.tries if again else 1):
+            after = None
+            try:
+                answer = await self._once(method, url, scopes, headers or {}, content)
+            except Unreachable:
+                if attempt + 1 >= self.tries or not again:
+                    raise
+            else:
+                if answer.status_code in expect:
+                    return answer
+                if answer.status_code not in _AGAIN or attempt + 1 >= self.tries or not again:
+                    raise await self._failure(answer, method, url)
+                after = _seconds(answer.headers.get("retry-after", ""))
+                await answer.aclose()
+            await self.pause(attempt, after)
+        raise AssertionError("a loop that returns or raises")
+
+    async def text(self, method: str, url: str, limit: int, **more: Any) -> tuple[Any, bytes]:
+        """An answer and its whole body of at most `limit` bytes; a broken one is asked again."""
+        for attempt in range(self.tries):
+            answer = await self.ask(method, url, **more)
+            try:
+                return answer, await bounded(answer, limit)
+            except Unreachable:
+                if attempt + 1 >= self.tries or not more.get("again", True):
+                    raise
+            await self.pause(attempt)
+        raise AssertionError("a loop that returns or raises")
+
+    async def json(self, method: str, url: str, limit: int, **more: Any) -> tuple[Any, Any]:
+        """The same for a JSON document; raises Unreachable when it is none."""
+        answer, body = await self.text(method, url, limit, **more)
+        try:
+            return answer, orjson.loads(body) if body else None
+        except orjson.JSONDecodeError:
+            raise Unreachable(f"{self.endpoint.host} answers with what is no JSON") from None
+
+    async def _once(
+        self,
+        method: str,
+        url: str,
+        scopes: Sequence[str] | None,
+        headers: Mapping[str, str],
+        content: Content,
+    ) -> httpx2.Response:
+        home = origin(url) == origin(self.endpoint.url)
+        answer = await self._send(method, url, scopes, headers, content, home=home)
+        if answer.status_code == 401 and home:
+            wanted = answer.headers.get_list("www-authenticate")
+            if await self._authorizer.learn(wanted, scopes):
+                await answer.aclose()
+                answer = await self._send(method, url, scopes, headers, content, home=home)
+        for _ in range(REDIRECTS):
+            target = answer.headers.get("location")
+            if answer.status_code not in _REDIRECTED or not target or method not in _SAFE:
+                return answer
+            await answer.aclose()
+            following = urljoin(url, target)
+            if urlsplit(url).scheme == "https" and urlsplit(following).scheme != "https":
+                raise Unreachable(f"{self.endpoint.host} redirects to what is not encrypted")
+            url = following
+            home = home and origin(url) == origin(self.endpoint.url)
+            answer = await self._send(method, url, scopes, headers, content, home=home)
+        await answer.aclose()
+        raise Unreachable(f"{self.endpoint.host} redirects too often")
+
+    async def _send(
+        self,
+        method: str,
+        url: str,
+        scopes: Sequence[str] | None,
+        headers: Mapping[str, str],
+        content: Content,
+        *,
+        home: bool,
+    ) -> httpx2.Response:
+        """One request; with credentials only `home`, to the registry itself."""
+        sent = dict(headers)
+        if home:
+            authorization = await self._authorizer.header(scopes)
+            if authorization is not None:
+                sent["authorization"] = authorization
+        try:
+            request = self._http.build_request(
+                method, url, headers=sent, content=content() if callable(content) else content
+            )
+            return await self._http.send(request, stream=True)
+        except httpx2.InvalidURL:
+            raise Unreachable(f"{self.endpoint.host} names an address that is none") from None
+        except httpx2.HTTPError as error:  # the transport's own are MoorageErrors
+            raise Unreachable(f"{self.endpoint.host}: {type(error).__name__}") from error
+
+    async def _failure(self, answer: httpx2.Response, method: str, url: str) -> MoorageError:
+        """What the registry says, in our words: its own may hold anything."""
+        try:
+            code = _code(await bounded(answer, ERROR))
+        except Unreachable:
+            code = ""
+        status = answer.status_code
+        path = urlsplit(url).path[:300]
+        told = f"{self.endpoint.host} answers {status}{code} to {method} {path}"
+        if status in (401, 403):
+            return Denied(told)
+        if status == 404:
+            return NotFound(told)
+        if status == 429:
+            return TooManyRequests(told)
+        if status >= 500:
+            return Unreachable(told)
+        return Invalid(told)
+
+
+_SAFE = ("GET", "HEAD")
+
+
+def _code(body: bytes) -> str:
+    try:
+        code = orjson.loads(body)["errors"][0]["code"]
+    except (orjson.JSONDecodeError, LookupError, TypeError):
+        return ""
+    return f" {code}" if isinstance(code, str) and _CODE.fullmatch(code) else ""
+
+
+def _seconds(text: str) -> float | None:
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else None

@@ -1,0 +1,1 @@
+"""Artifacts move between registries by themselves."""

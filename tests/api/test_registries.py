@@ -1,0 +1,168 @@
+"""Other registries over the REST API: registered, tried, changed and forgotten."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from tests.api.world import World
+from tests.support.accounts import SECRET_KEY
+from tests.support.jobs import ask, ended, worker, working
+from tests.support.otherregistry import Answer, OtherRegistry
+
+from moorage.access.secretbox import SecretBox
+from moorage.db import tables
+from moorage.jobs import Kind, NewTask
+from moorage.outgoing import Guard
+from moorage.remotes import Registries
+from moorage.remotes.health import KIND, HealthJob
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def other() -> AsyncIterator[OtherRegistry]:
+    async with OtherRegistry().serving() as found:
+        yield found
+
+
+def body(other: OtherRegistry, **more: Any) -> dict[str, Any]:
+    return {"name": "other", "type": "docker-registry", "url": other.url, **more}
+
+
+async def register(world: World, other: OtherRegistry, **more: Any) -> str:
+    """The path of a new registration."""
+    answer = await world.call("sysadmin", "POST", "/registries", json=body(other, **more))
+    assert answer.status_code == 201, answer.text
+    return str(answer.headers["location"].removeprefix("/api/v2.0"))
+
+
+def secret(password: str = "secret") -> dict[str, Any]:
+    return {"type": "basic", "access_key": "robot", "access_secret": password}
+
+
+async def test_a_registry_is_registered_changed_and_forgotten(
+    world: World, other: OtherRegistry
+) -> None:
+    """Its name is its own; one that does not answer is refused."""
+    path = await register(world, other, description="one")
+    shown = (await world.call("sysadmin", "GET", path)).json()
+    assert (shown["url"], shown["type"], shown["status"]) == (
+        other.url,
+        "docker-registry",
+        "healthy",
+    )
+    again = await world.call("sysadmin", "POST", "/registries", json=body(other))
+    assert again.status_code == 409
+    for wrong in (
+        {"type": "no-such"},
+        {"url": ""},
+        {"url": "ftp://x"},
+        {"name": ""},
+        {"ca_certificate": "no PEM"},
+        {"url": "http://127.0.0.1:1"},
+    ):
+        answer = await world.call("sysadmin", "POST", "/registries", json=body(other) | wrong)
+        assert answer.status_code == 400, (wrong, answer.text)
+    changed = await world.call("sysadmin", "PUT", path, json={"name": "new", "insecure": True})
+    assert changed.status_code == 200
+    shown = (await world.call("sysadmin", "GET", path)).json()
+    assert (shown["name"], shown["insecure"], shown["description"]) == ("new", True, "one")
+    listed = await world.call("sysadmin", "GET", "/registries?name=EW&sort=-name")
+    assert [each["name"] for each in listed.json()] == ["new"]
+    assert listed.headers["x-total-count"] == "1"
+    assert (await world.call("sysadmin", "DELETE", path)).status_code == 200
+    assert (await world.call("sysadmin", "GET", path)).status_code == 404
+    assert (await world.call("sysadmin", "PUT", path, json={})).status_code == 404
+
+
+async def test_a_secret_is_kept_and_never_shown(world: World, other: OtherRegistry) -> None:
+    """Encrypted in the database, stars in every answer, and stars leave it as it is."""
+    other.scheme = "basic"
+    path = await register(world, other, credential=secret())
+    async with world.content.db.read() as tx:
+        row = (await tx.execute(select(tables.registries))).one()
+    assert b"secret" not in row.credential
+    for answer in (
+        await world.call("sysadmin", "GET", path),
+        await world.call("sysadmin", "GET", "/registries"),
+    ):
+        assert "secret" not in answer.text.replace("access_secret", "")
+        assert "*****" in answer.text
+    for kept in ({"access_secret": "*****"}, {"description": "x"}):
+        assert (await world.call("sysadmin", "PUT", path, json=kept)).status_code == 200
+    wrong = await world.call("sysadmin", "PUT", path, json={"access_secret": "wrong"})
+    assert wrong.status_code == 400
+    anonymous = {"access_key": "", "access_secret": ""}
+    assert (await world.call("sysadmin", "PUT", path, json=anonymous)).status_code == 400
+    other.scheme = ""
+    assert (await world.call("sysadmin", "PUT", path, json=anonymous)).status_code == 200
+    assert "credential" not in (await world.call("sysadmin", "GET", path)).json()
+
+
+async def test_a_secret_stays_with_its_server(world: World, other: OtherRegistry) -> None:
+    """Neither an update nor a ping sends it to another URL, or under another name."""
+    async with OtherRegistry().serving() as thief:
+        thief.scheme = "basic"
+        other.scheme = "basic"
+        path = await register(world, other, credential=secret())
+        number = int(path.rpartition("/")[2])
+        calls: list[tuple[str, str, dict[str, Any]]] = [
+            ("PUT", path, {"url": thief.url}),
+            ("PUT", path, {"url": thief.url, "access_secret": "*****"}),
+            ("PUT", path, {"access_key": "another"}),
+            ("POST", "/registries/ping", {"id": number, "url": thief.url}),
+        ]
+        for method, where, sent in calls:
+            answer = await world.call("sysadmin", method, where, json=sent)
+            assert answer.status_code == 400, (method, sent, answer.text)
+        assert thief.requests == []
+        for pinged in ({"id": number}, body(other, access_key="robot", access_secret="secret")):
+            answer = await world.call("sysadmin", "POST", "/registries/ping", json=pinged)
+            assert answer.status_code == 200, answer.text
+
+
+async def test_addresses_of_administrators_obey_the_operator(world: World) -> None:
+    """A system robot that may register cannot reach the machine's own network either."""
+    registries = Registries(world.content.db, SecretBox(SECRET_KEY), Guard())
+    object.__setattr__(world.services, "registries", registries)
+    for url in ("http://127.0.0.1:80", "http://169.254.169.254", "http://[::1]"):
+        sent = {"name": "x", "type": "docker-registry", "url": url}
+        for path in ("/registries", "/registries/ping"):
+            answer = await world.call("sysadmin", "POST", path, json=sent)
+            assert answer.status_code == 400
+            assert "outgoing.allow" in answer.text
+
+
+async def test_health_is_looked_after(world: World, other: OtherRegistry) -> None:
+    """By a job; what is wrong stands in its log."""
+    path = await register(world, other)
+    registries = world.services.registries
+    job = Kind(KIND, HealthJob(registries), light=True)
+    other.answers = [Answer(500)]
+    async with working(worker(world.content.db, job)):
+        run = await ended(world.content.db, await ask(world.content.db, NewTask(KIND)))
+        assert run.status == "Success"
+        assert (await world.call("sysadmin", "GET", path)).json()["status"] == "unhealthy"
+        await ended(world.content.db, await ask(world.content.db, NewTask(KIND)))
+    assert (await world.call("sysadmin", "GET", path)).json()["status"] == "healthy"
+
+
+async def test_what_can_be_done_with_a_registry(world: World, other: OtherRegistry) -> None:
+    """Filters, triggers and kinds, as a form shows them."""
+    path = await register(world, other)
+    info = (await world.call("sysadmin", "GET", f"{path}/info")).json()
+    assert info["supported_triggers"] == ["manual", "scheduled", "event_based"]
+    assert [each["type"] for each in info["supported_resource_filters"]] == [
+        "name",
+        "tag",
+        "resource",
+    ]
+    own = (await world.call("sysadmin", "GET", "/registries/0/info")).json()
+    assert own["supported_resource_filters"][-1]["type"] == "label"
+    kinds = (await world.call("sysadmin", "GET", "/replication/adapters")).json()
+    infos = (await world.call("sysadmin", "GET", "/replication/adapterinfos")).json()
+    assert set(kinds) == set(infos)
+    assert {"harbor", "docker-hub", "aws-ecr", "github-ghcr"} <= set(kinds)
+    hub = infos["docker-hub"]["endpoint_pattern"]["endpoints"]
+    assert hub == [{"key": "hub.docker.com", "value": "https://registry-1.docker.io"}]
