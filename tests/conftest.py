@@ -14,6 +14,7 @@ pytest_plugins = [
     "tests.support.oidc_server",
     "tests.support.races",
     "tests.support.redis_server",
+    "tests.support.moving",
     "tests.support.ldap_server",  # uses the one before
     "tests.support.receivers",
     "tests.support.scanners",

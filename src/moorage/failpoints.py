@@ -58,6 +58,15 @@ NAMES = (
     "migrate.locked",  # the migration lock is held
     "migrate.stepped",  # one migration is applied, inside its transaction
     "migrate.committed",
+    "backup.dumped",  # rows are written, no object is copied
+    "copy.written",  # an object is written between two stores, not committed
+    "backup.copied",  # objects are copied, the backup is not complete
+    "refill.objects",  # objects are there, no row is
+    "refill.rows",  # inside the transaction that puts every row back
+    "move.batch",  # a batch of rows is inserted, inside its transaction
+    "move.rows",  # every row has arrived, ids are not set
+    "import.batch",  # a batch of an imported registry, inside its transaction
+    "import.committed",  # that batch is committed
 )
 
 

@@ -5,7 +5,21 @@ from typing import Annotated
 import typer
 
 from moorage import __version__
-from moorage.cli import doctor, gc, jobs, migrate, openapi, quota, robot, serve, user, verify
+from moorage.cli import (
+    backup,
+    doctor,
+    gc,
+    jobs,
+    migrate,
+    move,
+    openapi,
+    quota,
+    restore,
+    robot,
+    serve,
+    user,
+    verify,
+)
 
 app = typer.Typer(
     name="moorage",
@@ -19,6 +33,9 @@ app.command("migrate")(migrate.migrate)
 app.command("doctor")(doctor.doctor)
 app.command("gc")(gc.gc)
 app.command("verify")(verify.verify)
+app.add_typer(backup.app, name="backup")
+app.command("restore")(restore.restore)
+app.command("move")(move.move)
 app.command("openapi")(openapi.openapi)
 app.add_typer(user.app, name="user")
 app.add_typer(robot.app, name="robot")

@@ -90,7 +90,7 @@ def on_resources(
     only touches what no process keeps in memory may run `beside` it.
     """
     from moorage import __version__
-    from moorage.db.migrator import status
+    from moorage.db.migrator import arrived, status
     from moorage.roles.resources import opened
     from moorage.roles.server import CannotStart, locked
     from moorage.telemetry.metrics import Metrics
@@ -99,6 +99,7 @@ def on_resources(
         async with opened(found, Metrics(__version__)) as resources:
             if not (await status(resources.db)).ready:
                 fail("the database has no schema yet: run `moorage migrate` or start the server")
+            await arrived(resources.db)
             if alone:
                 await resources.keys.start()
             resources.alone = alone

@@ -25,6 +25,9 @@ class Dialect(Protocol):
     async def begin_write(self, connection: AsyncConnection) -> Any:
         """Begin at the server, so that statements of the driver are inside too; the driver."""
 
+    async def begin_snapshot(self, connection: AsyncConnection) -> None:
+        """Begin to read as of one moment, for however long it takes."""
+
     async def fetch(self, driver: Any, text: str, arguments: Sequence[Any]) -> Sequence[Any]:
         """Run a statement on the driver's own connection; its rows."""
 
@@ -64,6 +67,11 @@ class SqliteDialect:
             await driver.execute("BEGIN IMMEDIATE")
         return driver
 
+    async def begin_snapshot(self, connection: AsyncConnection) -> None:
+        await connection.exec_driver_sql("BEGIN")
+        # The moment is that of the first read.
+        await connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
+
     async def fetch(self, driver: Any, text: str, arguments: Sequence[Any]) -> Sequence[Any]:
         # In the event loop: such a statement takes ten microseconds and writes to memory only,
         # a hop to the driver's thread takes seventy. The commit, which waits for the disk, hops.
@@ -101,6 +109,13 @@ class PostgresDialect:
         # SQLAlchemy begins with its first statement; ours may be the driver's.
         await raw.dbapi_connection._start_transaction()  # type: ignore[union-attr]
         return raw.driver_connection
+
+    async def begin_snapshot(self, connection: AsyncConnection) -> None:
+        await connection.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+        await connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+        await connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
 
     async def fetch(self, driver: Any, text: str, arguments: Sequence[Any]) -> Sequence[Any]:
         rows: Sequence[Any] = await driver.fetch(text, *arguments)

@@ -3,6 +3,7 @@
     run(step, …)    a write transaction around `await step(tx, …)`; retried whole where that is safe
     write()         the same as a context manager, never retried
     read()          statements that each see what is committed, cannot lock
+    snapshot()      statements that all see the same moment, for however long; cannot write
 
 A step does database work only and may run twice. `tx.touch(key)` names what readers may have in
 their caches: the `Notifier` hears of it before the commit and after it, whatever comes of it.
@@ -15,7 +16,8 @@ from contextlib import asynccontextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import exc, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from moorage.db.dialects import Dialect, driver_of
 from moorage.db.failures import away, broken, contended, translated
@@ -117,6 +119,18 @@ class Database:
                         await connection.invalidate()
                     raise
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Tx]:
+        """Statements that all see the database as of the first of them."""
+        with translated():
+            async with unhurried(self) as own, own._reader.connect() as connection:
+                try:
+                    await self.dialect.begin_snapshot(connection)
+                    yield Tx(connection, self.dialect, await driver_of(connection))
+                finally:
+                    # Shielded: a connection that went back inside a transaction would stay there.
+                    await whole(connection.rollback())
+
     async def ping(self) -> None:
         """Raise DatabaseUnavailable unless the database answers."""
         async with self.read() as tx:
@@ -132,3 +146,18 @@ class Database:
 def _broke_early(error: BaseException) -> bool:
     waited = isinstance(error, exc.TimeoutError | TimeoutError)
     return away(error) and not waited and not isinstance(error, CommitUnknown)
+
+
+@asynccontextmanager
+async def unhurried(db: Database) -> AsyncIterator[Database]:
+    """The same database without a time limit of the client: an index, or a copy, may take hours."""
+    if db.dialect.name != "postgresql":
+        yield db
+        return
+    arguments = {**db.connect_arguments, "command_timeout": None}
+    engine = create_async_engine(db.engine.url, poolclass=NullPool, connect_args=arguments)
+    own = Database(engine, db.dialect, connect_arguments=arguments, swapped=db.swapped)
+    try:
+        yield own
+    finally:
+        await own.close()

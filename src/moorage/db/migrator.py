@@ -23,11 +23,9 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, select, text
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
 from moorage import failpoints
-from moorage.db.engine import Database
+from moorage.db.engine import Database, unhurried
 from moorage.db.failures import contended
 from moorage.db.tables import properties
 from moorage.db.transactions import Tx
@@ -40,12 +38,19 @@ LEVEL = 1
 COMPAT = 1
 """The oldest code level that works on this version's schema."""
 
+ARRIVING = "arriving"
+"""The row of `properties` of a database that is being filled; see `moorage.moving.transfer`."""
+
 _LOCK = 0x6D6F6F7261676531  # "moorage1", the advisory lock's number on PostgreSQL
 _ATTEMPTS = 30  # of one revision, when running queries hold the tables that it changes
 
 
 class SchemaTooNew(Exception):
     """The database was migrated by a version that this one cannot work beside."""
+
+
+class StillArriving(SchemaTooNew):
+    """Everything is being moved into this database, and not all of it is there."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,7 @@ class Status:
 
 async def status(db: Database) -> Status:
     """Look, and change nothing; raises SchemaTooNew, DatabaseUnavailable."""
-    script = _script()
-    known = [revision.revision for revision in script.walk_revisions()][::-1]
+    known = revisions()
     async with db.read() as tx:
         current = await tx.connection.run_sync(_current)
         if current is None:
@@ -81,21 +85,41 @@ async def status(db: Database) -> Status:
     return Status(current, (), newer=True)
 
 
-async def migrate(db: Database) -> list[str]:
+async def migrate(db: Database, *, to: str | None = None) -> list[str]:
     """Apply what is missing, when this process gets the lock; returns the applied revisions.
 
+    `to` is the last one to apply, which the caller knows to be one of ours.
     Raises SchemaTooNew, DatabaseUnavailable.
     """
     applied: list[str] = []
     if (await status(db)).ready:
         return applied
-    async with _unhurried(db) as own, _locked(own):
+    async with unhurried(db) as own, _locked(own):
         await failpoints.reach("migrate.locked")
-        for revision in (await status(own)).pending:
+        missing = (await status(own)).pending
+        if to is not None:
+            missing = missing[: missing.index(to) + 1] if to in missing else ()
+        for revision in missing:
             await _apply_patiently(own, revision)
             await failpoints.reach("migrate.committed")
             applied.append(revision)
     return applied
+
+
+async def arrived(db: Database) -> None:
+    """Raise StillArriving where another installation is being moved into this schema."""
+    query = select(properties.c.name).where(properties.c.name == ARRIVING)
+    async with db.read() as tx:
+        if (await tx.execute(query)).scalar_one_or_none() is not None:
+            raise StillArriving(
+                "an installation is being moved into this database, and not all of it is there: "
+                "run `moorage move` again until it is done"
+            )
+
+
+def revisions() -> list[str]:
+    """Every revision that this version knows, in order."""
+    return [revision.revision for revision in _script().walk_revisions()][::-1]
 
 
 async def wait_until_current(db: Database, every: float = 1.0) -> None:
@@ -161,21 +185,6 @@ async def _note_compat(tx: Tx) -> None:
             index_elements=["name"], set_={"value": str(COMPAT), "updated_at": now()}
         )
     )
-
-
-@contextlib.asynccontextmanager
-async def _unhurried(db: Database) -> AsyncIterator[Database]:
-    """The same database without a time limit of the client: an index may take an hour."""
-    if db.dialect.name != "postgresql":
-        yield db
-        return
-    arguments = {**db.connect_arguments, "command_timeout": None}
-    engine = create_async_engine(db.engine.url, poolclass=NullPool, connect_args=arguments)
-    own = Database(engine, db.dialect, connect_arguments=arguments, swapped=db.swapped)
-    try:
-        yield own
-    finally:
-        await own.close()
 
 
 @contextlib.asynccontextmanager

@@ -112,6 +112,7 @@ class Resources:
         )
         auth = settings.auth
         key = auth.secret_key.get_secret_value() if auth.secret_key else self._own_key()
+        self.secret_key = key
         self.box = SecretBox(key, [k.get_secret_value() for k in auth.previous_secret_keys])
         self.ring = KeyRing()
         self.configurations = Configurations(

@@ -24,7 +24,7 @@ import uvicorn
 from moorage import __version__, failpoints
 from moorage.accounts.keys import WrongSecretKey
 from moorage.config.settings import Settings
-from moorage.db.migrator import SchemaTooNew, migrate
+from moorage.db.migrator import SchemaTooNew, arrived, migrate
 from moorage.errors import DatabaseUnavailable, MoorageError
 from moorage.ops import Operations
 from moorage.roles.background import Work, flushes, keep_going, works
@@ -149,6 +149,7 @@ class _Process:
         while True:
             try:
                 await migrate(resources.db)
+                await arrived(resources.db)
                 password = await resources.prepare()
                 await ensure_schedules(resources)
                 return password

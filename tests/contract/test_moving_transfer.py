@@ -1,0 +1,143 @@
+"""From one installation into another one: killed anywhere, gone on with, compared at the end."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, select
+from tests.support.content import Content, sha256
+from tests.support.databases import count
+from tests.support.invariants import violations
+from tests.support.moving import EVERY, quiet
+
+from moorage import failpoints
+from moorage.db import migrator, tables
+from moorage.errors import Conflict
+from moorage.moving import rows
+from moorage.moving.transfer import Transfer
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
+
+
+async def some(inhabited: Content, images: int) -> dict[str, bytes]:
+    """Push images; their manifests by tag."""
+    return {
+        f"v{number}": await inhabited.push_image(
+            "library/app", f"v{number}", b"%d" % number, [b"layer %d" % number]
+        )
+        for number in range(images)
+    }
+
+
+@pytest.mark.parametrize("kinds", EVERY, indirect=True)
+async def test_everything_arrives(inhabited: Content, vacant: Content) -> None:
+    """Rows, objects and the ids that come next; the source is as it was."""
+    pushed = await some(inhabited, 3)
+    async with inhabited.db.write() as tx:
+        await tx.execute(insert(tables.users).values(username="gone"))
+        await tx.execute(tables.users.delete().where(tables.users.c.username == "gone"))
+    before = await inhabited.keys()
+    done = await Transfer(inhabited.db, vacant.db).run(inhabited.store, vacant.store, quiet)
+    assert (done["objects"], done["missing"]) == (6, {})
+    assert await inhabited.keys() == before == await vacant.keys()
+    assert await violations(inhabited) == await violations(vacant) == []
+    for tag, payload in pushed.items():
+        assert (await vacant.pulls.manifest("library/app", tag)).payload == payload
+    await migrator.arrived(vacant.db)
+    async with vacant.db.write() as tx:
+        user = insert(tables.users).values(username="next").returning(tables.users.c.id)
+        assert (await tx.execute(user)).scalar_one() == 3
+    with pytest.raises(Conflict, match="in use"):
+        await Transfer(inhabited.db, vacant.db).run(inhabited.store, vacant.store, quiet)
+
+
+@pytest.mark.parametrize("step", ["copy.written", "4*copy.written", "9*move.batch", "move.rows"])
+async def test_a_move_that_ended_early_goes_on(
+    inhabited: Content, vacant: Content, step: str
+) -> None:
+    """Nothing starts on the half that is there; the next run does the rest."""
+    pushed = await some(inhabited, 4)
+    passes, _, name = step.rpartition("*")
+    failpoints.arm(f"{name}={passes + '*' if passes else ''}error")
+    try:
+        with pytest.raises(BaseException):  # noqa: B017, PT011 - alone, or in a group
+            await Transfer(inhabited.db, vacant.db).run(inhabited.store, vacant.store, quiet)
+    finally:
+        failpoints.arm("")
+    with pytest.raises(migrator.StillArriving):
+        await migrator.arrived(vacant.db)
+    there = await count(vacant.db, "tags")
+    done = await Transfer(inhabited.db, vacant.db).run(inhabited.store, vacant.store, quiet)
+    assert done["objects"] == 8
+    if name == "move.rows":
+        assert (there, done["rows_now"]) == (4, 0)
+    for tag, payload in pushed.items():
+        assert (await vacant.pulls.manifest("library/app", tag)).payload == payload
+        layer = b"layer " + tag[1:].encode()
+        assert await vacant.read_blob("library/app", sha256(layer)) == layer
+    assert await violations(vacant) == []
+
+
+async def test_a_source_that_changed_meanwhile_is_noticed(
+    inhabited: Content, vacant: Content
+) -> None:
+    """Both sides are compared before the target may be used."""
+    await some(inhabited, 1)
+    failpoints.arm("move.rows=error")
+    try:
+        with pytest.raises(failpoints.Injected):
+            await Transfer(inhabited.db, vacant.db).run(inhabited.store, vacant.store, quiet)
+    finally:
+        failpoints.arm("")
+    async with inhabited.db.write() as tx:
+        await tx.execute(tables.projects.update().values(public=True))
+    with pytest.raises(Conflict, match="the table projects differs: 1 rows here, 1 there"):
+        await Transfer(inhabited.db, vacant.db).run(inhabited.store, vacant.store, quiet)
+    with pytest.raises(migrator.StillArriving):
+        await migrator.arrived(vacant.db)
+
+
+async def test_rows_alone_move_where_the_objects_stay(inhabited: Content, vacant: Content) -> None:
+    """Then the store is the same, and nothing in it is touched."""
+    await some(inhabited, 2)
+    done = await Transfer(inhabited.db, vacant.db).run(None, None, quiet)
+    assert (done["objects"], await vacant.keys()) == (0, set())
+    assert done["rows"] == sum([await count(inhabited.db, form.name) for form in rows.forms()])
+
+
+async def test_the_verb_moves_and_is_killed(inhabited: Content, tmp_path: Path) -> None:
+    """`moorage move` as a process that dies, then again; a server would not start in between."""
+    await some(inhabited, 3)
+    async with inhabited.db.read() as tx:
+        known = (await tx.execute(select(tables.blobs.c.digest))).scalars().all()
+    await inhabited.db.close()
+    (tmp_path / "new.toml").write_text(f'data_dir = "{tmp_path / "new"}"\n')
+    (tmp_path / "old.toml").write_text(f'data_dir = "{tmp_path}"\n')
+
+    def moorage(
+        verb: str, *arguments: str, failpoint: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "moorage", verb, *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "MOORAGE_FAILPOINTS": failpoint, "PYTHONPATH": str(ROOT / "src")},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    move = ["--config", "old.toml", "--to", "new.toml", "--json"]
+    assert moorage("move", *move, failpoint="5*move.batch=crash").returncode == 137
+    refused = moorage("verify", "--config", "new.toml")
+    assert refused.returncode == 1
+    assert "run `moorage move` again" in refused.stderr
+    done = moorage("move", *move)
+    assert done.returncode == 0, done.stderr
+    verified = moorage("verify", "--config", "new.toml", "--deep", "--json")
+    assert verified.returncode == 0, verified.stderr
+    assert f'"checked": {len(known)}' in verified.stdout
