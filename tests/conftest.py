@@ -11,10 +11,10 @@ for name in [name for name in os.environ if name.startswith("MOORAGE_")]:
 # Fixtures of real servers that tests of several areas share.
 pytest_plugins = [
     "tests.support.databases",
+    "tests.support.moving",
     "tests.support.oidc_server",
     "tests.support.races",
     "tests.support.redis_server",
-    "tests.support.moving",
     "tests.support.ldap_server",  # uses the one before
     "tests.support.receivers",
     "tests.support.scanners",

@@ -127,7 +127,7 @@ async def test_a_second_backup_copies_what_is_new(inhabited: Content, backups: B
 async def test_what_is_damaged_is_told(
     inhabited: Content, vacant: Content, backups: Backups, tmp_path: Path
 ) -> None:
-    """In the store before the copy, at the place afterwards; a restore marks it, a push heals it."""
+    """In the store, and at the place; a restore marks what is lacking, and a push heals it."""
     await inhabited.push_image("library/a", "v1", b"{}", [b"first", b"other"])
     keys = {
         digest: await inhabited.scalar(

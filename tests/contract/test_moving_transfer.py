@@ -132,7 +132,7 @@ async def test_the_verb_moves_and_is_killed(inhabited: Content, tmp_path: Path) 
         )
 
     move = ["--config", "old.toml", "--to", "new.toml", "--json"]
-    assert moorage("move", *move, failpoint="5*move.batch=crash").returncode == 137
+    assert moorage("move", *move, failpoint="move.batch=5*crash").returncode == 137
     refused = moorage("verify", "--config", "new.toml")
     assert refused.returncode == 1
     assert "run `moorage move` again" in refused.stderr

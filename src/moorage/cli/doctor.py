@@ -20,6 +20,7 @@ from moorage.cli.options import Config, Data, Json, because, settings, table
 if TYPE_CHECKING:
     from moorage.config.settings import Settings
     from moorage.db import Database
+    from moorage.db.migrator import Status
 
 Check = Callable[["Settings"], Awaitable[str]]
 
@@ -205,6 +206,42 @@ async def _tls(found: "Settings") -> str:
     return f"trusted, {days:.0f} days left"
 
 
+async def _backup(found: "Settings") -> str:
+    """Bytes that a backup's rows name have to stay until the next one."""
+    import json
+
+    from sqlalchemy import select
+
+    from moorage.db.tables import properties
+    from moorage.moving.backup import LAST
+
+    query = select(properties.c.value).where(properties.c.name == LAST)
+    async with _database(found) as db:
+        if not (await _status(db)).ready:
+            raise _NotSet("the database has no schema yet")
+        async with db.read() as tx:
+            noted = (await tx.execute(query)).scalar_one_or_none()
+    if noted is None:
+        raise _NotSet("`moorage backup create` was never run; other tools do not tell")
+    last = json.loads(noted)
+    age = (datetime.now(UTC) - datetime.fromisoformat(last["at"])).total_seconds()
+    text = f"the last one {age / 3600:.1f} h ago took {last['seconds']:.0f} s"
+    kept = max(found.gc.trash_seconds, found.gc.drain_seconds)
+    needed = max(last["seconds"], last["interval"] or 0)
+    if needed > kept:
+        raise RuntimeError(
+            f"{text}, and deleted bytes stay only {kept / 3600:.1f} h: set gc.trash_seconds to at "
+            f"least {needed:.0f}, the time between two backups"
+        )
+    return text
+
+
+async def _status(db: "Database") -> "Status":
+    from moorage.db.migrator import status
+
+    return await status(db)
+
+
 async def _identity(found: "Settings") -> str:
     return f"version {__version__}, no unknown key"
 
@@ -215,6 +252,7 @@ CHECKS: Mapping[str, Check] = {
     "clock": _clock,
     "storage": _storage,
     "disk": _disk,
+    "backup": _backup,
     "redis": _redis,
     "external url": _external,
     "tls": _tls,

@@ -18,6 +18,7 @@ import base64
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -122,6 +123,7 @@ def _kind(type_: TypeEngine[Any]) -> str:
     raise TypeError(f"no form for {type_!r}")
 
 
+@lru_cache
 def _table(form: Form, dialect: str) -> sa.TableClause:
     types: dict[str, TypeEngine[Any]] = {
         "int": sa.BigInteger(),
