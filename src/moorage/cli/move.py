@@ -51,7 +51,7 @@ async def _move(found: "Settings", target: "Settings") -> dict[str, Any]:
     from moorage.blobstore import open as open_store
     from moorage.clock import SystemClock
     from moorage.db import connect
-    from moorage.moving.places import same
+    from moorage.moving.places import identity
     from moorage.moving.transfer import Transfer
     from moorage.roles.server import locked
 
@@ -68,7 +68,8 @@ async def _move(found: "Settings", target: "Settings") -> dict[str, Any]:
             databases.append(db)
         if databases[0].engine.url == databases[1].engine.url:
             fail("both name the same database")
-        if not same(found.storage, target.storage, found.data_dir):
+        places = [identity(each.storage, each.data_dir) for each in (found, target)]
+        if places[0] != places[1]:
             for each in (found, target):
                 store = open_store(each.storage, data_dir=each.data_dir)
                 stack.push_async_callback(store.close)

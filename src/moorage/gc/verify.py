@@ -102,7 +102,8 @@ class VerifyJob:
             async def work(rows: Iterator[Any] = rows) -> None:
                 for row in rows:
                     context.check()
-                    found.damaged += await self._check(context, row, options, pace)
+                    damaged = await self._check(context, row, options, pace)
+                    found.damaged += damaged  # not in one: others count while this one waits
                     found.checked += 1
                     found.size += row.size
 

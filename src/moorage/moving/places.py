@@ -47,12 +47,8 @@ def place(text: str, base: StorageSettings) -> StorageSettings:
         raise Invalid(f"{text}: {path}: {first['msg']}; set it in [storage.{driver}]") from None
 
 
-def same(one: StorageSettings, other: StorageSettings, data_dir: Path) -> bool:
-    """Whether both name the same bytes."""
-    return _where(one, data_dir) == _where(other, data_dir)
-
-
-def _where(settings: StorageSettings, data_dir: Path) -> tuple[str, ...]:
+def identity(settings: StorageSettings, data_dir: Path) -> tuple[str, ...]:
+    """What tells one storage from another; `data_dir` is where its folder is by default."""
     if settings.driver == "filesystem":
         root = settings.filesystem.rootdirectory or data_dir / "blobs"
         return ("filesystem", str(root.resolve()))
