@@ -7,6 +7,7 @@ Each page is a function that returns Markdown; `PAGES` names its file. A test co
 what is committed, so the reference cannot drift from the code.
 """
 
+import asyncio
 import inspect
 import re
 import sys
@@ -32,6 +33,7 @@ from moorage.distribution.routes import ROUTES
 from moorage.errors import MoorageError
 from moorage.jobs.records import FINAL
 from moorage.roles import background
+from moorage.telemetry.figures import FIGURES, Values
 from moorage.telemetry.metrics import COMPONENTS, Metrics
 from moorage.web import measured as requests
 from tools.limits import LIMITS
@@ -267,6 +269,10 @@ def metrics() -> list[str]:
         ),
         "`method` and `code` are those of HTTP. "
         "No label holds the name of a repository or an account.",
+        "",
+        "The figures of the installation, which are those with names of projects, queues and "
+        "components, come from one process and from `--role exporter`; ask one of them. "
+        "They are at most ten seconds old, and five minutes where every artifact or blob counts.",
     ]
 
 
@@ -274,18 +280,26 @@ def measured() -> list[Metric]:
     """The metrics of a process in which everything happened once."""
     figures = Metrics("")
     figures.registry_requests.add("base", "GET", 200, 0.0)
+    figures.registry_requests.running["base"] = 0
     figures.core_requests.add("token", "GET", 200, 0.0)
     figures.observe_storage("filesystem", "Stat", 0.0)
     figures.background.labels("collector", "success").inc()
     figures.observe_task("RETENTION", "Success", 0.0)
+    figures.pools.labels("node", "worker", "10").set(1)
+    figures.figures.add("the table", _one_of_each)
+    asyncio.run(figures.figures.refresh())
     found = figures.registry.collect()
     return [family for family in found if not family.name.startswith("process_")]
+
+
+async def _one_of_each() -> Values:
+    return {name: [([""] * len(figure.labels), 0.0)] for name, figure in FIGURES.items()}
 
 
 def _labels(family: Metric) -> list[str]:
     if not family.samples:
         raise ValueError(f"{family.name} has no sample: let `measured` make one")
-    return [label for label in family.samples[0].labels if label != "le"]
+    return [label for label in family.samples[0].labels if label not in ("le", "quantile")]
 
 
 def _component(name: str) -> str:

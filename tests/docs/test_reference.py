@@ -12,9 +12,10 @@ from moorage.config.settings import Settings
 from moorage.distribution.options import Options
 from moorage.distribution.problems import PROBLEMS
 from moorage.roles.registry import options
+from moorage.telemetry.figures import FIGURES
 from moorage.telemetry.metrics import Metrics
 
-KINDS = ("counter", "gauge", "histogram")
+KINDS = ("counter", "gauge", "histogram", "summary")
 
 
 def rows(page: str) -> list[str]:
@@ -55,9 +56,13 @@ def test_every_metric_is_listed() -> None:
     """The page has the names that a scrape has, with the type that the scrape says."""
     scraped = Metrics("1").expose()[0].decode()
     types = re.findall(r"^# TYPE ((?!process_)\w+) (\w+)$", scraped, re.MULTILINE)
+    types += [
+        (f"{name}_total", "counter") if figure.counter else (name, "gauge")
+        for name, figure in FIGURES.items()
+    ]
     listed = [row.split(" | ")[:2] for row in rows("metrics.md")]
     wanted = [[f"`{name}`", kind] for name, kind in types if not name.endswith("_created")]
-    assert [row for row in listed if row[1] in KINDS] == wanted
+    assert sorted(row for row in listed if row[1] in KINDS) == sorted(wanted)
 
 
 def test_every_option_is_a_setting_or_a_limit() -> None:

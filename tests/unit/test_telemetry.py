@@ -1,13 +1,19 @@
 """Logs that nobody can forge, and figures under the names that dashboards know."""
 
+import asyncio
 import json
 import logging
+import math
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from moorage.errors import DatabaseUnavailable
 from moorage.telemetry import logs
+from moorage.telemetry.durations import quantile
+from moorage.telemetry.figures import Values
 from moorage.telemetry.metrics import Metrics
 
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhZG1pbiJ9.c2lnbmF0dXJl"
@@ -147,6 +153,7 @@ def test_requests_are_counted_under_the_names_of_distribution_and_harbor() -> No
     metrics.registry_requests.add("manifest", "GET", 404, 0.005)
     metrics.core_requests.add("projects", "POST", 201, 0.2)
     metrics.core_requests.in_flight += 2
+    metrics.registry_requests.running["blob"] += 1
     found = figures(metrics)
     labels = '{"code": "200", "handler": "manifest", "method": "GET"}'
     assert found[f"registry_http_requests_total{labels}"] == 4
@@ -177,3 +184,44 @@ def test_components_are_the_parts_of_the_whole() -> None:
     assert set.union(*parts) == set(figures(metrics))
     with pytest.raises(ValueError, match="choose one of core, registry, jobservice, exporter"):
         metrics.expose("trivy")
+
+
+def test_quantiles_for_harbors_dashboards() -> None:
+    """Between the bounds of the bucket that the quantile is in; of nothing there is none."""
+    metrics = Metrics("1")
+    for seconds in [0.02] * 90 + [2.0] * 10:
+        metrics.core_requests.add("users", "GET", 200, seconds)
+    text = metrics.expose("core")[0].decode()
+    name = "harbor_core_http_request_duration_seconds"
+    labels = 'method="GET",operation="users",quantile='
+    values = dict(re.findall(rf'^{name}{{{labels}"([\d.]+)"}} (\S+)$', text, re.MULTILINE))
+    assert set(values) == {"0.5", "0.8", "0.9", "0.95", "0.99"}
+    assert 0.01 <= float(values["0.5"]) <= float(values["0.9"]) <= 0.025
+    assert 1.0 <= float(values["0.95"]) <= float(values["0.99"]) <= 2.5
+    assert math.isnan(quantile(0.9, [0.0, 0.0], [1.0]))
+    assert f'{name}_count{{method="GET",operation="users"}} 100.0' in text
+
+
+@pytest.mark.anyio
+async def test_a_source_that_fails_tells_nothing_and_harms_nobody() -> None:
+    """Its figures are absent until it answers again; the others are there, and kept for a time."""
+    metrics, asked, broken = Metrics("1"), [0], [False]
+
+    async def well() -> Values:
+        asked[0] += 1
+        return {"moorage_workers": [((), 3)]}
+
+    async def ill() -> Values:
+        if broken[0]:
+            raise DatabaseUnavailable
+        return {"moorage_uploads_open": [((), 1)]}
+
+    metrics.figures.add("well", well, 3600)
+    metrics.figures.add("ill", ill)
+    await asyncio.gather(metrics.figures.refresh(), metrics.figures.refresh())
+    assert figures(metrics)["moorage_uploads_open{}"] == 1
+    broken[0] = True
+    await metrics.figures.refresh()
+    assert "moorage_uploads_open{}" not in figures(metrics)
+    assert figures(metrics)["moorage_workers{}"] == 3
+    assert asked == [1]

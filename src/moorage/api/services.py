@@ -39,8 +39,13 @@ from moorage.web.callers import Callers
 from moorage.webhooks import WebhookPolicies
 from moorage.webhooks.testing import WebhookTests
 
-COMPONENTS = ("core", "portal", "jobservice", "registry", "registryctl", "database", "redis")
-"""Harbor's names for the parts that `/health` lists, in this order."""
+COMPONENTS = (
+    *("core", "portal", "jobservice", "registry", "registryctl", "database", "redis"),
+    "storage",
+)
+"""Harbor's names for the parts that `/health` lists, in this order, and one of our own."""
+VITAL = frozenset({"core", "registry", "database"})
+"""Without one of these nobody is served; any other one leaves the installation degraded."""
 
 
 class Health(Protocol):

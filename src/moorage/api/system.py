@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from moorage.access.principals import Principal
 from moorage.api.access import Api, Who, in_system
-from moorage.api.services import COMPONENTS
+from moorage.api.services import COMPONENTS, VITAL
 from moorage.api.wire import Wire, reply
 from moorage.errors import NotFound
 
@@ -92,10 +92,9 @@ async def get_health(api: Api) -> Response:
         for name in COMPONENTS
         if name in found
     ]
-    healthy = not any(found.values())
-    return reply(
-        OverallHealthStatus(status="healthy" if healthy else "unhealthy", components=components)
-    )
+    wrong = {name for name, why in found.items() if why}
+    status = "unhealthy" if wrong & VITAL else "degraded" if wrong else "healthy"
+    return reply(OverallHealthStatus(status=status, components=components))
 
 
 @router.get("/ping", tags=["ping"], response_class=PlainTextResponse)

@@ -105,6 +105,6 @@ class BlobStore(Protocol):
         """The object's file, for sendfile; None where there is none."""
 
     async def ping(self) -> None:
-        """Raise StorageUnavailable unless the store answers."""
+        """Raise StorageUnavailable unless the store answers, StorageFull when nothing fits in."""
 
     async def close(self) -> None: ...

@@ -9,6 +9,7 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 
 from moorage.blobstore.base import BlobStore, ObjectInfo, Writer
+from moorage.errors import BlobUnknown
 from moorage.oci.digest import Hasher
 
 Observe = Callable[[str, str, float], None]
@@ -18,10 +19,12 @@ Observe = Callable[[str, str, float], None]
 class MeasuredStore:
     """Passes every call on to a driver."""
 
-    def __init__(self, store: BlobStore, observe: Observe) -> None:
+    def __init__(self, store: BlobStore, observe: Observe, missed: Callable[[], None]) -> None:
+        """`missed` is called when an object that is to be read is not there."""
         self.driver = store.driver
         self._store = store
         self._observe = observe
+        self._missed = missed
 
     @contextmanager
     def measure(self, action: str) -> Iterator[None]:
@@ -45,7 +48,11 @@ class MeasuredStore:
         # Until the first piece: how long the rest takes is up to the client that reads it.
         async with aclosing(self._store.read(key, start, end)) as pieces:
             with self.measure("Reader"):
-                first = await anext(pieces, None)
+                try:
+                    first = await anext(pieces, None)
+                except BlobUnknown:
+                    self._missed()
+                    raise
             if first is None:
                 return
             yield first

@@ -1,5 +1,6 @@
 """From settings to a blob store."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from moorage.blobstore.base import BlobStore
@@ -9,14 +10,21 @@ from moorage.blobstore.memory import MemoryStore
 from moorage.config.storage import StorageSettings
 
 
-def open(settings: StorageSettings, *, data_dir: Path, observe: Observe | None = None) -> BlobStore:
+def open(
+    settings: StorageSettings,
+    *,
+    data_dir: Path,
+    observe: Observe | None = None,
+    missed: Callable[[], None] = lambda: None,
+) -> BlobStore:
     """The store that the settings name; `data_dir` is where a directory is put by default.
 
-    observe: told the driver, the action and its seconds after every call. Raises
+    observe: told the driver, the action and its seconds after every call; missed: called when an
+    object that is to be read is not there. Raises
     StorageUnavailable when the settings name what is not there, as a file of certificates.
     """
     store = _driver(settings, data_dir)
-    return store if observe is None else MeasuredStore(store, observe)
+    return store if observe is None else MeasuredStore(store, observe, missed)
 
 
 def _driver(settings: StorageSettings, data_dir: Path) -> BlobStore:

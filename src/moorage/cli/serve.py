@@ -10,7 +10,8 @@ from moorage.cli.options import Config, Data, explained, settings
 
 def serve(
     role: Annotated[
-        str, typer.Option(help="all, registry, core or jobservice; all but `all` need PostgreSQL.")
+        str,
+        typer.Option(help="all, registry, core, jobservice or exporter; only `all` takes SQLite."),
     ] = "all",
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
@@ -19,6 +20,9 @@ def serve(
 ) -> None:
     """Serve the registry until SIGTERM."""
     found = settings(config, data, host=host, port=port)
+    if role == "exporter" and port is None:
+        http = found.http.model_copy(update={"port": found.metrics.port})
+        found = found.model_copy(update={"http": http})
     from moorage.roles.faces import Role
     from moorage.roles.server import run
 

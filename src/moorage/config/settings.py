@@ -1,7 +1,7 @@
 """All settings, as one frozen tree.
 
 [http]  [database]  [storage]  [redis]  [cache]  [auth]  [gc]  [uploads]  [log]
-[jobs]  [webhooks]  [remotes]  [outgoing]  [configuration]
+[metrics]  [health]  [jobs]  [webhooks]  [remotes]  [outgoing]  [configuration]
 """
 
 from ipaddress import IPv4Network, IPv6Network
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from moorage.config.auth import AuthSettings
 from moorage.config.configuration import Configuration
 from moorage.config.database import DatabaseSettings
+from moorage.config.health import HealthSettings, MetricsSettings
 from moorage.config.jobs import JobSettings
 from moorage.config.redis import CacheSettings, RedisSettings
 from moorage.config.remotes import RemoteSettings
@@ -167,5 +168,7 @@ class Settings(_Section):
     webhooks: WebhookSettings = WebhookSettings()
     remotes: RemoteSettings = RemoteSettings()
     log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    health: HealthSettings = HealthSettings()
     outgoing: OutgoingSettings = OutgoingSettings()
     configuration: Configuration = Configuration()

@@ -44,12 +44,14 @@ class Operations:
         elif request.url.path == "/readyz":
             response = await self._ready()
         else:
-            response = self._figures(request.query_params.get("comp", ""))
+            response = await self._figures(request.query_params.get("comp", ""))
         await response(scope, receive, send)
 
-    def _figures(self, component: str) -> Response:
+    async def _figures(self, component: str) -> Response:
         """`?comp=core|registry|jobservice|exporter` asks for one part, as Harbor has it."""
         try:
+            self._metrics.check(component)
+            await self._metrics.figures.refresh()
             body, content_type = self._metrics.expose(component)
         except ValueError as error:
             return Response(f"{error}\n", 400, media_type="text/plain")

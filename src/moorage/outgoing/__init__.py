@@ -1,5 +1,6 @@
 """Connections to other servers: the one way out, and only to addresses that are allowed."""
 
+from moorage.outgoing.addresses import EVERYWHERE
 from moorage.outgoing.guard import Guard
 
-__all__ = ["Guard"]
+__all__ = ["EVERYWHERE", "Guard"]

@@ -25,6 +25,8 @@ _NOT_PUBLIC = tuple(  # what `is_global` of some versions of Python calls public
         ),
     )
 )
+EVERYWHERE: Sequence[Network] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
+"""For what the operator wrote into the settings, and nobody else can change."""
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from moorage.artifacts.typed import Types
 from moorage.audit import Forwarder, Recorder
 from moorage.audit.entries import RENDERINGS
-from moorage.errors import Unavailable
+from moorage.errors import StorageUnavailable, Unavailable
 from moorage.events import Fact, Outbox, Subscriber
 from moorage.gc import Collector, Janitor, Sweeper
 from moorage.roles.resources import Resources
@@ -72,7 +72,11 @@ def works(resources: Resources) -> list[Work]:
             return done.reviewed >= settings.batch
 
         async def sweep() -> bool:
-            done = await sweeper.run_once()
+            try:
+                done = await sweeper.run_once()
+            except StorageUnavailable:
+                metrics.failed_deletes.inc()
+                raise
             metrics.swept_objects.inc(done.objects)
             return done.objects > 0
 

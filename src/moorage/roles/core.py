@@ -6,7 +6,7 @@ framework and the models of two hundred operations.
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
@@ -19,8 +19,8 @@ from moorage.artifacts.attributes import Attributes
 from moorage.artifacts.copying import Copies
 from moorage.config.settings import Settings
 from moorage.errors import StorageUnavailable
-from moorage.ops import Operations
 from moorage.retention import Policies, Preview
+from moorage.roles.health import Health
 from moorage.roles.resources import Resources
 from moorage.signin.oidc import OidcPages
 from moorage.signin.pages import SigninPages
@@ -30,13 +30,11 @@ from moorage.webhooks.testing import WebhookTests
 Volume = Callable[[], Awaitable[tuple[int, int]]]
 
 
-def core_faces(
-    resources: Resources, operations: Operations, *, alone: bool
-) -> tuple[ASGIApp, ASGIApp]:
-    """The REST API and the pages of sign-in; `alone` says that this process has every role."""
+def core_faces(resources: Resources, health: Health) -> tuple[ASGIApp, ASGIApp]:
+    """The REST API and the pages of sign-in."""
     secure = resources.settings.http.external_url.startswith("https://")
     key = resources.box.derive("csrf")
-    api = create_api(_services(resources, Health(operations, alone=alone)))
+    api = create_api(_services(resources, health))
     oidc = OidcPages(
         resources.oidc_accounts,
         resources.sessions,
@@ -54,41 +52,8 @@ def core_faces(
     return CsrfGuard(api, key=key, secure=secure), CsrfGuard(pages, key=key, secure=secure)
 
 
-def volume_of(settings: Settings) -> Volume | None:
-    """Bytes in all and free on the disk of the blobs; a bucket has neither."""
-    if settings.storage.driver != "filesystem":
-        return None
-    folder = settings.storage.filesystem.rootdirectory or settings.data_dir / "blobs"
-
-    async def look() -> tuple[int, int]:
-        try:
-            found = await asyncio.to_thread(shutil.disk_usage, folder)
-        except OSError as error:
-            raise StorageUnavailable(f"the disk of the blobs cannot be asked: {error}") from None
-        return found.total, found.free
-
-    return look
-
-
-class Health:
-    """The parts under Harbor's names."""
-
-    def __init__(self, operations: Operations, *, alone: bool) -> None:
-        self._operations = operations
-        self._alone = alone
-
-    async def check(self) -> Mapping[str, str]:
-        """Component to what is wrong with it; what is not built or not configured is left out."""
-        found = await self._operations.check()
-        storage, database = found.get("storage", ""), found.get("database", "")
-        parts = {"core": "", "database": database}
-        if self._alone:
-            parts |= {"registry": storage, "registryctl": storage, "jobservice": database}
-        if "redis" in found:
-            parts["redis"] = found["redis"]
-        return parts
-
-
+from moorage.config.settings import Settings
+from moorage.errors import StorageUnavailable
 def _services(resources: Resources, health: Health) -> Services:
     settings = resources.settings
     url = settings.http.external_url

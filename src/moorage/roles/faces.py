@@ -4,6 +4,7 @@ role        /v2  /service/token  …/exchange, /api, /c  operations  background 
 registry     x         x                                   x
 core                   x                 x                 x
 jobservice                                                 x             x
+exporter                                                                 x
 all          x         x                 x                 x             x
 """
 
@@ -34,6 +35,7 @@ class Role(StrEnum):
     REGISTRY = "registry"
     CORE = "core"
     JOBSERVICE = "jobservice"
+    EXPORTER = "exporter"
 
     @property
     def registry(self) -> bool:
@@ -50,6 +52,11 @@ class Role(StrEnum):
         """Whether it does background work."""
         return self in (Role.ALL, Role.JOBSERVICE)
 
+    @property
+    def exporter(self) -> bool:
+        """Whether its metrics tell of the whole installation."""
+        return self in (Role.ALL, Role.EXPORTER)
+
 
 class Faces:
     """Sends a request to the face of its path; 503 until the process has started."""
@@ -65,6 +72,11 @@ class Faces:
 
     def open(self, resources: Resources, role: Role) -> None:
         """Make the faces of a role."""
+        from moorage.roles.figures import install
+        from moorage.roles.health import Health
+
+        health = Health(self._operations, role, resources.settings.health, resources.dashboard)
+        install(resources, health if role.exporter else None)
         if role.registry:
             from moorage.roles.registry import registry_face
 
@@ -72,9 +84,8 @@ class Faces:
         if role.core:
             from moorage.roles.core import core_faces
 
-            alone = role is Role.ALL
             self._exchange = TokenExchange(resources.exchange)
-            self._api, self._pages = core_faces(resources, self._operations, alone=alone)
+            self._api, self._pages = core_faces(resources, health)
         if role.registry or role.core:
             service = resources.settings.auth.token_service
             self._token = TokenService(

@@ -11,6 +11,7 @@ REGISTRY_HEALTH           1        1      every five minutes
 WEBHOOK, SLACK            any      3      one target is told of one event
 """
 
+import socket
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select
@@ -138,7 +139,7 @@ async def ensure_schedules(resources: Resources) -> None:
 def worker(resources: Resources, *, only: Sequence[str] = ()) -> Worker:
     """A worker of this process; `only` of these kinds, and then without schedules."""
     settings = resources.settings
-    return Worker(
+    found = Worker(
         resources.db,
         [kind for kind in kinds(resources) if not only or kind.name in only],
         resources.ground.bell,
@@ -148,3 +149,6 @@ def worker(resources: Resources, *, only: Sequence[str] = ()) -> Worker:
         ticker=None if only else Ticker(resources.db, fires(resources)),
         alone=not settings.database.postgres,
     )
+    slots = str(settings.jobs.slots)
+    resources.ground.metrics.pools.labels(socket.gethostname(), found.id, slots).set(1)
+    return found

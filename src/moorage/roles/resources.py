@@ -360,7 +360,12 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[Resource
     async with AsyncExitStack() as stack:
         db = connect(settings.database, data_dir=data_dir, clock=clock)
         stack.push_async_callback(db.close)
-        store = open_store(settings.storage, data_dir=data_dir, observe=metrics.observe_storage)
+        store = open_store(
+            settings.storage,
+            data_dir=data_dir,
+            observe=metrics.observe_storage,
+            missed=metrics.missing_blobs.inc,
+        )
         stack.push_async_callback(store.close)
         cache = await _cache(settings, data_dir, clock, stack)
         stack.push_async_callback(cache.close)

@@ -1,5 +1,6 @@
 """Counts every request and its seconds, under a bounded set of names."""
 
+from collections.abc import Iterable
 from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,6 +17,7 @@ RESOURCES = frozenset(
         *("registries", "replication", "schedules", "system", "usergroups"),
     }
 )
+_BODIES = frozenset({"POST", "PUT", "PATCH"})
 _UNCOUNTED = frozenset({"/healthz", "/readyz", "/metrics"})
 HANDLERS = (
     ("/manifests/", "manifest"),
@@ -43,8 +45,16 @@ class Measured:
         if scope["type"] != "http" or scope["path"] in _UNCOUNTED:
             await self._app(scope, receive, send)
             return
+        path, method = scope["path"], scope["method"]
+        if method not in _METHODS:
+            method = "OTHER"
+        count = self._of_registry if path.startswith("/v2") else self._of_core
+        await count(scope, receive, send, operation(path), method)
+
+    async def _of_core(
+        self, scope: Scope, receive: Receive, send: Send, name: str, method: str
+    ) -> None:
         status = 500
-        began = perf_counter()
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -52,16 +62,52 @@ class Measured:
                 status = message["status"]
             await send(message)
 
-        path, method = scope["path"], scope["method"]
-        requests = self._registry if path.startswith("/v2") else self._core
-        requests.in_flight += 1
+        began = perf_counter()
+        self._core.in_flight += 1
         try:
             await self._app(scope, receive, watched)
         finally:
-            requests.in_flight -= 1
-            if method not in _METHODS:
-                method = "OTHER"
-            requests.add(operation(path), method, status, perf_counter() - began)
+            self._core.in_flight -= 1
+            self._core.add(name, method, status, perf_counter() - began)
+
+    async def _of_registry(
+        self, scope: Scope, receive: Receive, send: Send, name: str, method: str
+    ) -> None:
+        status, sent = 500, 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if method != "HEAD":  # its length is of what is not sent
+                    sent = _length(message["headers"])
+            await send(message)
+
+        received, told = 0, _length(scope["headers"])
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            return message
+
+        began = perf_counter()
+        self._registry.running[name] += 1
+        # A stream without a length has to be counted as it comes.
+        chunked = not told and method in _BODIES
+        try:
+            await self._app(scope, counted if chunked else receive, watched)
+        finally:
+            self._registry.running[name] -= 1
+            seconds = perf_counter() - began
+            self._registry.add(name, method, status, seconds, told or received, sent)
+
+
+def _length(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return 0
 
 
 def operation(path: str) -> str:
