@@ -45,6 +45,7 @@ lint: $(VENV)/.dev  ## Check style, types and who imports whom
 
 docs: $(VENV)/.dev  ## Write the generated pages of docs/reference from the code
 	$(BIN)/python -m tools.reference
+	$(BIN)/python -m tools.dashboard
 
 clients:  ## Build the Go clients and the conformance suite that `make check` uses
 	tools/go-clients.sh $(CACHE)/bin

@@ -16,8 +16,8 @@ from tests.support.images import digest_of
 from tests.support.replicas import Calls, manifest
 from tests.support.requirements import require
 from tests.support.serving import ROOT
-from tools.ha import Topology
-from tools.ha.topology import ROLES
+from tools.ha import Topology, free_ports
+from tools.ha.topology import ROLES, Replica
 
 pytestmark = pytest.mark.slow
 PARTS = ("initdb", "redis-server", "nginx", "weed")
@@ -70,6 +70,28 @@ def test_what_one_pushes_each_serves(ha: Topology, front: Calls) -> None:
     pids = ha.pids()
     assert {role: len(pids[role]) for role in ROLES} == dict.fromkeys(ROLES, 2)
     assert len(pids["postgresql"]) == 2
+
+
+def test_the_exporter_tells_of_the_installation(ha: Topology, front: Calls) -> None:
+    """On a port of its own: projects, queues, and every part that it was told of."""
+    push(front, "library/ha", "seen")
+    exporter = Replica("exporter", 1, ha.folder / "exporter-1", free_ports(1)[0])
+    exporter.settings = {**ha.replicas["core"][0].settings, **exporter.settings}
+    for role in ("core", "registry"):
+        exporter.settings[f"health.{role}_url"] = ha.replicas[role][0].url
+    exporter.settings["metrics.port"] = exporter.settings.pop("http.port")
+    try:
+        exporter.start()
+        asked = calls(exporter.port, ha.password)
+        text = asked.ask("GET", "/metrics").body.decode()
+        up = dict(re.findall(r'^harbor_up{component="(\w+)"} (\S+)$', text, re.MULTILINE))
+        parts = ("core", "registry", "registryctl", "jobservice", "database", "storage", "redis")
+        assert up == dict.fromkeys(parts, "1.0")
+        assert 'harbor_project_repo_total{project_name="library",public="true"} 1.0' in text
+        assert "moorage_workers 2.0" in text
+        assert asked.ask("GET", "/v2/").status == 404
+    finally:
+        exporter.stop()
 
 
 def test_a_replica_dies_and_comes_back(ha: Topology, front: Calls) -> None:

@@ -52,8 +52,22 @@ def core_faces(resources: Resources, health: Health) -> tuple[ASGIApp, ASGIApp]:
     return CsrfGuard(api, key=key, secure=secure), CsrfGuard(pages, key=key, secure=secure)
 
 
-from moorage.config.settings import Settings
-from moorage.errors import StorageUnavailable
+def volume_of(settings: Settings) -> Volume | None:
+    """Bytes in all and free on the disk of the blobs; a bucket has neither."""
+    if settings.storage.driver != "filesystem":
+        return None
+    folder = settings.storage.filesystem.rootdirectory or settings.data_dir / "blobs"
+
+    async def look() -> tuple[int, int]:
+        try:
+            found = await asyncio.to_thread(shutil.disk_usage, folder)
+        except OSError as error:
+            raise StorageUnavailable(f"the disk of the blobs cannot be asked: {error}") from None
+        return found.total, found.free
+
+    return look
+
+
 def _services(resources: Resources, health: Health) -> Services:
     settings = resources.settings
     url = settings.http.external_url
