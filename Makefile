@@ -1,6 +1,6 @@
 # `make` or `make help` tells what there is. Python 3.11 and make are all that `run` and `test` need.
 .DEFAULT_GOAL := help
-.PHONY: help run ha test check bench format lint docs clients node-servers lock clean
+.PHONY: help run ha test check bench format lint docs messages screenshots clients node-servers lock clean
 
 PYTHON  ?= $(shell command -v python3.11 || command -v python3)
 VENV    ?= .venv
@@ -46,6 +46,12 @@ lint: $(VENV)/.dev  ## Check style, types and who imports whom
 docs: $(VENV)/.dev  ## Write the generated pages of docs/reference from the code
 	$(BIN)/python -m tools.reference
 	$(BIN)/python -m tools.dashboard
+
+messages: $(VENV)/.dev  ## Collect the texts of the portal and compile their translations
+	$(BIN)/python -m tools.messages
+
+screenshots: $(VENV)/.check  ## Make the pictures of the portal in docs/use/portal with Chromium
+	$(BIN)/python -m tests.portal.screenshots
 
 clients:  ## Build the Go clients and the conformance suite that `make check` uses
 	tools/go-clients.sh $(CACHE)/bin

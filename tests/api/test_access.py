@@ -109,6 +109,8 @@ ROUTES: list[tuple[str, str, str, str, Any]] = [
     ("POST", ARTIFACT + "/tags", "SAMD", "S", {"name": "x"}),
     ("GET", ARTIFACT + "/tags", MEMBERS, ALL, None),
     ("DELETE", ARTIFACT + "/tags/{tag_name}", "SAM", "S", None),
+    ("GET", REPO + "/tags", MEMBERS, ALL, None),
+    ("GET", ARTIFACT + "/layers", MEMBERS, ALL, None),
     ("POST", ARTIFACT + "/labels", "SAMD", "S", {"id": 99999}),
     ("DELETE", ARTIFACT + "/labels/{label_id}", "SAMD", "S", None),
     ("GET", PROJECT + "/immutabletagrules", "SAM", "S", None),

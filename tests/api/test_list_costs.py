@@ -54,6 +54,10 @@ CASES: dict[str, list[tuple[str, dict[str, str]]]] = {
     "/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/tags": [
         (f"{APP}/main/tags", {"with_immutable_status": "true"})
     ],
+    "/projects/{project_name}/repositories/{repository_name}/tags": [
+        (f"{TEAM}/repositories/app/tags", {"with_immutable_status": "true"}),
+        (f"{TEAM}/repositories/app/tags", {"sort": "-version"}),
+    ],
     "/projects/{project_name_or_id}/immutabletagrules": [(f"{TEAM}/immutabletagrules", {})],
     "/retentions/{id}/executions": [("/retentions/1/executions", {})],
     "/retentions/{id}/executions/{eid}/tasks": [("/retentions/1/executions/1/tasks", {})],

@@ -37,6 +37,8 @@ from moorage.artifacts.additions import Additions
 from moorage.artifacts.attributes import Attributes
 from moorage.artifacts.catalogue import Catalogue
 from moorage.artifacts.copying import Copies
+from moorage.artifacts.layers import Layers
+from moorage.artifacts.tagnames import TagNames
 from moorage.artifacts.trashed import TrashList
 from moorage.audit import AuditLog
 from moorage.config.configuration import Configuration
@@ -163,6 +165,8 @@ class World:
             catalogue=Catalogue(db),
             attributes=Attributes(db, self.content.store),
             additions=Additions(db, self.content.store),
+            layers=Layers(db, self.content.store),
+            tag_names=TagNames(db),
             copies=Copies(db, self.content.rules, self.configurations),
             manifests=self.content.manifests,
             trash=TrashList(db),

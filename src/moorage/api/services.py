@@ -15,7 +15,9 @@ from moorage.artifacts.additions import Additions
 from moorage.artifacts.attributes import Attributes
 from moorage.artifacts.catalogue import Catalogue
 from moorage.artifacts.copying import Copies
+from moorage.artifacts.layers import Layers
 from moorage.artifacts.manifests import Manifests
+from moorage.artifacts.tagnames import TagNames
 from moorage.artifacts.trashed import TrashList
 from moorage.audit import AuditLog
 from moorage.clock import Clock, SystemClock
@@ -100,6 +102,8 @@ class Services:
     catalogue: Catalogue
     attributes: Attributes
     additions: Additions
+    layers: Layers
+    tag_names: TagNames
     copies: Copies
     manifests: Manifests
     trash: TrashList

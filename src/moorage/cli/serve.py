@@ -11,7 +11,10 @@ from moorage.cli.options import Config, Data, explained, settings
 def serve(
     role: Annotated[
         str,
-        typer.Option(help="all, registry, core, jobservice or exporter; only `all` takes SQLite."),
+        typer.Option(
+            help="all, registry, core, jobservice, exporter or portal; only `all` takes SQLite, "
+            "and `portal` needs only portal.core_url."
+        ),
     ] = "all",
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,

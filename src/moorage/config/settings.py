@@ -1,7 +1,7 @@
 """All settings, as one frozen tree.
 
 [http]  [database]  [storage]  [redis]  [cache]  [auth]  [gc]  [uploads]  [log]
-[metrics]  [health]  [jobs]  [webhooks]  [remotes]  [outgoing]  [configuration]
+[metrics]  [health]  [jobs]  [webhooks]  [remotes]  [portal]  [outgoing]  [configuration]
 """
 
 from ipaddress import IPv4Network, IPv6Network
@@ -15,6 +15,7 @@ from moorage.config.configuration import Configuration
 from moorage.config.database import DatabaseSettings
 from moorage.config.health import HealthSettings, MetricsSettings
 from moorage.config.jobs import JobSettings
+from moorage.config.portal import PortalSettings
 from moorage.config.redis import CacheSettings, RedisSettings
 from moorage.config.remotes import RemoteSettings
 from moorage.config.storage import StorageSettings
@@ -167,6 +168,7 @@ class Settings(_Section):
     jobs: JobSettings = JobSettings()
     webhooks: WebhookSettings = WebhookSettings()
     remotes: RemoteSettings = RemoteSettings()
+    portal: PortalSettings = PortalSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
     health: HealthSettings = HealthSettings()

@@ -1,8 +1,8 @@
 """`/healthz` says that the process lives, `/readyz` that it can serve, `/metrics` how it does.
 
-Ready means: the database answers and has this version's schema. The blob store and Redis are told
-of as well, and make nobody unready: what is cached is still served, and all replicas would leave
-at once.
+Ready means: the database answers and has this version's schema; of a portal, the API answers. The
+blob store and Redis are told of as well, and make nobody unready: what is cached is still served,
+and all replicas would leave at once.
 """
 
 import asyncio
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 Probe = Callable[[], Awaitable[str]]
 """Says what is wrong with a part, or nothing."""
 
+NEEDED = ("database", "core")
+"""Parts without which nothing can be served; a process has one of them."""
 PATHS = ("/healthz", "/readyz", "/metrics")
 _PATIENCE = 3.0
 
@@ -62,7 +64,7 @@ class Operations:
             why = "shutting down" if self.leaving else "starting: waiting for the database"
             return JSONResponse({"status": "unready", "why": why}, 503)
         found = await self.check()
-        ready = not found["database"]
+        ready = not any(found.get(name) for name in NEEDED)
         state = "ready" if ready else "unready"
         if ready and any(found.values()):
             state = "degraded"

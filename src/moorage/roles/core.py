@@ -17,6 +17,8 @@ from moorage.api.services import Services, System
 from moorage.artifacts.additions import Additions
 from moorage.artifacts.attributes import Attributes
 from moorage.artifacts.copying import Copies
+from moorage.artifacts.layers import Layers
+from moorage.artifacts.tagnames import TagNames
 from moorage.config.settings import Settings
 from moorage.errors import StorageUnavailable
 from moorage.retention import Policies, Preview
@@ -98,6 +100,8 @@ def _services(resources: Resources, health: Health) -> Services:
         catalogue=resources.catalogue,
         attributes=Attributes(resources.db, resources.ground.store),
         additions=Additions(resources.db, resources.ground.store),
+        layers=Layers(resources.db, resources.ground.store),
+        tag_names=TagNames(resources.db),
         copies=Copies(resources.db, resources.rules, resources.configurations),
         manifests=resources.manifests,
         trash=resources.trash,

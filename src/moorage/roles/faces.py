@@ -1,11 +1,14 @@
 """Which paths each role answers, and through which layers a request comes in.
 
-role        /v2  /service/token  …/exchange, /api, /c  operations  background work
+role        /v2  /service/token  …/exchange, /api, /c  operations  background work  pages
 registry     x         x                                   x
 core                   x                 x                 x
 jobservice                                                 x             x
 exporter                                                                 x
-all          x         x                 x                 x             x
+portal                                                     x                           x
+all          x         x                 x                 x             x             x
+
+Pages are whatever is left: `/`, `/harbor/…`, `/account/…`, `/static/…`.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,6 +39,7 @@ class Role(StrEnum):
     CORE = "core"
     JOBSERVICE = "jobservice"
     EXPORTER = "exporter"
+    PORTAL = "portal"
 
     @property
     def registry(self) -> bool:
@@ -68,6 +72,7 @@ class Faces:
         self._exchange: ASGIApp | None = None
         self._api: ASGIApp | None = None
         self._pages: ASGIApp | None = None
+        self._portal: ASGIApp | None = None
         self._started = False
 
     def open(self, resources: Resources, role: Role) -> None:
@@ -86,6 +91,10 @@ class Faces:
 
             self._exchange = TokenExchange(resources.exchange)
             self._api, self._pages = core_faces(resources, health)
+            if role is Role.ALL and resources.settings.portal.enabled:
+                from moorage.roles.portal import portal_face
+
+                self._portal = portal_face(self._api, self._pages, self._leaving)
         if role.registry or role.core:
             service = resources.settings.auth.token_service
             self._token = TokenService(
@@ -95,6 +104,16 @@ class Faces:
                 settings=resources.configurations,
             )
         self._started = True
+
+    def open_portal(self, settings: Settings) -> None:
+        """Make the face of the role portal, which needs no resources."""
+        from moorage.roles.portal import remote_portal
+
+        self._portal, self._operations.probes = remote_portal(settings, self._leaving)
+        self._started = True
+
+    def _leaving(self) -> bool:
+        return self._operations.leaving
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -114,8 +133,10 @@ class Faces:
             face = self._api
         elif path.startswith("/c/"):
             face = self._pages
-        else:
+        elif path.startswith("/service/"):
             face = None
+        else:
+            face = self._portal
         await (face or self._nothing())(scope, receive, send)
 
     def _nothing(self) -> ASGIApp:

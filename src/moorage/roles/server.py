@@ -15,7 +15,7 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def run(settings: Settings, role: Role, announce: Announce) -> None:
     """Serve until SIGTERM or SIGINT; raises CannotStart."""
     _check(settings, role)
     _tune_memory()
-    with _folder(settings):
+    with contextlib.nullcontext() if role is Role.PORTAL else _folder(settings):
         import uvloop
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -99,22 +99,40 @@ class _Process:
 
     async def live(self) -> None:
         """Serve to the end; raises CannotStart."""
-        async with opened(self._settings, self._metrics) as resources:
-            starting = asyncio.create_task(self._start(resources))
-            following = asyncio.create_task(_follow(self._certificate))
-            try:
-                await self._server.serve()
-            except SystemExit:
-                raise CannotStart(
-                    f"cannot listen on {self._settings.http.host}:{self._settings.http.port}; "
-                    "set http.port to a free port"
-                ) from None
-            finally:
-                await _cancel(starting)
-                await _cancel(following)
-                await self._server.settle()
+        if self._role is Role.PORTAL:
+            await self._serve(self._start_portal())
+        else:
+            async with opened(self._settings, self._metrics) as resources:
+                await self._serve(self._start(resources))
         if self._failure is not None:
             raise CannotStart(str(self._failure)) from self._failure
+
+    async def _serve(self, start: Coroutine[None, None, None]) -> None:
+        starting = asyncio.create_task(start)
+        following = asyncio.create_task(_follow(self._certificate))
+        try:
+            await self._server.serve()
+        except SystemExit:
+            raise CannotStart(
+                f"cannot listen on {self._settings.http.host}:{self._settings.http.port}; "
+                "set http.port to a free port"
+            ) from None
+        finally:
+            await _cancel(starting)
+            await _cancel(following)
+            await self._server.settle()
+
+    async def _start_portal(self) -> None:
+        """Open the pages at once: while the API is away they say so."""
+        self._faces.open_portal(self._settings)
+        await self._listening()
+        self._announce(self._url(), None)
+
+    async def _listening(self) -> None:
+        while not self._server.started:  # noqa: ASYNC110 - uvicorn has no event for this
+            await asyncio.sleep(0.01)
+        host, port = self._server.servers[0].sockets[0].getsockname()[:2]
+        log.info("version %s, role %s, listening on %s:%d", __version__, self._role, host, port)
 
     async def _start(self, resources: Resources) -> None:
         try:
@@ -134,10 +152,7 @@ class _Process:
         gc.collect()
         gc.freeze()
         _give_back_memory()
-        while not self._server.started:  # noqa: ASYNC110 - uvicorn has no event for this
-            await asyncio.sleep(0.01)
-        host, port = self._server.servers[0].sockets[0].getsockname()[:2]
-        log.info("version %s, role %s, listening on %s:%d", __version__, self._role, host, port)
+        await self._listening()
         name = self._settings.auth.admin_name
         self._announce(self._url(), (name, password) if password is not None else None)
         async with _running(self._works(resources), self._metrics):
@@ -235,6 +250,10 @@ async def _cancel(task: asyncio.Task[None]) -> None:
 
 def _check(settings: Settings, role: Role) -> None:
     """Refuse what would run and be wrong."""
+    if role is Role.PORTAL:
+        if not settings.portal.core_url:
+            raise CannotStart("--role portal needs portal.core_url, the address of the API")
+        return
     if role is not Role.ALL and not settings.database.postgres:
         raise CannotStart(
             f"--role {role} needs PostgreSQL: SQLite serves one process; set database.url, "

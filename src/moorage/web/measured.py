@@ -18,6 +18,7 @@ RESOURCES = frozenset(
     }
 )
 _BODIES = frozenset({"POST", "PUT", "PATCH"})
+_PAGES = ("/harbor", "/account/", "/static/", "/oidc-onboard")
 _UNCOUNTED = frozenset({"/healthz", "/readyz", "/metrics"})
 HANDLERS = (
     ("/manifests/", "manifest"),
@@ -120,4 +121,4 @@ def operation(path: str) -> str:
         parts = path.split("/", 4)
         resource = parts[3] if len(parts) > 3 else parts[2]
         return resource if resource in RESOURCES else "other"
-    return "other"
+    return "portal" if path.startswith(_PAGES) or path == "/" else "other"

@@ -1,0 +1,76 @@
+"""The tags of a repository and the layers of an artifact. Ours, not Harbor's."""
+
+from typing import Annotated, ClassVar
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from moorage.api.access import Api, Repository, inside_named
+from moorage.api.artifacts import PATH as ARTIFACT
+from moorage.api.lists import Listed, listing, lists
+from moorage.api.repositories import PATH as REPOSITORY
+from moorage.api.tags import TagResp, render_tag
+from moorage.api.wire import Wire, reply
+from moorage.artifacts.layers import Layer
+from moorage.artifacts.tagnames import Named
+from moorage.projects.records import ProjectRef
+
+router = APIRouter(tags=["artifact"])
+
+
+class NamedTagResp(TagResp):
+    """A tag and what it points at."""
+
+    digest: str = ""
+
+
+class LayerResp(Wire):
+    """A layer, or a step of the build that made none."""
+
+    kept: ClassVar[frozenset[str]] = frozenset({"size", "shared"})
+    digest: str = ""
+    media_type: str = ""
+    size: int = 0
+    command: str = ""
+    created: str = ""
+    shared: int = 0
+
+
+def _named(found: Named) -> NamedTagResp:
+    return NamedTagResp(**render_tag(found.tag).model_dump(), digest=found.digest)
+
+
+def _layer(layer: Layer) -> LayerResp:
+    return LayerResp(
+        digest=layer.digest,
+        media_type=layer.media_type,
+        size=layer.size,
+        command=layer.command,
+        created=layer.created,
+        shared=layer.shared,
+    )
+
+
+@router.get(REPOSITORY + "/tags", **lists(NamedTagResp))
+async def list_repository_tags(
+    request: Request,
+    api: Api,
+    name: Repository,
+    query: Listed,
+    ref: Annotated[ProjectRef, inside_named("tag", "list")],
+    with_immutable_status: bool = False,
+) -> Response:
+    """The tags of a repository; sort=-version puts the newest version of SemVer first."""
+    page = await api.tag_names.list(name, query, immutable=with_immutable_status)
+    return listing(request, query, page, [_named(each) for each in page.items])
+
+
+@router.get(ARTIFACT + "/layers", response_model=list[LayerResp])
+async def list_layers(
+    api: Api,
+    name: Repository,
+    reference: str,
+    ref: Annotated[ProjectRef, inside_named("artifact", "read")],
+) -> Response:
+    """Size, command and sharing of the layers of an artifact, the lowest first."""
+    return reply([_layer(each) for each in await api.layers.of(name, reference)])

@@ -1,0 +1,215 @@
+"""The portal's only way to anything: the REST API, typed by the shapes of `shapes`.
+
+    core in this process   ─► InProcess     the API's own ASGI application
+    core somewhere else    ─► an HTTP transport to `portal.core_url`
+
+A call carries the visitor's cookies and address along, so the API sees who asks and from where.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+import httpx2
+import orjson
+from starlette.types import ASGIApp
+
+from moorage.portal.shapes import Shape
+from moorage.telemetry.logs import REQUEST_ID
+
+T = TypeVar("T", bound=Shape)
+
+PREFIX = "/api/v2.0"
+CSRF_HEADER = "X-Harbor-CSRF-Token"
+TIMEOUT = 30.0
+"""Seconds that the API may take for an answer."""
+
+
+class Problem(Exception):
+    """The API said no: its status, its code and its message for people."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """On whose behalf the API is asked."""
+
+    cookies: str = ""
+    address: str = ""
+    scheme: str = "http"
+    csrf: str = ""
+    quiet: bool = False
+    """Whether the call is the page's own and shall not keep a session alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[T]):
+    """One page of a list, and how many items all pages have."""
+
+    items: Sequence[T]
+    total: int
+
+
+class InProcess(httpx2.AsyncBaseTransport):
+    """Calls an application of this process; the visitor's address comes in a header of its own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Answer like a server would."""
+        address = request.headers.get("X-Forwarded-For", "")
+        asgi = httpx2.ASGITransport(self._app, raise_app_exceptions=False, client=(address, 0))
+        return await asgi.handle_async_request(request)
+
+
+class PortalApi:
+    """Asks the API; one for the process, with one `Visitor` a call."""
+
+    def __init__(self, transport: httpx2.AsyncBaseTransport, base_url: str = "http://core") -> None:
+        self._client = httpx2.AsyncClient(
+            transport=transport,
+            base_url=base_url,
+            timeout=TIMEOUT,
+            trust_env=False,
+            follow_redirects=False,
+            # The client is everybody's: a cookie that it kept would sign one visitor in as another.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        )
+        self.calls = 0
+        """How often the API was asked, for tests that count."""
+
+    async def __aenter__(self) -> "PortalApi":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._client.aclose()
+
+    async def get(self, visitor: Visitor, shape: type[T], path: str, **query: Any) -> T:
+        """One thing; raises Problem."""
+        answer = await self.ask(visitor, "GET", PREFIX + path, query=query)
+        return shape.model_validate(plain(answer.content))
+
+    async def all(self, visitor: Visitor, shape: type[T], path: str, **query: Any) -> Listing[T]:
+        """A list, or one page of it; raises Problem."""
+        answer = await self.ask(visitor, "GET", PREFIX + path, query=query)
+        return listing(shape, answer)
+
+    async def text(self, visitor: Visitor, path: str) -> str:
+        """A document; raises Problem."""
+        return (await self.ask(visitor, "GET", PREFIX + path)).text
+
+    async def send(
+        self, visitor: Visitor, method: str, path: str, body: Any = None, **query: Any
+    ) -> httpx2.Response:
+        """Change something; raises Problem."""
+        return await self.ask(visitor, method, PREFIX + path, query=query, body=body)
+
+    async def ask(
+        self,
+        visitor: Visitor,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        form: Mapping[str, str] | None = None,
+    ) -> httpx2.Response:
+        """The answer to one request; raises Problem for one that is no success."""
+        headers = _headers(visitor)
+        content = None
+        if body is not None:
+            content, headers["Content-Type"] = orjson.dumps(body), "application/json"
+        self.calls += 1
+        try:
+            answer = await self._client.request(
+                method,
+                path,
+                params=_given(query),
+                content=content,
+                data=form,
+                headers=headers,
+            )
+        except httpx2.TransportError as error:
+            raise Problem(502, "UNREACHABLE", "the API does not answer") from error
+        if answer.status_code >= 400:
+            raise _problem(answer)
+        return answer
+
+
+def segment(text: object) -> str:
+    """A name as one segment of a path of the API: what is in a repository's name twice escaped."""
+    return quote(quote(str(text), safe=""), safe="") if "/" in str(text) else quote(str(text), "")
+
+
+def repository_path(name: str) -> str:
+    """The path of a repository by its full name."""
+    project, _, rest = name.partition("/")
+    return f"/projects/{segment(project)}/repositories/{segment(rest)}"
+
+
+def listing(shape: type[T], answer: httpx2.Response) -> Listing[T]:
+    """An answer with a list in it."""
+    items = [shape.model_validate(item) for item in plain(answer.content) or ()]
+    total = answer.headers.get("X-Total-Count", "")
+    return Listing(items, int(total) if total.isdigit() else len(items))
+
+
+def plain(content: bytes) -> Any:
+    """A document of the API without its nulls, which mean what an absent field means."""
+    return _without_nulls(orjson.loads(content)) if content else None
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value
+
+
+def _headers(visitor: Visitor) -> dict[str, str]:
+    found = {
+        "Accept": "application/json",
+        "X-Request-Id": REQUEST_ID.get(),
+        "X-Forwarded-For": visitor.address,
+        "X-Forwarded-Proto": visitor.scheme,
+        "Cookie": visitor.cookies,
+        CSRF_HEADER: visitor.csrf,
+    }
+    if visitor.quiet:
+        found["X-Harbor-No-Session-Renewal"] = "true"
+    return {name: value for name, value in found.items() if value}
+
+
+def _given(query: Mapping[str, Any] | None) -> dict[str, str]:
+    found = {}
+    for name, value in (query or {}).items():
+        if isinstance(value, bool):
+            found[name] = str(value).lower()
+        elif value not in (None, ""):
+            found[name] = str(value)
+    return found
+
+
+def _problem(answer: httpx2.Response) -> Problem:
+    code, message = "UNKNOWN", ""
+    try:
+        first = orjson.loads(answer.content)["errors"][0]
+        code, message = str(first["code"]), str(first["message"])
+    except (ValueError, LookupError, TypeError):
+        message = f"the API answered {answer.status_code}"
+    return Problem(answer.status_code, code, message)

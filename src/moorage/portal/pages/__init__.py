@@ -1,0 +1,52 @@
+"""Every page: its path, what shows it, and what takes its form.
+
+Paths are Harbor's where Harbor has the page, so links in chats and wikis stay good.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from starlette.responses import Response
+
+from moorage.portal.pages import (
+    account,
+    artifacts,
+    audit,
+    cleaning,
+    jobs,
+    labels,
+    members,
+    people,
+    projects,
+    quotas,
+    robots,
+    rules,
+    search,
+    signin,
+    system,
+    trash,
+    webhooks,
+)
+from moorage.portal.visits import Visit
+
+Page = Callable[[Visit], Awaitable[Response]]
+
+ROUTES: Sequence[tuple[str, Page, Page | None]] = (
+    *signin.ROUTES,
+    *search.ROUTES,
+    *projects.ROUTES,
+    *artifacts.ROUTES,
+    *members.ROUTES,
+    *labels.ROUTES,
+    *robots.ROUTES,
+    *webhooks.ROUTES,
+    *rules.ROUTES,
+    *trash.ROUTES,
+    *audit.ROUTES,
+    *people.ROUTES,
+    *quotas.ROUTES,
+    *cleaning.ROUTES,
+    *jobs.ROUTES,
+    *system.ROUTES,
+    *account.ROUTES,
+)
+"""Path, page, and what is done with its form. The first that fits answers."""

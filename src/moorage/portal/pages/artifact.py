@@ -1,0 +1,296 @@
+"""One artifact: overview, tags, layers, what is attached to it, and what it brings along."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+
+from moorage.portal import parts
+from moorage.portal.client import Problem, plain, repository_path
+from moorage.portal.parts import Crumb, Fact, Facts, Field, Form, Item, Tab
+from moorage.portal.places import Place
+from moorage.portal.rendering import short_digest
+from moorage.portal.shapes import Accessory, Artifact, Dependency, File, Label, Layer
+from moorage.portal.visits import Visit
+
+MOST_CHILDREN = 100
+EVERYTHING = {"with_label": True, "with_accessory": True, "with_immutable_status": True}
+DEEPEST = 4
+"""Levels of attached artifacts that are shown: a signature of an SBOM of an image."""
+_LONGEST = 512 << 10
+
+
+@dataclass(frozen=True)
+class Branch:
+    """An attached artifact and what is attached to it in turn."""
+
+    accessory: Accessory
+    branches: "Sequence[Branch]"
+
+
+async def show(visit: Visit, found: Place) -> Response:
+    """The view of the artifact that the URL asks for."""
+    one, labels = await asyncio.gather(_artifact(visit, found), labels_of(visit, found))
+    tab = visit.query.get("tab", "overview")
+    known = _tabs(visit, found, one, tab)
+    if tab not in {name for name, _ in known}:
+        tab = "overview"
+    context = await _TABS.get(tab, _addition)(visit, found, one)
+    title = one.tags[0].name if one.tags else short_digest(one.digest)
+    carried = {label.id for label in one.labels}
+    return await visit.render(
+        "artifact.html",
+        title=title,
+        glyph="layers" if one.references else "box",
+        crumbs=found.crumbs(Crumb(title)),
+        tabs=[each for _, each in known],
+        place=found,
+        one=one,
+        tab=tab,
+        free=[label for label in labels if label.id not in carried],
+        form=_form(visit, found, one),
+        actions=_actions(visit, found),
+        **context,
+    )
+
+
+async def _artifact(visit: Visit, found: Place) -> Artifact:
+    return await visit.get(
+        Artifact,
+        found.artifact_api(found.reference),
+        **EVERYTHING,
+    )
+
+
+async def labels_of(visit: Visit, found: Place) -> Sequence[Label]:
+    """Labels that artifacts of the project may carry: its own and those of everybody."""
+    if not found.here.may("artifact-label", "create"):
+        return ()
+    query = {"page_size": 100}
+    project = found.here.project.project_id
+    own, everybody = await asyncio.gather(
+        visit.all(Label, "/labels", scope="p", project_id=project, **query),
+        visit.all(Label, "/labels", scope="g", **query),
+    )
+    return [*own.items, *everybody.items]
+
+
+async def by_digest(visit: Visit, found: Place, digests: Sequence[str]) -> Mapping[str, Artifact]:
+    """Those artifacts of the repository, with whatever hangs on them."""
+    wanted = sorted(set(digests))[:MOST_CHILDREN]
+    if not wanted:
+        return {}
+    q = f"digest={{{' '.join(wanted)}}},base=*"
+    listed = await visit.all(
+        Artifact, f"{found.api}/artifacts", q=q, page_size=MOST_CHILDREN, **EVERYTHING
+    )
+    return {each.digest: each for each in listed.items}
+
+
+def _tabs(visit: Visit, found: Place, one: Artifact, current: str) -> Sequence[tuple[str, Tab]]:
+    _ = visit.gettext
+    names = [
+        ("overview", _("Overview"), None),
+        ("tags", _("Tags"), len(one.tags)),
+    ]
+    names += [("children", _("Platforms"), len(one.references))] if one.references else []
+    names += [("layers", _("Layers"), None)] if not one.references else []
+    names.append(("referrers", _("Attached"), len(one.accessories)))
+    labels = {
+        "readme.md": _("Readme"),
+        "values.yaml": _("Values"),
+        "dependencies": _("Dependencies"),
+        "license": _("Licence"),
+        "files": _("Files"),
+        "sbom": _("Bill of materials"),
+    }
+    names += [(each, labels[each], None) for each in labels if each in one.addition_links]
+    return [
+        (name, Tab(label, visit.here(tab=name if name != "overview" else ""), name == current, n))
+        for name, label, n in names
+    ]
+
+
+def _actions(visit: Visit, found: Place) -> Sequence[Item]:
+    _ = visit.gettext
+    items = []
+    if found.here.may("artifact", "delete"):
+        items.append(Item(_("Delete"), visit.here(do="delete"), icon="trash-2", danger=True))
+    items.append(Item(_("Copy to…"), visit.here(do="copy"), icon="copy"))
+    if found.here.may("tag", "create"):
+        items.append(Item(_("Add a tag"), visit.here(do="tag"), icon="tag"))
+    return items
+
+
+def _form(visit: Visit, found: Place, one: Artifact) -> Form | None:
+    _ = visit.gettext
+    do = visit.query.get("do", "") or (visit.field("op") if visit.problem else "")
+    if do == "tag":
+        fields = [Field("name", _("Tag"), required=True)]
+        return Form("tag", _("Add a tag"), fields, _("Add"), cancel=visit.path)
+    if do == "copy":
+        fields = [
+            Field("project", _("Project"), required=True),
+            Field("repository", _("Repository"), value=found.name, required=True),
+        ]
+        note = _("Tags, platforms and whatever is attached come along; no bytes move.")
+        return Form("copy", _("Copy to another place"), fields, _("Copy"), note, cancel=visit.path)
+    if do == "delete":
+        names = [f"{found.full}:{tag.name}" for tag in one.tags]
+        note = _("It goes with all its tags to the trash, from where it can be restored.")
+        title = _("Delete this artifact?")
+        shown = [*names, f"{found.full}@{one.digest}"]
+        return Form("delete", title, (), _("Delete"), note, True, visit.path, names=shown)
+    return None
+
+
+async def post(visit: Visit, found: Place) -> Response:
+    """Tags, labels, copies and deletes."""
+    op, api = visit.field("op"), found.artifact_api(found.reference)
+    _ = visit.gettext
+    if op == "tag":
+        await visit.send("POST", f"{api}/tags", {"name": visit.field("name")})
+        return visit.done(visit.here(tab="tags"), _("The tag is added."))
+    if op == "untag":
+        await visit.send("DELETE", f"{api}/tags/{visit.field('name')}")
+        return visit.done(visit.here(tab="tags"), _("The tag is removed."))
+    if op == "label":
+        await visit.send("POST", f"{api}/labels", {"id": visit.integer("label")})
+        return visit.done(visit.path)
+    if op == "unlabel":
+        await visit.send("DELETE", f"{api}/labels/{visit.integer('label')}")
+        return visit.done(visit.path)
+    if op == "copy":
+        return await _copy(visit, found)
+    if op == "delete":
+        await visit.send("DELETE", api)
+        return visit.done(found.list, _("The artifact is deleted."))
+    raise Problem(400, "BAD_REQUEST", _("That is not known here."))
+
+
+async def _copy(visit: Visit, found: Place) -> Response:
+    target = f"{visit.field('project')}/{visit.field('repository')}"
+    separator = "@" if ":" in found.reference else ":"
+    origin = f"{found.full}{separator}{found.reference}"
+    await visit.send("POST", f"{repository_path(target)}/artifacts", None, **{"from": origin})
+    return visit.done(visit.path, visit.gettext("Copied to %(target)s.", target=target))
+
+
+# --- views
+
+
+async def _overview(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]:
+    _ = visit.gettext
+    facts = [
+        Fact(_("Digest"), parts.code(one.digest)),
+        Fact(_("Type"), parts.text(one.type.capitalize())),
+        Fact(_("Size"), parts.size(one.size)),
+        Fact(_("Pushed"), parts.time(one.push_time)),
+        Fact(_("Last pull"), parts.time(one.pull_time)),
+        Fact(_("Media type"), parts.text(one.manifest_media_type)),
+    ]
+    if one.platforms:
+        facts.insert(2, Fact(_("Platforms"), parts.text(", ".join(one.platforms))))
+    sections: list[object] = [Facts(_("Artifact"), facts)]
+    extra = [
+        Fact(name.replace("_", " ").capitalize(), parts.text(value))
+        for name, value in sorted(one.extra_attrs.items())
+        if isinstance(value, str | int | float) and value != ""
+    ]
+    config = one.extra_attrs.get("config")
+    if isinstance(config, dict):
+        extra += [
+            Fact(name, parts.text(", ".join(map(str, value))))
+            for name, value in sorted(config.items())
+            if isinstance(value, str | list | dict)
+        ]
+    if extra:
+        sections.append(Facts(_("Configuration"), extra))
+    if one.annotations:
+        said = [Fact(name, parts.text(value)) for name, value in sorted(one.annotations.items())]
+        sections.append(Facts(_("Annotations"), said))
+    return {"sections": sections}
+
+
+async def _tags(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]:
+    return {}
+
+
+async def _children(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]:
+    held = await by_digest(visit, found, [each.child_digest for each in one.references])
+    return {"held": held}
+
+
+async def _layers(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]:
+    layers = (await visit.all(Layer, f"{found.artifact_api(one.digest)}/layers")).items
+    total = sum(layer.size for layer in layers)
+    at, bars = 0.0, []
+    for layer in layers:
+        width = 1000 * layer.size / total if total else 0.0
+        if layer.size:
+            bars.append((round(at, 1), round(max(width - 1, 0.5), 1)))
+        at += width
+    return {
+        "layers": layers,
+        "total": total,
+        "shared": sum(layer.size for layer in layers if layer.shared),
+        "bars": bars,
+    }
+
+
+async def _referrers(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]:
+    return {"branches": await _branches(visit, found, one.digest, DEEPEST)}
+
+
+async def _branches(visit: Visit, found: Place, digest: str, depth: int) -> Sequence[Branch]:
+    path = f"{found.artifact_api(digest)}/accessories"
+    listed = (await visit.all(Accessory, path, page_size=100)).items
+    if depth <= 1:
+        return [Branch(each, ()) for each in listed]
+    below = await asyncio.gather(
+        *(_branches(visit, found, each.digest, depth - 1) for each in listed[:20])
+    )
+    rest = [Branch(each, ()) for each in listed[20:]]
+    return [Branch(each, more) for each, more in zip(listed, below, strict=False)] + rest
+
+
+async def _addition(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]:
+    """A document of the artifact: text, or Markdown, never HTML."""
+    name, _ = visit.query["tab"], visit.gettext
+    api = f"{found.artifact_api(one.digest)}/additions/{name}"
+    if name in ("files", "dependencies"):
+        answer = await visit.api.ask(visit.visitor, "GET", "/api/v2.0" + api)
+        return {name: _listed(name, plain(answer.content))}
+    text = await visit.text(api)
+    markdown = name == "readme.md"
+    document = parts.Document(name, text[:_LONGEST], markdown, _("This document is empty."))
+    return {"sections": [document]}
+
+
+def _listed(name: str, found: Any) -> Sequence[Dependency] | Sequence[tuple[int, File]]:
+    if not isinstance(found, list):
+        return []
+    if name == "dependencies":
+        return [Dependency.model_validate(each) for each in found if isinstance(each, dict)]
+    return list(_files(found, 0))
+
+
+def _files(found: list[Any], depth: int) -> Sequence[tuple[int, File]]:
+    lines: list[tuple[int, File]] = []
+    for each in found:
+        if isinstance(each, dict) and depth < 16:
+            lines.append((depth, File.model_validate(each)))
+            inner = each.get("children")
+            lines += _files(inner, depth + 1) if isinstance(inner, list) else ()
+    return lines
+
+
+_TABS = {
+    "overview": _overview,
+    "tags": _tags,
+    "children": _children,
+    "layers": _layers,
+    "referrers": _referrers,
+}

@@ -1,0 +1,260 @@
+"""What is in a repository: tags first, by version, or artifact by artifact."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+from starlette.responses import RedirectResponse, Response
+
+from moorage.portal.client import Problem
+from moorage.portal.pages import artifact, compare
+from moorage.portal.pages.projects import quoted
+from moorage.portal.parts import Choice, Column, Field, Filter, Form, Item, View
+from moorage.portal.places import COMPARE, INFO, Place, place
+from moorage.portal.scope import PROJECTS
+from moorage.portal.shapes import Artifact, Label, Tag
+from moorage.portal.visits import Visit
+
+TYPES = ("IMAGE", "CHART", "CNAB", "WASM", "SBOM", "MODEL")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row: a tag or an artifact, and what is inside an index."""
+
+    key: str
+    artifact: Artifact | None
+    tag: Tag | None = None
+    children: Sequence[tuple[str, str, Artifact | None]] = field(default=())
+    """Platform, digest, and the artifact itself."""
+
+
+async def show(visit: Visit) -> Response:
+    """The page of the path: the repository's own, or that of one of its artifacts."""
+    found = await place(visit)
+    if found.reference:
+        return await artifact.show(visit, found)
+    if found.tab == INFO:
+        return await description(visit, found)
+    if found.tab == COMPARE:
+        return await compare.show(visit, found)
+    return await artifacts(visit, found)
+
+
+async def post(visit: Visit) -> Response:
+    """The form of the same page."""
+    found = await place(visit)
+    if found.reference:
+        return await artifact.post(visit, found)
+    if found.tab == INFO:
+        await visit.send("PUT", found.api, {"description": visit.raw("description")})
+        return visit.done(visit.path, visit.gettext("Saved."))
+    return await act(visit, found)
+
+
+async def artifacts(visit: Visit, found: Place) -> Response:
+    """The list."""
+    chosen = visit.query.getlist("id")
+    if visit.query.get("do") == "compare" and len(chosen) == 2:
+        said = urlencode({"a": chosen[0], "b": chosen[1]})
+        return RedirectResponse(f"{found.path}/{COMPARE}?{said}", 303)
+    by_artifact = visit.query.get("view") == "artifacts"
+    view = visit.view(
+        "view", "type", "tagged", "label", sort="-push_time" if by_artifact else "-version"
+    )
+    listed = _by_artifact(visit, found, view) if by_artifact else _by_tag(visit, found, view)
+    (lines, total), labels = await asyncio.gather(listed, _labels(visit, found))
+    return await visit.render(
+        "artifacts.html",
+        **found.head(found.tab),
+        view=view,
+        lines=lines,
+        total=total,
+        by_artifact=by_artifact,
+        columns=_columns(visit, by_artifact=by_artifact),
+        filters=_filters(visit, view, labels, by_artifact=by_artifact),
+        bulk=_bulk(visit, found, by_artifact=by_artifact),
+        newest=lines[0].key if lines else "TAG",
+        form=_confirm(visit, found, chosen),
+    )
+
+
+def _columns(visit: Visit, *, by_artifact: bool) -> Sequence[Column]:
+    _ = visit.gettext
+    first = Column(_("Tags")) if by_artifact else Column(_("Tag"), "version")
+    return [
+        first,
+        Column(_("Digest"), "digest" if by_artifact else ""),
+        Column(_("Platforms")),
+        Column(_("Size"), "size" if by_artifact else "", right=True),
+        Column(_("Attached")),
+        Column(_("Pushed"), "push_time"),
+        Column(_("Last pull"), "pull_time"),
+    ]
+
+
+def _filters(
+    visit: Visit, view: View, labels: Sequence[Label], *, by_artifact: bool
+) -> Sequence[Filter]:
+    _ = visit.gettext
+    shown = [Choice("", _("Tags")), Choice("artifacts", _("Artifacts"))]
+    filters = [
+        Filter("q", _("Filter by tag"), view.kept.get("q", "")),
+        Filter("view", _("Show"), view.kept.get("view", ""), shown),
+    ]
+    if not by_artifact:
+        return filters
+    every = Choice("", _("All"))
+    tagged = [every, Choice("*", _("Tagged")), Choice("nil", _("Untagged"))]
+    kinds = [every, *(Choice(kind, kind.capitalize()) for kind in TYPES)]
+    filters += [
+        Filter("tagged", _("Tags"), view.kept.get("tagged", ""), tagged),
+        Filter("type", _("Type"), view.kept.get("type", ""), kinds),
+    ]
+    if labels:
+        choices = [every, *(Choice(str(each.id), each.name) for each in labels)]
+        filters.append(Filter("label", _("Label"), view.kept.get("label", ""), choices))
+    return filters
+
+
+def _bulk(visit: Visit, found: Place, *, by_artifact: bool) -> Sequence[Item]:
+    _ = visit.gettext
+    items = [Item(_("Compare"), op="compare", icon="git-compare")]
+    if found.here.may("tag", "delete") and not by_artifact:
+        items.append(Item(_("Remove tags"), op="untag", icon="tag", danger=True))
+    if found.here.may("artifact", "delete"):
+        items.append(Item(_("Delete artifacts"), op="delete", icon="trash-2", danger=True))
+    return items
+
+
+def _confirm(visit: Visit, found: Place, chosen: Sequence[str]) -> Form | None:
+    """Ask before anything goes away."""
+    do = visit.query.get("do", "") or visit.field("op")
+    chosen = chosen or visit.fields("id")
+    _ = visit.gettext
+    fields = [Field("id", "", "hidden", each) for each in chosen]
+    cancel = found.list
+    if not chosen:
+        return None
+    if do == "untag":
+        title = visit.ngettext("Remove a tag?", "Remove %(count)s tags?", len(chosen))
+        note = _("The artifacts stay, and can still be pulled by digest.")
+        return Form("untag", title, fields, _("Remove"), note, True, cancel, names=chosen)
+    if do == "delete":
+        title = visit.ngettext("Delete an artifact?", "Delete %(count)s artifacts?", len(chosen))
+        note = _("Each goes with all its tags to the trash, from where it can be restored.")
+        return Form("delete", title, fields, _("Delete"), note, True, cancel, names=chosen)
+    return None
+
+
+async def act(visit: Visit, found: Place) -> Response:
+    """Remove tags, or delete artifacts."""
+    names = visit.fields("id")
+    if visit.field("op") == "untag":
+        for name in names:
+            await visit.send("DELETE", f"{found.artifact_api(name)}/tags/{name}")
+        said = visit.ngettext("A tag is removed.", "%(count)s tags are removed.", len(names))
+        return visit.done(found.list, said)
+    if visit.field("op") == "delete":
+        gone = 0
+        for name in names:
+            try:
+                await visit.send("DELETE", found.artifact_api(name))
+                gone += 1
+            except Problem as problem:
+                # Two of the tags may have been of one artifact.
+                if problem.status != 404 or not gone:
+                    raise
+        said = visit.ngettext("An artifact is deleted.", "%(count)s artifacts are deleted.", gone)
+        return visit.done(found.list, said)
+    raise Problem(400, "BAD_REQUEST", visit.gettext("That is not known here."))
+
+
+# --- lists
+
+
+async def _by_tag(visit: Visit, found: Place, view: View) -> tuple[Sequence[Line], int]:
+    q = view.kept.get("q", "")
+    tags = await visit.page(
+        Tag,
+        f"{found.api}/tags",
+        view,
+        q=f"name=~{quoted(q)}" if q else "",
+        with_immutable_status=True,
+    )
+    held = await artifact.by_digest(visit, found, [tag.digest for tag in tags.items])
+    children = await _children(visit, found, list(held.values()))
+    return [
+        Line(tag.name, held.get(tag.digest), tag, _inside(held.get(tag.digest), children))
+        for tag in tags.items
+    ], tags.total
+
+
+async def _by_artifact(visit: Visit, found: Place, view: View) -> tuple[Sequence[Line], int]:
+    kept, parts = view.kept, []
+    if kept.get("q"):
+        text = quoted(kept["q"])
+        parts.append(f"digest=~{text}" if kept["q"].startswith("sha256:") else f"tags=~{text}")
+    elif kept.get("tagged") in ("*", "nil"):
+        parts.append(f"tags={kept['tagged']}")
+    if kept.get("type") in TYPES:
+        parts.append(f"type={kept['type']}")
+    if kept.get("label", "").isdigit():
+        parts.append(f"labels=({kept['label']})")
+    listed = await visit.page(
+        Artifact, f"{found.api}/artifacts", view, q=",".join(parts), **artifact.EVERYTHING
+    )
+    children = await _children(visit, found, listed.items)
+    return [
+        Line(each.digest, each, None, _inside(each, children)) for each in listed.items
+    ], listed.total
+
+
+async def _children(
+    visit: Visit, found: Place, parents: Sequence[Artifact]
+) -> Mapping[str, Artifact]:
+    return await artifact.by_digest(
+        visit, found, [child.child_digest for each in parents for child in each.references]
+    )
+
+
+def _inside(
+    parent: Artifact | None, children: Mapping[str, Artifact]
+) -> Sequence[tuple[str, str, Artifact | None]]:
+    if parent is None:
+        return ()
+    return [
+        (
+            child.platform.name if child.platform else "",
+            child.child_digest,
+            children.get(child.child_digest),
+        )
+        for child in parent.references
+    ]
+
+
+async def _labels(visit: Visit, found: Place) -> Sequence[Label]:
+    """Labels that artifacts here may carry."""
+    return await artifact.labels_of(visit, found) if visit.query.get("view") == "artifacts" else ()
+
+
+async def description(visit: Visit, found: Place) -> Response:
+    """What the repository is, in Markdown."""
+    repository = await found.repository()
+    _ = visit.gettext
+    form = None
+    text = repository.description if repository else ""
+    may = found.here.may("repository", "update")
+    if may and (visit.query.get("do") == "edit" or visit.problem is not None):
+        form = Form(
+            "describe",
+            _("Description"),
+            [Field("description", _("Markdown"), "textarea", text)],
+            _("Save"),
+            cancel=visit.path,
+        )
+    return await visit.render("description.html", **found.head(INFO), form=form, text=text, may=may)
+
+
+ROUTES = ((PROJECTS + "/{project}/repositories/{rest:path}", show, post),)

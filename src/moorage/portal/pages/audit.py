@@ -1,0 +1,98 @@
+"""The audit log: of everything, and of one project."""
+
+from typing import Any
+
+from starlette.responses import Response
+
+from moorage.portal import parts
+from moorage.portal.pages.projects import quoted
+from moorage.portal.parts import Choice, Column, Crumb, Filter, Row, Table
+from moorage.portal.scope import PROJECTS, scope
+from moorage.portal.shapes import Logged
+from moorage.portal.visits import Visit
+
+OPERATIONS = ("create", "update", "delete", "pull", "login", "logout")
+TYPES = ("artifact", "repository", "project", "user", "robot", "member", "configuration")
+
+
+async def of_everything(visit: Visit) -> Response:
+    """What the visitor may know of."""
+    _ = visit.gettext
+    head = {"title": _("Audit log"), "glyph": "scroll-text", "crumbs": [Crumb(_("Audit log"))]}
+    return await _page(visit, "/auditlog-exts", head)
+
+
+async def of_project(visit: Visit) -> Response:
+    """What happened in a project."""
+    here = await scope(visit)
+    return await _page(visit, f"{here.named}/auditlog-exts", here.head("logs"))
+
+
+async def _page(visit: Visit, path: str, head: dict[str, Any]) -> Response:
+    _ = visit.gettext
+    view = visit.view("who", "operation", "type", sort="-op_time")
+    kept, wanted = view.kept, []
+    if kept.get("q"):
+        wanted.append(f"resource=~{quoted(kept['q'])}")
+    if kept.get("who"):
+        wanted.append(f"username=~{quoted(kept['who'])}")
+    if kept.get("operation") in OPERATIONS:
+        wanted.append(f"operation={kept['operation']}")
+    if kept.get("type") in TYPES:
+        wanted.append(f"resource_type={kept['type']}")
+    found = await visit.page(Logged, path, view, q=",".join(wanted))
+    rows = [
+        Row(
+            [
+                parts.time(each.op_time),
+                parts.text(each.username),
+                parts.chips((each.operation, "plain")),
+                parts.text(each.resource, each.operation_description),
+                parts.text(each.resource_type),
+                parts.chips(
+                    (_("done"), "signed") if each.operation_result else (_("failed"), "red")
+                ),
+            ]
+        )
+        for each in found.items
+    ]
+    every = Choice("", _("All"))
+    table = Table(
+        _("Audit log"),
+        [
+            Column(_("Time"), "op_time"),
+            Column(_("Who"), "username"),
+            Column(_("Did"), "operation"),
+            Column(_("What"), "resource"),
+            Column(_("Kind"), "resource_type"),
+            Column(_("Result")),
+        ],
+        rows,
+        found.total,
+        view,
+        _("Nothing happened yet"),
+        icon="scroll-text",
+        filters=[
+            Filter("q", _("Filter by resource"), kept.get("q", "")),
+            Filter("who", _("Filter by user"), kept.get("who", "")),
+            Filter(
+                "operation",
+                _("Did"),
+                kept.get("operation", ""),
+                [every, *(Choice(each, each) for each in OPERATIONS)],
+            ),
+            Filter(
+                "type",
+                _("Kind"),
+                kept.get("type", ""),
+                [every, *(Choice(each, each) for each in TYPES)],
+            ),
+        ],
+    )
+    return await visit.render("page.html", **head, sections=[table])
+
+
+ROUTES = (
+    ("/harbor/logs", of_everything, None),
+    (PROJECTS + "/{project}/logs", of_project, None),
+)

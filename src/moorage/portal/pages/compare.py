@@ -1,0 +1,130 @@
+"""Two artifacts side by side: layers, configuration, environment, labels and annotations."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+
+from moorage.portal.parts import Choice, Crumb, Field
+from moorage.portal.places import Place
+from moorage.portal.shapes import Artifact, Layer, Tag
+from moorage.portal.visits import Visit
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A name and its value on either side; None where it is not there."""
+
+    name: str
+    left: str | None
+    right: str | None
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing changed."""
+        return self.left == self.right
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two."""
+
+    reference: str
+    artifact: Artifact
+    layers: Sequence[Layer]
+
+
+async def show(visit: Visit, found: Place) -> Response:
+    """The differences of `a` and `b`, which are tags or digests."""
+    _ = visit.gettext
+    names = [visit.query.get("a", "")[:255], visit.query.get("b", "")[:255]]
+    tags = await visit.all(Tag, f"{found.api}/tags", sort="-version", page_size=100)
+    choices = [Choice(tag.name, tag.name) for tag in tags.items]
+    choices += [Choice(name, name) for name in names if name and name not in _values(choices)]
+    fields = [
+        Field("a", _("From"), "select", names[0], choices=choices),
+        Field("b", _("To"), "select", names[1], choices=choices),
+    ]
+    context: dict[str, Any] = {"sides": None}
+    if all(names):
+        left, right = await asyncio.gather(*(_side(visit, found, name) for name in names))
+        context = {"sides": (left, right), **_differences(left, right)}
+    return await visit.render(
+        "compare.html",
+        title=_("Compare"),
+        glyph="git-compare",
+        crumbs=found.crumbs(Crumb(_("Compare"))),
+        place=found,
+        fields=fields,
+        **context,
+    )
+
+
+def _values(choices: Sequence[Choice]) -> set[str]:
+    return {choice.value for choice in choices}
+
+
+async def _side(visit: Visit, found: Place, name: str) -> Side:
+    api = found.artifact_api(name)
+    artifact, layers = await asyncio.gather(
+        visit.get(Artifact, api, with_label=True), visit.all(Layer, f"{api}/layers")
+    )
+    return Side(name, artifact, [layer for layer in layers.items if layer.digest])
+
+
+def _differences(left: Side, right: Side) -> dict[str, Any]:
+    had, has = ({layer.digest for layer in side.layers} for side in (left, right))
+    layers = [(layer, "-") for layer in left.layers if layer.digest not in has]
+    layers += [(layer, "+") for layer in right.layers if layer.digest not in had]
+    kept = [layer for layer in right.layers if layer.digest in had]
+    return {
+        "layers": layers,
+        "kept": kept,
+        "size": right.artifact.size - left.artifact.size,
+        "tables": [
+            ("environment", _compared(_environment(left.artifact), _environment(right.artifact))),
+            ("config", _compared(_config(left.artifact), _config(right.artifact))),
+            ("labels", _compared(_labels(left.artifact), _labels(right.artifact))),
+            ("annotations", _compared(left.artifact.annotations, right.artifact.annotations)),
+        ],
+    }
+
+
+def _compared(left: Mapping[str, str], right: Mapping[str, str]) -> Sequence[Difference]:
+    """What differs, by name."""
+    found = [Difference(name, left.get(name), right.get(name)) for name in {**left, **right}]
+    return sorted((each for each in found if not each.same), key=lambda each: each.name)
+
+
+def _inner(artifact: Artifact) -> Mapping[str, Any]:
+    config = artifact.extra_attrs.get("config")
+    return config if isinstance(config, dict) else {}
+
+
+def _environment(artifact: Artifact) -> Mapping[str, str]:
+    values = _inner(artifact).get("Env")
+    if not isinstance(values, list):
+        return {}
+    pairs = (str(value).partition("=") for value in values)
+    return {name: value for name, _, value in pairs}
+
+
+def _config(artifact: Artifact) -> Mapping[str, str]:
+    plain = {
+        name: str(value)
+        for name, value in artifact.extra_attrs.items()
+        if isinstance(value, str | int)
+    }
+    inner = {
+        name: " ".join(map(str, value)) if isinstance(value, list) else str(value)
+        for name, value in _inner(artifact).items()
+        if name not in ("Env", "Labels")
+    }
+    return {**plain, **inner}
+
+
+def _labels(artifact: Artifact) -> Mapping[str, str]:
+    values = _inner(artifact).get("Labels")
+    return {str(k): str(v) for k, v in values.items()} if isinstance(values, dict) else {}

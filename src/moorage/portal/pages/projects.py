@@ -1,0 +1,354 @@
+"""Projects: /harbor/projects and what belongs to one as a whole."""
+
+import asyncio
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from starlette.responses import RedirectResponse, Response
+
+from moorage.portal import parts
+from moorage.portal.client import Listing, Problem, segment
+from moorage.portal.parts import (
+    Choice,
+    Column,
+    Crumb,
+    Fact,
+    Facts,
+    Field,
+    Filter,
+    Form,
+    Item,
+    Row,
+    Stat,
+    Table,
+)
+from moorage.portal.rendering import filesize, thousands
+from moorage.portal.scope import PROJECTS, ROLES, Scope, scope
+from moorage.portal.shapes import Project, Repository, Statistics, Summary, Usage
+from moorage.portal.visits import Visit
+
+GIB = 1 << 30
+
+
+async def projects(visit: Visit) -> Response:
+    """Every project that the visitor may see."""
+    _ = visit.gettext
+    shell = await visit.shell()
+    view = visit.view("public", sort="name")
+    public = view.kept.get("public", "")
+    asked = visit.page(
+        Project, "/projects", view, name=view.kept.get("q", ""), public=public, with_detail=True
+    )
+    found, stats = await asyncio.gather(asked, _statistics(visit))
+    may = shell.admin or (
+        shell.user is not None and shell.info.project_creation_restriction == "everyone"
+    )
+    form = None
+    if may and visit.query.get("do") == "new":
+        form = _new(visit, admin=shell.admin)
+    return await visit.render(
+        "page.html",
+        title=_("Projects"),
+        glyph="folders",
+        crumbs=[Crumb(_("Projects"))],
+        actions=[Item(_("New project"), f"{PROJECTS}?do=new", icon="plus")] if may else [],
+        form=form,
+        stats=stats if found.total else (),
+        sections=[_table(visit, view, found)],
+    )
+
+
+def _table(visit: Visit, view: parts.View, found: Listing[Project]) -> Table:
+    _ = visit.gettext
+    rows = [
+        Row(
+            [
+                parts.link(each.name, f"{PROJECTS}/{each.project_id}/repositories", tone="folders"),
+                parts.chips(
+                    (_("Public"), "teal") if each.public else (_("Private"), "plain"),
+                ),
+                parts.text(_(ROLES[each.current_user_role_id]))
+                if each.current_user_role_id in ROLES
+                else parts.text(""),
+                parts.number(each.repo_count),
+                parts.text(each.owner_name),
+                parts.time(each.creation_time),
+            ],
+            name=each.name,
+        )
+        for each in found.items
+    ]
+    access = [
+        Choice("", _("All")),
+        Choice("true", _("Public")),
+        Choice("false", _("Private")),
+    ]
+    return Table(
+        _("Projects"),
+        [
+            Column(_("Name"), "name"),
+            Column(_("Access")),
+            Column(_("Your role")),
+            Column(_("Repositories"), right=True),
+            Column(_("Owner")),
+            Column(_("Created"), "creation_time"),
+        ],
+        rows,
+        found.total,
+        view,
+        _("No project yet"),
+        _("A project holds repositories, and says who may push to them and pull from them."),
+        "folders",
+        filters=[
+            Filter("q", _("Filter by name"), view.kept.get("q", "")),
+            Filter("public", _("Access"), view.kept.get("public", ""), access),
+        ],
+    )
+
+
+async def _statistics(visit: Visit) -> Sequence[Stat]:
+    shell = await visit.shell()
+    if shell.user is None:
+        return ()
+    found = await visit.get(Statistics, "/statistics")
+    _ = visit.gettext
+    stats = [
+        Stat(
+            _("Projects"),
+            thousands(found.total_project_count),
+            _("%(count)s public", count=found.public_project_count),
+        ),
+        Stat(_("Repositories"), thousands(found.total_repo_count)),
+    ]
+    if shell.admin:
+        stats.append(Stat(_("Storage"), filesize(found.total_storage_consumption)))
+    return stats
+
+
+def _new(visit: Visit, *, admin: bool) -> Form:
+    _ = visit.gettext
+    fields = [
+        Field(
+            "name",
+            _("Name"),
+            required=True,
+            help=_("Lower case letters, digits, dots, dashes and underscores."),
+        ),
+        Field(
+            "public",
+            _("Public"),
+            "checkbox",
+            help=_("Anybody can pull, without signing in."),
+        ),
+    ]
+    if admin:
+        fields.append(
+            Field(
+                "limit",
+                _("Quota in GiB"),
+                "number",
+                help=_("Empty for the default, -1 for no limit."),
+            )
+        )
+    return Form("create", _("New project"), fields, _("Create"), cancel=PROJECTS)
+
+
+async def create(visit: Visit) -> Response:
+    """Make a project."""
+    name = visit.field("name")
+    body: dict[str, object] = {
+        "project_name": name,
+        "metadata": {"public": str(visit.checked("public")).lower()},
+    }
+    limit = visit.integer("limit")
+    if limit:
+        body["storage_limit"] = limit if limit < 0 else limit * GIB
+    answer = await visit.send("POST", "/projects", body)
+    made = answer.headers.get("location", "").rpartition("/")[2]
+    return visit.done(f"{PROJECTS}/{made}/repositories")
+
+
+async def project(visit: Visit) -> Response:
+    """The project's first page."""
+    return RedirectResponse(f"{PROJECTS}/{visit.params['project']}/repositories", 303)
+
+
+async def summary(visit: Visit) -> Response:
+    """What the project is and holds."""
+    here = await scope(visit)
+    _ = visit.gettext
+    asked = visit.get(Summary, f"{here.api}/summary")
+    found, usage = await asyncio.gather(asked, _usage(visit, here))
+    stats = [Stat(_("Repositories"), thousands(found.repo_count))]
+    if found.quota is not None:
+        used, hard = found.quota.used.storage, found.quota.hard.storage
+        part = used / hard if hard > 0 else None
+        note = _("of %(size)s", size=filesize(hard)) if hard > 0 else _("no limit")
+        stats.append(Stat(_("Storage"), filesize(used), note, part))
+    if usage is not None:
+        stats.append(
+            Stat(
+                _("Only in this project"),
+                filesize(usage.physical),
+                _("%(size)s shared with others", size=filesize(usage.shared)),
+            )
+        )
+    counts = (
+        (1, found.project_admin_count),
+        (4, found.maintainer_count),
+        (2, found.developer_count),
+        (3, found.guest_count),
+        (5, found.limited_guest_count),
+    )
+    sections = [
+        Facts(
+            _("Project"),
+            [
+                Fact(_("Name"), parts.text(here.project.name)),
+                Fact(_("Id"), parts.text(here.project.project_id)),
+                Fact(_("Owner"), parts.text(here.project.owner_name)),
+                Fact(_("Created"), parts.time(here.project.creation_time)),
+            ],
+        )
+    ]
+    if here.may("member", "list"):
+        facts = [Fact(_(ROLES[role]), parts.number(count)) for role, count in counts]
+        sections.append(Facts(_("Members"), facts))
+    return await visit.render("page.html", **here.head("summary"), stats=stats, sections=sections)
+
+
+async def _usage(visit: Visit, here: Scope) -> Usage | None:
+    return await visit.get(Usage, f"{here.api}/usage") if here.may("quota", "read") else None
+
+
+async def settings(visit: Visit) -> Response:
+    """What the project's administrators decide."""
+    here = await scope(visit)
+    _ = visit.gettext
+    form = Form(
+        "save",
+        _("Settings"),
+        [
+            Field(
+                "public",
+                _("Public"),
+                "checkbox",
+                here.project.public,
+                help=_("Anybody can pull, without signing in."),
+            )
+        ],
+        _("Save"),
+    )
+    danger = Form(
+        "delete",
+        _("Delete this project"),
+        [Field("name", _("Type the name of the project"), required=True)],
+        _("Delete"),
+        _("A project can be deleted when it holds no repository. This cannot be undone."),
+        danger=True,
+    )
+    sections = [danger] if here.may("project", "delete") else []
+    return await visit.render("page.html", **here.head("configs"), form=form, sections=sections)
+
+
+async def change(visit: Visit) -> Response:
+    """Save the settings, or delete the project."""
+    here = await scope(visit)
+    if visit.field("op") == "delete":
+        if visit.field("name") != here.project.name:
+            message = visit.gettext("That is not the name of this project.")
+            raise Problem(400, "BAD_REQUEST", message)
+        await visit.send("DELETE", here.api)
+        said = visit.gettext("%(name)s is deleted.", name=here.project.name)
+        return visit.done(PROJECTS, said)
+    public = str(visit.checked("public")).lower()
+    await visit.send("PUT", here.api, {"metadata": {"public": public}})
+    return visit.done(visit.path, visit.gettext("Saved."))
+
+
+async def repositories(visit: Visit) -> Response:
+    """The repositories of the project."""
+    here = await scope(visit)
+    _ = visit.gettext
+    view = visit.view(sort="name")
+    q = view.kept.get("q", "")
+    found = await visit.page(
+        Repository, f"{here.named}/repositories", view, q=f"name=~{quoted(q)}" if q else ""
+    )
+    chosen = visit.query.getlist("id") if here.may("repository", "delete") else []
+    form = None
+    if chosen and visit.query.get("do") == "delete":
+        form = Form(
+            "delete",
+            visit.ngettext("Delete a repository?", "Delete %(count)s repositories?", len(chosen)),
+            [Field("id", "", "hidden", name) for name in chosen],
+            _("Delete"),
+            _("All artifacts in it go to the trash, from where they can be restored for a while."),
+            danger=True,
+            cancel=visit.path,
+            names=[f"{here.project.name}/{name}" for name in chosen],
+        )
+    rows = [
+        Row(
+            [
+                parts.link(
+                    each.short,
+                    f"{here.path}/repositories/{quote(each.short, safe='')}",
+                    tone="package",
+                ),
+                parts.number(each.artifact_count),
+                parts.number(each.pull_count),
+                parts.time(each.update_time),
+            ],
+            key=each.short,
+            name=each.short,
+        )
+        for each in found.items
+    ]
+    table = Table(
+        _("Repositories"),
+        [
+            Column(_("Name"), "name"),
+            Column(_("Artifacts"), right=True),
+            Column(_("Pulls"), "pull_count", right=True),
+            Column(_("Changed"), "update_time"),
+        ],
+        rows,
+        found.total,
+        view,
+        _("Nothing was pushed yet"),
+        _("Push an image, a chart or any other artifact to make a repository."),
+        filters=[Filter("q", _("Filter by name"), q)],
+        bulk=[Item(_("Delete"), op="delete", icon="trash-2", danger=True)]
+        if here.may("repository", "delete") and rows
+        else (),
+    )
+    return await visit.render(
+        "repositories.html", **here.head("repositories"), here=here, form=form, sections=[table]
+    )
+
+
+async def delete_repositories(visit: Visit) -> Response:
+    """Delete the repositories that were chosen."""
+    here = await scope(visit)
+    names = visit.fields("id")
+    for name in names:
+        await visit.send("DELETE", f"{here.named}/repositories/{segment(name)}")
+    said = visit.ngettext(
+        "A repository is deleted.", "%(count)s repositories are deleted.", len(names)
+    )
+    return visit.done(visit.path, said)
+
+
+def quoted(text: str) -> str:
+    """A text within the API's `q`, whose commas would end it."""
+    return text.replace("%", "%25").replace(",", "%2C").replace(";", "%3B")
+
+
+ROUTES = (
+    (PROJECTS, projects, create),
+    (PROJECTS + "/{project}", project, None),
+    (PROJECTS + "/{project}/repositories", repositories, delete_repositories),
+    (PROJECTS + "/{project}/summary", summary, None),
+    (PROJECTS + "/{project}/configs", settings, change),
+)

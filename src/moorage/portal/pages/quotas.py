@@ -1,0 +1,107 @@
+"""What every project may store, and does."""
+
+import asyncio
+
+from starlette.responses import Response
+
+from moorage.portal import parts
+from moorage.portal.client import Problem
+from moorage.portal.parts import Column, Crumb, Field, Form, Item, Row, Stat, Table
+from moorage.portal.rendering import filesize
+from moorage.portal.scope import PROJECTS
+from moorage.portal.shapes import Quota, Setting, Shape, Usage
+from moorage.portal.visits import Visit
+
+GIB = 1 << 30
+
+
+class Default(Shape):
+    """The setting for new projects."""
+
+    storage_per_project: Setting = Setting(value=-1)
+
+
+async def quotas(visit: Visit) -> Response:
+    """The quotas, the fullest first."""
+    _ = visit.gettext
+    view = visit.view(sort="-used.storage")
+    found, usage, default = await asyncio.gather(
+        visit.page(Quota, "/quotas", view),
+        visit.get(Usage, "/usage"),
+        visit.get(Default, "/configurations"),
+    )
+    rows = [
+        Row(
+            [
+                parts.link(each.ref.name, f"{PROJECTS}/{each.ref.id}/repositories", tone="folders"),
+                parts.text(each.ref.owner_name),
+                parts.meter(each.used.storage, each.hard.storage),
+            ],
+            str(each.id),
+            each.ref.name,
+            [Item(_("Change"), f"{visit.path}?do=edit&id={each.id}")],
+        )
+        for each in found.items
+    ]
+    table = Table(
+        _("Quotas"),
+        [Column(_("Project")), Column(_("Owner")), Column(_("Storage"), "used.storage")],
+        rows,
+        found.total,
+        view,
+        _("No projects"),
+        icon="gauge",
+    )
+    limit = int(default.storage_per_project.value or -1)
+    stats = [
+        Stat(_("Stored"), filesize(usage.physical), _("each object once")),
+        Stat(_("Counted"), filesize(usage.unique), _("each object once in a project")),
+        Stat(_("Referred to"), filesize(usage.logical), _("as often as it is used")),
+        Stat(_("In the trash"), filesize(usage.trash)),
+        Stat(_("New projects get"), filesize(limit) if limit > 0 else _("no limit")),
+    ]
+    return await visit.render(
+        "page.html",
+        title=_("Quotas"),
+        glyph="gauge",
+        crumbs=[Crumb(_("Quotas"))],
+        actions=[Item(_("Default quota"), f"{visit.path}?do=default", icon="settings")],
+        form=await _form(visit, limit),
+        stats=stats,
+        sections=[table],
+    )
+
+
+async def _form(visit: Visit, limit: int) -> Form | None:
+    _ = visit.gettext
+    do, chosen = visit.query.get("do"), visit.query.get("id", "")
+    note = _("-1 for no limit.")
+    if do == "default":
+        fields = [Field("limit", _("GiB of a new project"), "number", _gib(limit), note, True)]
+        return Form("default", _("Default quota"), fields, _("Save"), cancel=visit.path)
+    if do == "edit" and chosen.isdigit():
+        quota = await visit.get(Quota, f"/quotas/{chosen}")
+        fields = [Field("limit", _("GiB"), "number", _gib(quota.hard.storage), note, True)]
+        title = _("Quota of %(name)s", name=quota.ref.name)
+        return Form("edit", title, fields, _("Save"), cancel=visit.path, values={"id": chosen})
+    return None
+
+
+def _gib(size: int) -> int:
+    return size // GIB if size > 0 else -1
+
+
+async def change(visit: Visit) -> Response:
+    """Set a limit."""
+    limit = visit.integer("limit", -1)
+    size = limit * GIB if limit > 0 else -1
+    if visit.field("op") == "edit":
+        await visit.send("PUT", f"/quotas/{visit.integer('id')}", {"hard": {"storage": size}})
+    elif visit.field("op") == "default":
+        await visit.send("PUT", "/configurations", {"storage_per_project": size})
+    else:
+        raise Problem(400, "BAD_REQUEST", visit.gettext("That is not known here."))
+    return visit.done(visit.path, visit.gettext("Saved."))
+
+
+ROUTES = (("/harbor/project-quotas", quotas, change),)

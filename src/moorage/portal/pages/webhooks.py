@@ -1,0 +1,271 @@
+"""Webhooks of a project: whom it tells of what, and what became of it."""
+
+import asyncio
+from typing import Any
+
+from starlette.responses import Response
+
+from moorage.portal import parts
+from moorage.portal.client import Problem
+from moorage.portal.parts import Choice, Column, Crumb, Document, Field, Form, Item, Row, Table
+from moorage.portal.scope import PROJECTS, Scope, scope
+from moorage.portal.shapes import Execution, Task, Webhook, WebhookEvents
+from moorage.portal.visits import Visit
+
+FORMATS = ("Default", "CloudEvents")
+
+
+async def webhooks(visit: Visit) -> Response:
+    """The policies."""
+    here = await scope(visit)
+    _ = visit.gettext
+    view = visit.view(sort="name")
+    api = f"{here.api}/webhook"
+    found, form = await asyncio.gather(
+        visit.page(Webhook, f"{api}/policies", view), _form(visit, here)
+    )
+    table = Table(
+        _("Webhooks"),
+        [
+            Column(_("Name"), "name"),
+            Column(_("State")),
+            Column(_("Target")),
+            Column(_("Events")),
+            Column(_("Created"), "creation_time"),
+        ],
+        [_row(visit, here, each) for each in found.items],
+        found.total,
+        view,
+        _("No webhooks"),
+        _("A webhook tells another server what happens in this project."),
+        "bell",
+    )
+    new = Item(_("New webhook"), f"{visit.path}?do=new", icon="plus")
+    return await visit.render(
+        "page.html",
+        **here.head("webhook"),
+        actions=[new] if here.may("notification-policy", "create") else [],
+        form=form,
+        sections=[table],
+    )
+
+
+def _row(visit: Visit, here: Scope, hook: Webhook) -> Row:
+    _ = visit.gettext
+    state = (_("Enabled"), "signed") if hook.enabled else (_("Disabled"), "amber")
+    targets = hook.targets[0] if hook.targets else None
+    menu = []
+    if here.may("notification-policy", "update"):
+        switch = {"id": str(hook.id), "enabled": str(not hook.enabled).lower()}
+        menu = [
+            Item(_("Edit"), f"{visit.path}?do=edit&id={hook.id}"),
+            Item(_("Send a test"), op="test", values={"id": str(hook.id)}),
+            Item(_("Disable") if hook.enabled else _("Enable"), op="switch", values=switch),
+        ]
+    if here.may("notification-policy", "delete"):
+        href = f"{visit.path}?do=delete&id={hook.id}"
+        menu.append(Item(_("Delete"), href, icon="trash-2", danger=True))
+    return Row(
+        [
+            parts.link(hook.name, f"{visit.path}/{hook.id}", hook.description),
+            parts.chips(state),
+            parts.text(targets.address if targets else "", targets.type if targets else ""),
+            parts.chips(*((event, "plain") for event in hook.event_types)),
+            parts.time(hook.creation_time),
+        ],
+        str(hook.id),
+        hook.name,
+        menu,
+    )
+
+
+async def _form(visit: Visit, here: Scope) -> Form | None:
+    _ = visit.gettext
+    do, chosen = visit.query.get("do"), visit.query.get("id", "")
+    hook = Webhook(enabled=True)
+    if do in ("edit", "delete") and chosen.isdigit():
+        hook = await visit.get(Webhook, f"{here.api}/webhook/policies/{chosen}")
+    if do == "delete" and hook.id:
+        title = _("Delete this webhook?")
+        kept, names = {"id": chosen}, [hook.name]
+        return Form("delete", title, (), _("Delete"), "", True, visit.path, kept, names)
+    if do not in ("new", "edit"):
+        return None
+    events = await visit.get(WebhookEvents, f"{here.api}/webhook/events")
+    target = hook.targets[0] if hook.targets else None
+    fields = [
+        Field("name", _("Name"), value=hook.name, required=True),
+        Field("description", _("Description"), value=hook.description),
+        Field(
+            "type",
+            _("Kind"),
+            "select",
+            target.type if target else "http",
+            choices=[Choice(each, each) for each in events.notify_type],
+        ),
+        Field(
+            "format",
+            _("Format"),
+            "select",
+            target.payload_format if target else "Default",
+            choices=[Choice(each, each) for each in FORMATS],
+        ),
+        Field(
+            "address",
+            _("Address"),
+            "url",
+            target.address if target else "",
+            required=True,
+            placeholder="https://",
+        ),
+        Field(
+            "auth_header",
+            _("Authorization header"),
+            "password",
+            help=_("Never shown again. Empty keeps what there is."),
+        ),
+        Field(
+            "secret",
+            _("Signing secret"),
+            "password",
+            help=_("Signs what is sent. Empty keeps what there is."),
+        ),
+        Field(
+            "verify",
+            _("Verify the certificate"),
+            "checkbox",
+            not (target and target.skip_cert_verify),
+        ),
+        Field(
+            "event",
+            _("Events"),
+            "checks",
+            hook.event_types,
+            choices=[Choice(each, each) for each in events.event_type],
+        ),
+    ]
+    new = do == "new"
+    title = _("New webhook") if new else _("Edit the webhook")
+    return Form(
+        "create" if new else "edit",
+        title,
+        fields,
+        _("Create") if new else _("Save"),
+        cancel=visit.path,
+        values={} if new else {"id": chosen},
+    )
+
+
+async def change(visit: Visit) -> Response:
+    """Make, change, try or delete a webhook."""
+    here = await scope(visit)
+    op, number = visit.field("op"), visit.integer("id")
+    api = f"{here.api}/webhook/policies"
+    _ = visit.gettext
+    if op == "create":
+        await visit.send("POST", api, _body(visit) | {"enabled": True})
+    elif op == "edit":
+        hook = await visit.get(Webhook, f"{api}/{number}")
+        await visit.send("PUT", f"{api}/{number}", _body(visit) | {"enabled": hook.enabled})
+    elif op == "switch":
+        hook = await visit.get(Webhook, f"{api}/{number}")
+        body = hook.model_dump(include={"name", "description", "targets", "event_types"})
+        body["enabled"] = visit.field("enabled") == "true"
+        await visit.send("PUT", f"{api}/{number}", body)
+    elif op == "test":
+        answer = await visit.send("POST", f"{api}/{number}/test")
+        execution = answer.headers.get("location", "").rpartition("/")[2]
+        return visit.done(
+            f"{visit.path}/{number}?execution={execution}", _("A test is on its way.")
+        )
+    elif op == "delete":
+        await visit.send("DELETE", f"{api}/{number}")
+        return visit.done(visit.path, _("Deleted."))
+    else:
+        raise Problem(400, "BAD_REQUEST", _("That is not known here."))
+    return visit.done(visit.path, _("Saved."))
+
+
+def _body(visit: Visit) -> dict[str, Any]:
+    target = {
+        "type": visit.field("type"),
+        "address": visit.field("address"),
+        "skip_cert_verify": not visit.checked("verify"),
+    }
+    if target["type"] == "http":
+        target["payload_format"] = visit.field("format")
+    target |= {name: visit.raw(name) for name in ("auth_header", "secret") if visit.raw(name)}
+    return {
+        "name": visit.field("name"),
+        "description": visit.field("description"),
+        "event_types": list(visit.fields("event")),
+        "targets": [target],
+    }
+
+
+async def deliveries(visit: Visit) -> Response:
+    """What one webhook told, and what was answered."""
+    here = await scope(visit)
+    _ = visit.gettext
+    number = str(visit.params["policy"])
+    api = f"{here.api}/webhook/policies/{number}"
+    view = visit.view("execution")
+    hook, found = await asyncio.gather(
+        visit.get(Webhook, api), visit.page(Execution, f"{api}/executions", view)
+    )
+    rows = [
+        Row(
+            [
+                parts.link(f"#{each.id}", f"{visit.path}?execution={each.id}"),
+                parts.text(each.extra_attrs.get("event_type", "")),
+                parts.state(each.status),
+                parts.time(each.start_time),
+                parts.text(each.status_message),
+            ],
+            name=str(each.id),
+        )
+        for each in found.items
+    ]
+    sections: list[object] = []
+    execution = view.kept.get("execution", "")
+    if execution.isdigit():
+        sections += await _logs(visit, f"{api}/executions/{execution}", execution)
+    sections.append(
+        Table(
+            _("Deliveries"),
+            [
+                Column(_("Id")),
+                Column(_("Event")),
+                Column(_("State")),
+                Column(_("Sent")),
+                Column(_("Message")),
+            ],
+            rows,
+            found.total,
+            view,
+            _("Nothing was told yet"),
+            icon="bell",
+        )
+    )
+    head = here.head("webhook")
+    crumbs = here.crumbs(Crumb(_("Webhooks"), f"{here.path}/webhook"), Crumb(hook.name))
+    return await visit.render(
+        "page.html",
+        **head | {"title": hook.name, "glyph": "bell", "crumbs": crumbs},
+        live=view.url(live="1"),
+        sections=sections,
+    )
+
+
+async def _logs(visit: Visit, api: str, execution: str) -> list[Document]:
+    tasks = (await visit.all(Task, f"{api}/tasks", page_size=10)).items
+    texts = await asyncio.gather(*(visit.text(f"{api}/tasks/{task.id}/log") for task in tasks))
+    title = visit.gettext("Delivery %(id)s", id=execution)
+    empty = visit.gettext("Nothing was logged yet.")
+    return [Document(title, text, empty=empty) for text in texts]
+
+
+ROUTES = (
+    (PROJECTS + "/{project}/webhook", webhooks, change),
+    (PROJECTS + "/{project}/webhook/{policy:int}", deliveries, None),
+)

@@ -1,0 +1,149 @@
+"""Templates, the filters they use, and the headers of every page.
+
+Nothing that a user or an artifact said is ever marked as safe, but what `markdown` let pass.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from gettext import NullTranslations
+from pathlib import Path
+from typing import Any
+
+import nh3
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from moorage.portal import i18n, parts
+from moorage.portal.assets import Assets
+from moorage.portal.i18n import N_
+
+FOLDER = Path(__file__).parent / "templates"
+
+CSP = (
+    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "font-src 'self'; connect-src 'self'; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": CSP,
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+_MARKDOWN = MarkdownIt("commonmark", {"html": False, "maxNesting": 20}).enable("table")
+_TAGS = {
+    *("p", "br", "hr", "em", "strong", "code", "pre", "blockquote", "ul", "ol", "li", "a"),
+    *("h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"),
+}
+"""What descriptions and READMEs may hold; pictures would be requests to somewhere else."""
+_LONGEST_MARKDOWN = 256 << 10
+
+
+class Templates:
+    """One environment a language, over the same files."""
+
+    def __init__(self, assets: Assets) -> None:
+        self.texts: Mapping[str, NullTranslations] = i18n.catalogues()
+        self._environments = {
+            code: _environment(texts, assets) for code, texts in self.texts.items()
+        }
+
+    def render(self, language: str, template: str, context: Mapping[str, Any]) -> str:
+        """A page."""
+        return self._environments[language].get_template(template).render(**context)
+
+
+def _environment(texts: NullTranslations, assets: Assets) -> Environment:
+    found = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+    )
+    found.install_gettext_translations(texts, newstyle=True)  # type: ignore[attr-defined]  # of the extension
+    found.filters |= {
+        "filesize": filesize,
+        "ago": partial(ago, texts),
+        "moment": moment,
+        "until": partial(until, texts),
+        "thousands": thousands,
+        "markdown": markdown,
+        "short": short_digest,
+    }
+    found.globals |= {"asset": assets.url, "parts": parts, "languages": i18n.LANGUAGES}
+    return found
+
+
+def filesize(size: int | float) -> str:
+    """Bytes as people say them."""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(value) < 1024 or unit == "TiB":
+            return f"{value:.0f} {unit}" if unit in ("B", "KiB") else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError("unreachable")
+
+
+def thousands(value: int) -> str:
+    """A count with thin gaps."""
+    return f"{value:,}"
+
+
+def moment(value: datetime | None) -> str:
+    """The exact time."""
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if value else ""
+
+
+def ago(texts: NullTranslations, value: datetime | None) -> str:
+    """How long ago that was."""
+    if value is None:
+        return texts.gettext("never")
+    seconds = (datetime.now(UTC) - value).total_seconds()
+    if seconds < 0:
+        return texts.gettext("in %(time)s") % {"time": _span(texts, -seconds)}
+    if seconds < 60:
+        return texts.gettext("just now")
+    return texts.gettext("%(time)s ago") % {"time": _span(texts, seconds)}
+
+
+def until(texts: NullTranslations, seconds_since_1970: int) -> str:
+    """When something ends, of which the API says seconds since 1970 or -1."""
+    if seconds_since_1970 <= 0:
+        return texts.gettext("never")
+    return ago(texts, datetime.fromtimestamp(seconds_since_1970, UTC))
+
+
+def _span(texts: NullTranslations, seconds: float) -> str:
+    for length, one, many in (
+        (2 * 86400, N_("%(num)s day"), N_("%(num)s days")),
+        (3600, N_("%(num)s hour"), N_("%(num)s hours")),
+        (0, N_("%(num)s minute"), N_("%(num)s minutes")),
+    ):
+        if seconds >= length:
+            unit = 86400 if length > 3600 else length or 60
+            count = max(1, int(seconds // unit))
+            return texts.gettext(one if count == 1 else many) % {"num": count}
+    raise AssertionError("unreachable")
+
+
+def short_digest(digest: str) -> str:
+    """The first letters of a digest, enough to tell two apart."""
+    return digest.partition(":")[2][:12] or digest[:12]
+
+
+@lru_cache(maxsize=256)
+def markdown(text: str) -> Markup:
+    """CommonMark that somebody wrote as HTML that can do nothing."""
+    html = _MARKDOWN.render(text[:_LONGEST_MARKDOWN])
+    clean = nh3.clean(
+        html,
+        tags=_TAGS,
+        attributes={"a": {"href"}},
+        url_schemes={"http", "https", "mailto"},
+        link_rel="noopener noreferrer nofollow",
+    )
+    return Markup(clean)  # noqa: S704 - nh3 let only these tags pass

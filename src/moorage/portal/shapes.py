@@ -1,0 +1,598 @@
+"""What the API answers, as far as pages read it. A field that an answer leaves out has its zero."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+
+def _moment(value: Any) -> Any:
+    """A time, or None for what the API prints for "never"."""
+    return None if isinstance(value, str) and (not value or value.startswith("0001-")) else value
+
+
+Moment = Annotated[datetime | None, BeforeValidator(_moment)]
+
+
+class Shape(BaseModel):
+    """One document of the API."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class SystemInfo(Shape):
+    """The installation."""
+
+    auth_mode: str = "db_auth"
+    primary_auth_mode: bool = False
+    self_registration: bool = False
+    banner_message: str = ""
+    oidc_provider_name: str = ""
+    registry_url: str = ""
+    external_url: str = ""
+    harbor_version: str = ""
+    project_creation_restriction: str = "everyone"
+    read_only: bool = False
+    notification_enable: bool = True
+
+
+class Component(Shape):
+    """A part of the installation."""
+
+    name: str = ""
+    status: str = ""
+    error: str = ""
+
+
+class Health(Shape):
+    """How the installation is."""
+
+    status: str = ""
+    components: list[Component] = []
+
+
+class User(Shape):
+    """Somebody."""
+
+    user_id: int = 0
+    username: str = ""
+    email: str = ""
+    realname: str = ""
+    comment: str = ""
+    sysadmin_flag: bool = False
+    admin_role_in_auth: bool = False
+    oidc_user_meta: dict[str, Any] | None = None
+    creation_time: Moment = None
+
+
+class Pair(Shape):
+    """A right: what may be done to what."""
+
+    resource: str = ""
+    action: str = ""
+
+
+class Rights(Shape):
+    """What a robot account can be given."""
+
+    system: list[Pair] = []
+    project: list[Pair] = []
+
+
+class Project(Shape):
+    """A project."""
+
+    project_id: int = 0
+    name: str = ""
+    owner_name: str = ""
+    registry_id: int = 0
+    current_user_role_id: int = 0
+    repo_count: int = 0
+    creation_time: Moment = None
+    update_time: Moment = None
+    metadata: dict[str, str] = {}
+
+    @property
+    def public(self) -> bool:
+        """Whether anybody may pull from it."""
+        return self.metadata.get("public") == "true"
+
+
+class Amounts(Shape):
+    """Bytes."""
+
+    storage: int = 0
+
+
+class QuotaPart(Shape):
+    """What is used of what."""
+
+    hard: Amounts = Amounts(storage=-1)
+    used: Amounts = Amounts()
+
+
+class Summary(Shape):
+    """Counters of a project."""
+
+    repo_count: int = 0
+    project_admin_count: int = 0
+    maintainer_count: int = 0
+    developer_count: int = 0
+    guest_count: int = 0
+    limited_guest_count: int = 0
+    quota: QuotaPart | None = None
+
+
+class Usage(Shape):
+    """Bytes, counted in several ways."""
+
+    logical: int = 0
+    unique: int = 0
+    physical: int = 0
+    shared: int = 0
+    trash: int = 0
+
+
+class Statistics(Shape):
+    """How much there is."""
+
+    private_project_count: int = 0
+    public_project_count: int = 0
+    total_project_count: int = 0
+    total_repo_count: int = 0
+    total_storage_consumption: int = 0
+
+
+class Repository(Shape):
+    """A repository."""
+
+    id: int = 0
+    project_id: int = 0
+    name: str = ""
+    description: str = ""
+    artifact_count: int = 0
+    pull_count: int = 0
+    creation_time: Moment = None
+    update_time: Moment = None
+
+    @property
+    def short(self) -> str:
+        """The name within the project."""
+        return self.name.partition("/")[2]
+
+
+class FoundRepository(Shape):
+    """A repository that a search found."""
+
+    project_id: int = 0
+    project_name: str = ""
+    repository_name: str = ""
+    pull_count: int = 0
+    artifact_count: int = 0
+
+
+class Found(Shape):
+    """What a search found."""
+
+    project: list[Project] = []
+    repository: list[FoundRepository] = []
+
+
+class Platform(Shape):
+    """What an image runs on."""
+
+    architecture: str = ""
+    os: str = ""
+    variant: str = ""
+
+    @property
+    def name(self) -> str:
+        """As clients write it: linux/arm64/v8."""
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+class Child(Shape):
+    """An artifact inside an index."""
+
+    child_digest: str = ""
+    platform: Platform | None = None
+
+
+class Label(Shape):
+    """A label."""
+
+    id: int = 0
+    name: str = ""
+    description: str = ""
+    color: str = ""
+    scope: str = ""
+    creation_time: Moment = None
+
+
+class Tag(Shape):
+    """A tag."""
+
+    id: int = 0
+    artifact_id: int = 0
+    name: str = ""
+    push_time: Moment = None
+    pull_time: Moment = None
+    immutable: bool = False
+    digest: str = ""
+    """Only in the list of a repository's tags."""
+
+
+class Accessory(Shape):
+    """An artifact whose subject is another one."""
+
+    id: int = 0
+    subject_artifact_digest: str = ""
+    size: int = 0
+    digest: str = ""
+    type: str = ""
+    creation_time: Moment = None
+
+
+class Artifact(Shape):
+    """An artifact."""
+
+    id: int = 0
+    type: str = ""
+    media_type: str = ""
+    manifest_media_type: str = ""
+    artifact_type: str = ""
+    repository_name: str = ""
+    digest: str = ""
+    size: int = 0
+    push_time: Moment = None
+    pull_time: Moment = None
+    extra_attrs: dict[str, Any] = {}
+    annotations: dict[str, str] = {}
+    references: list[Child] = []
+    tags: list[Tag] = []
+    labels: list[Label] = []
+    addition_links: dict[str, Any] = {}
+    accessories: list[Accessory] = []
+
+    @property
+    def platforms(self) -> list[str]:
+        """What it runs on: of an index, of its children; attestations run on nothing."""
+        names = [each.platform.name for each in self.references if each.platform]
+        own = Platform(
+            architecture=_text(self.extra_attrs.get("architecture")),
+            os=_text(self.extra_attrs.get("os")),
+        ).name
+        known = [name for name in names if name and "unknown" not in name]
+        return known or ([own] if own else [])
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+class Trashed(Shape):
+    """A deleted artifact."""
+
+    id: int = 0
+    repository_name: str = ""
+    digest: str = ""
+    manifest_media_type: str = ""
+    tags: list[str] = []
+    deleted_by: str = ""
+    deleted_at: Moment = None
+    expires_at: Moment = None
+
+
+class Member(Shape):
+    """A membership."""
+
+    id: int = 0
+    entity_name: str = ""
+    entity_type: str = ""
+    role_id: int = 0
+    role_name: str = ""
+
+
+class Group(Shape):
+    """A group of users."""
+
+    id: int = 0
+    group_name: str = ""
+    group_type: int = 0
+    ldap_group_dn: str = ""
+
+
+class Permission(Shape):
+    """Rights in one place."""
+
+    kind: str = ""
+    namespace: str = ""
+    access: list[Pair] = []
+
+
+class Robot(Shape):
+    """A robot account."""
+
+    id: int = 0
+    name: str = ""
+    description: str = ""
+    level: str = ""
+    disable: bool = False
+    duration: int = 0
+    expires_at: int = 0
+    permissions: list[Permission] = []
+    creation_time: Moment = None
+
+
+class Secret(Shape):
+    """Something new, with the secret that is shown once."""
+
+    id: int = 0
+    name: str = ""
+    secret: str = ""
+    expires_at: int = 0
+
+
+class AccessToken(Shape):
+    """An access token."""
+
+    id: int = 0
+    name: str = ""
+    permissions: list[Permission] | None = None
+    expires_at: int = 0
+    last_used: Moment = None
+    creation_time: Moment = None
+
+
+class Target(Shape):
+    """A server that a webhook tells."""
+
+    type: str = ""
+    address: str = ""
+    skip_cert_verify: bool = False
+    payload_format: str = ""
+
+
+class Webhook(Shape):
+    """Which events are told to whom."""
+
+    id: int = 0
+    name: str = ""
+    description: str = ""
+    enabled: bool = False
+    targets: list[Target] = []
+    event_types: list[str] = []
+    creation_time: Moment = None
+
+
+class WebhookEvents(Shape):
+    """What a webhook can tell."""
+
+    event_type: list[str] = []
+    notify_type: list[str] = []
+
+
+class Counts(Shape):
+    """Tasks of an execution by state."""
+
+    task_count: int = 0
+    success_task_count: int = 0
+    error_task_count: int = 0
+    pending_task_count: int = 0
+    running_task_count: int = 0
+    stopped_task_count: int = 0
+
+
+class Execution(Shape):
+    """A run of something."""
+
+    id: int = 0
+    vendor_type: str = ""
+    status: str = ""
+    status_message: str = ""
+    trigger: str = ""
+    metrics: Counts = Counts()
+    extra_attrs: dict[str, Any] = {}
+    dry_run: bool = False
+    start_time: Moment = None
+    end_time: Moment = None
+
+
+class Task(Shape):
+    """A piece of a run."""
+
+    id: int = 0
+    execution_id: int = 0
+    status: str = ""
+    status_message: str = ""
+    repository: str = ""
+    total: int = 0
+    retained: int = 0
+    start_time: Moment = None
+    end_time: Moment = None
+
+
+class When(Shape):
+    """When something comes."""
+
+    type: str = ""
+    cron: str = ""
+    next_scheduled_time: Moment = None
+
+
+class History(Shape):
+    """A collection or a purge, or the schedule of such."""
+
+    id: int = 0
+    job_kind: str = ""
+    job_parameters: str = ""
+    job_status: str = ""
+    schedule: When = When()
+    creation_time: Moment = None
+    update_time: Moment = None
+
+
+class Selector(Shape):
+    """A condition on names."""
+
+    kind: str = ""
+    decoration: str = ""
+    pattern: str = ""
+    extras: str = ""
+
+
+class Rule(Shape):
+    """A rule of retention or immutability."""
+
+    id: int = 0
+    disabled: bool = False
+    action: str = ""
+    template: str = ""
+    params: dict[str, Any] = {}
+    tag_selectors: list[Selector] = []
+    scope_selectors: dict[str, list[Selector]] = {}
+
+
+class Trigger(Shape):
+    """When a policy is applied."""
+
+    kind: str = ""
+    settings: dict[str, Any] = {}
+
+
+class Retention(Shape):
+    """The retention policy of a project."""
+
+    id: int = 0
+    rules: list[Rule] = []
+    trigger: Trigger = Trigger()
+
+
+class Previewed(Shape):
+    """What would happen to an artifact."""
+
+    repository: str = ""
+    digest: str = ""
+    tags: list[str] = []
+    push_time: Moment = None
+    pull_time: Moment = None
+    retained: bool = False
+    reason: str = ""
+
+
+class QuotaRef(Shape):
+    """The project of a quota."""
+
+    id: int = 0
+    name: str = ""
+    owner_name: str = ""
+
+
+class Quota(QuotaPart):
+    """The quota of a project."""
+
+    id: int = 0
+    ref: QuotaRef = QuotaRef()
+
+
+class Logged(Shape):
+    """Who did what."""
+
+    id: int = 0
+    username: str = ""
+    resource: str = ""
+    resource_type: str = ""
+    operation: str = ""
+    operation_description: str = ""
+    operation_result: bool = False
+    op_time: Moment = None
+
+
+class Queue(Shape):
+    """Jobs of one type that wait."""
+
+    job_type: str = ""
+    count: int = 0
+    latency: int = 0
+    paused: bool = False
+
+
+class Pool(Shape):
+    """Workers of one process."""
+
+    worker_pool_id: str = ""
+    pid: int = 0
+    concurrency: int = 0
+    host: str = ""
+    start_at: Moment = None
+    heartbeat_at: Moment = None
+
+
+class Worker(Shape):
+    """A worker, and what it does."""
+
+    id: str = ""
+    pool_id: str = ""
+    job_name: str = ""
+    job_id: str = ""
+    start_at: Moment = None
+    check_in: str = ""
+    checkin_at: Moment = None
+
+
+class Scheduled(Shape):
+    """A schedule of any kind."""
+
+    id: int = 0
+    vendor_type: str = ""
+    vendor_id: int = 0
+    cron: str = ""
+    cron_type: str = ""
+    update_time: Moment = None
+
+
+class Paused(Shape):
+    """Whether schedules rest."""
+
+    paused: bool = False
+
+
+class Setting(Shape):
+    """A setting, and whether it can be changed here."""
+
+    value: bool | int | str = ""
+    editable: bool = False
+
+
+class Layer(Shape):
+    """A layer of an image, or a step of its build that made none."""
+
+    digest: str = ""
+    media_type: str = ""
+    size: int = 0
+    command: str = ""
+    created: str = ""
+    shared: int = 0
+
+
+class File(Shape):
+    """A file of a model."""
+
+    name: str = ""
+    type: str = ""
+    size: int = 0
+
+
+class Dependency(Shape):
+    """A chart that another one needs."""
+
+    name: str = ""
+    version: str = ""
+    repository: str = ""
+
+
+class Restored(Shape):
+    """An artifact that came back."""
+
+    digest: str = ""
+    tags: list[str] = []

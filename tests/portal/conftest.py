@@ -1,0 +1,24 @@
+"""A registry with something in it, once for all tests of a process."""
+
+from collections.abc import Iterator
+
+import pytest
+from tests.portal.data import CANARY, fill
+from tests.portal.visitor import Site
+from tests.support.serving import Registry
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One process on SQLite: two projects, every text that somebody may write with a canary."""
+    registry = Registry(tmp_path_factory.mktemp("portal"))
+    with registry.running():
+        site = Site(registry)
+        maker = site.maker()
+        try:
+            fill(maker, projects=2, repositories=1, artifacts=3, note=CANARY)
+            about = {"description": f"**ok** {CANARY}"}
+            maker.api("PUT", "/projects/payments/repositories/api", about)
+            yield site
+        finally:
+            site.close()
