@@ -305,7 +305,7 @@ def test_a_role_of_its_own_needs_postgresql(cli: Cli, role: str) -> None:
 
 def test_a_role_that_is_not_built(cli: Cli) -> None:
     """It is not offered."""
-    result = cli("serve", "--role", "portal")
+    result = cli("serve", "--role", "none")
     assert result.exit_code == 2
     assert "all, registry, core, jobservice" in result.stderr
 
