@@ -9,7 +9,6 @@ compares what it was told with what is there, on every replica.
     TESTS_ROUNDS=50 pytest tests/cluster/test_chaos.py     twenty minutes of it
 """
 
-import asyncio
 import contextlib
 import json
 import os
@@ -19,27 +18,20 @@ import signal
 import threading
 import time
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 from tests.support.chaos import AGE, LEASE, LIMITED, REPOSITORIES, Worker
-from tests.support.content import Content
 from tests.support.databases import PostgresServer, running_postgres
-from tests.support.invariants import leftovers, violations
+from tests.support.invariants import violations
+from tests.support.quiet import everything_collected, offline
 from tests.support.redis_server import RedisServer
 from tests.support.replicas import Replicas
 from tests.support.serving import Registry
 from tests.support.stores import Bucket
 from tests.support.wires import Notes, Wire
 
-from moorage.artifacts.rules import Rules
-from moorage.blobstore import open as open_store
-from moorage.clock import SystemClock
-from moorage.config.database import DatabaseSettings
-from moorage.db import connect
-from moorage.gc import Sweeper
 
 pytestmark = pytest.mark.slow
 
@@ -159,54 +151,6 @@ class Nemesis:
         self._redis.flush()
 
 
-Check = Callable[[Content], Awaitable[list[str]]]
-
-
-def offline(replicas: Replicas, bucket: Bucket, folder: Path, check: Check) -> list[str]:
-    """Do something with rows and objects while no replica runs."""
-
-    async def go() -> list[str]:
-        settings = DatabaseSettings.model_validate({"url": replicas.database_url})
-        db = connect(settings, data_dir=folder, clock=SystemClock())
-        store = open_store(bucket.settings, data_dir=folder)
-        rules = Rules(lease=0, drain=0, trash=0, upload_age=0)
-        content = Content(db, store, rules)
-        try:
-            await alone(content)
-            return await check(content)
-        finally:
-            await store.close()
-            await db.close()
-
-    return asyncio.run(go())
-
-
-async def alone(content: Content) -> None:
-    """Wait until the server has ended what the dead had begun."""
-    others = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
-    )
-    for _ in range(200):
-        if not await content.scalar(others):
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("somebody is still connected")
-
-
-async def everything_collected(content: Content) -> list[str]:
-    """What a last collection leaves although nothing needs it."""
-    content.sweeper = Sweeper(content.db, content.store, retry=0)
-    async with content.db.write() as tx:
-        await tx.execute(text("UPDATE repository_blobs SET lease_until = now()"))
-        await tx.execute(text("DELETE FROM artifact_trash"))
-    await content.janitor.run_once()
-    async with content.db.write() as tx:
-        await tx.execute(text("UPDATE blob_trash SET not_before = now()"))
-    await content.collect()
-    return await violations(content) + await leftovers(content)
-
-
 def test_no_promise_is_broken(
     replicas: Replicas,
     postgres: PostgresServer,
@@ -233,14 +177,14 @@ def test_no_promise_is_broken(
         workers = load(workers, nemesis)
         collected += sum(map(collections, replicas.registries))
         replicas.kill()
-        notes.wrong += offline(replicas, seaweed, tmp_path, violations)
+        notes.wrong += offline(replicas.database_url, seaweed, tmp_path, violations)
         replicas.start()
         for worker in workers:
             worker.settle()
         collected += sum(map(collections, replicas.registries))
         complain(notes, nemesis, seed)
     replicas.kill()
-    notes.wrong += offline(replicas, seaweed, tmp_path, everything_collected)
+    notes.wrong += offline(replicas.database_url, seaweed, tmp_path, everything_collected)
     complain(notes, nemesis, seed)
     assert notes.counts["PUT 201"] > 5 * ROUNDS
     assert collected

@@ -113,4 +113,4 @@ class Nginx:
 
 
 def _servers(ports: Sequence[int]) -> str:
-    return " ".join(f"server 127.0.0.1:{port};" for port in ports)
+    return " ".join(f"server 127.0.0.1:{port} max_fails=0;" for port in ports)

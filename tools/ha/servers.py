@@ -193,7 +193,7 @@ class Nginx(Child):
         user = "user root;" if os.geteuid() == 0 else ""
         (self.folder / "nginx.conf").write_text(_NGINX.format(folder=self.folder, user=user))
         servers = {
-            word: " ".join(f"server 127.0.0.1:{port};" for port in ports)
+            word: " ".join(f"server 127.0.0.1:{port} max_fails=0;" for port in ports)
             for word, ports in self._upstreams.items()
         }
         words = {"LISTEN": f"127.0.0.1:{self.port}", "ACCEL": "/-/blobs/", "BLOBS": "/nonexistent/"}
