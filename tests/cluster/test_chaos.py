@@ -32,7 +32,6 @@ from tests.support.serving import Registry
 from tests.support.stores import Bucket
 from tests.support.wires import Notes, Wire
 
-
 pytestmark = pytest.mark.slow
 
 ROUNDS = int(os.environ.get("TESTS_ROUNDS", "2"))

@@ -1,6 +1,7 @@
 """What fails, by name. Each is a context: it fails on the way in, and is well on the way out.
 
     F-K   processes of ours: killed, frozen, drained, starved of memory, restarted one by one
+    F-X   a step of ours: the process ends there
     F-P   PostgreSQL: crash, failover, no connections, silence, locks
     F-R   Redis: killed, hung, flushed, demoted
     F-S   the object store: errors, lost answers, short answers, killed, away
@@ -20,16 +21,19 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.disks import Disk
-from tests.faults.taps import HEALTHY, Fault
+from tests.faults.taps import HEALTHY, Fault, Tap
 from tests.faults.topology import DATABASE, Process, Topology
 from tests.support.requirements import find
+from tests.support.storeproxy import Fault as StoreFault
 from tests.support.storeproxy import Reply, Status, Swallow, Truncate
+
+from moorage import failpoints
 
 Strike = Callable[[Topology, random.Random], AbstractContextManager[None]]
 
@@ -113,6 +117,31 @@ def roll(topology: Topology, rng: random.Random) -> Iterator[None]:
     yield
 
 
+# --- failpoints
+
+_STEPS = {
+    "registry": ("upload.", "segment.", "blob.", "mount.", "lease.", "manifest.", "delete."),
+    "jobservice": ("gc.", "sweep.", "janitor.", "outbox.", "job.", "schedule."),
+}
+
+
+@contextmanager
+def crash_at(topology: Topology, rng: random.Random) -> Iterator[None]:
+    """A process ends at one of its steps, after a few passes."""
+    role = rng.choice(sorted(_STEPS))
+    victim = rng.choice(topology.of(role))
+    step = rng.choice([name for name in failpoints.NAMES if name.startswith(_STEPS[role])])
+    victim.extra = {"MOORAGE_FAILPOINTS": f"{step}={rng.randrange(6)}*crash"}
+    victim.stop(60)
+    victim.launch()
+    try:
+        yield
+    finally:
+        victim.extra = {}
+        victim.kill()
+        victim.launch()
+
+
 # --- PostgreSQL
 
 
@@ -160,17 +189,15 @@ def locks(topology: Topology, rng: random.Random) -> Iterator[None]:
     server = topology.postgres.primary
     names = "tags, repository_blobs, manifests, project_content"
     lock = f"BEGIN; LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(2); COMMIT"
-    program = [str(server.binaries / "psql"), "-q", server.url(DATABASE)]
-    again = (
-        f"for n in 1 2 3; do '{program[0]}' -q '{program[2]}' -c '{lock}' >/dev/null; sleep 1; done"
-    )
+    psql = f"'{server.binaries / 'psql'}' -q '{server.url(DATABASE)}' -c '{lock}'"
+    again = f"for n in 1 2 3; do {psql} >/dev/null; sleep 1; done"
     storm = subprocess.Popen(["sh", "-c", again], stderr=subprocess.DEVNULL)
     yield
     storm.wait(60)
 
 
 @contextmanager
-def _tapped(taps: list, fault: Fault) -> Iterator[None]:  # type: ignore[type-arg]
+def _tapped(taps: Sequence[Tap], fault: Fault) -> Iterator[None]:
     for tap in taps:
         tap.fault = fault
     try:
@@ -219,10 +246,11 @@ def demote_redis(topology: Topology, rng: random.Random) -> Iterator[None]:
 
 
 @contextmanager
-def _ruled(topology: Topology, *rules: tuple[object, ...]) -> Iterator[None]:
+def _ruled(
+    topology: Topology, method: str, path: str, fault: StoreFault, percent: int
+) -> Iterator[None]:
     for each in topology.processes:
-        for method, path, fault, percent in rules:
-            each.store.rule(str(method), str(path), fault, percent=percent)  # type: ignore[arg-type]
+        each.store.rule(method, path, fault, percent=percent)
     try:
         yield
     finally:
@@ -231,27 +259,27 @@ def _ruled(topology: Topology, *rules: tuple[object, ...]) -> Iterator[None]:
 
 
 def failing_store(topology: Topology, rng: random.Random) -> AbstractContextManager[None]:
-    return _ruled(topology, ("[A-Z]+", "", Status(500), 30))
+    return _ruled(topology, "[A-Z]+", "", Status(500), 30)
 
 
 def slowing_store(topology: Topology, rng: random.Random) -> AbstractContextManager[None]:
-    return _ruled(topology, ("[A-Z]+", "", Status(503), 60))
+    return _ruled(topology, "[A-Z]+", "", Status(503), 60)
 
 
 def deaf_store(topology: Topology, rng: random.Random) -> AbstractContextManager[None]:
     """What is written is written, and nobody is told."""
-    return _ruled(topology, ("PUT|POST|DELETE", "", Swallow(), 50))
+    return _ruled(topology, "PUT|POST|DELETE", "", Swallow(), 50)
 
 
 def lying_store(topology: Topology, rng: random.Random) -> AbstractContextManager[None]:
     """200, and an error in the body, as S3 says of a join that failed."""
     error = Reply(b"<Error><Code>InternalError</Code><Message>injected</Message></Error>")
-    return _ruled(topology, ("POST", "uploadId=", error, 60))
+    return _ruled(topology, "POST", "uploadId=", error, 60)
 
 
 def short_store(topology: Topology, rng: random.Random) -> AbstractContextManager[None]:
     """Answers end before their announced length."""
-    return _ruled(topology, ("GET", "", Truncate(3_000), 40))
+    return _ruled(topology, "GET", "", Truncate(3_000), 40)
 
 
 @contextmanager
@@ -425,6 +453,7 @@ NEMESES = (
     Nemesis("F-K3", "a process is asked to leave", drain, harmless=True),
     Nemesis("F-K4", "a process has no memory left", starve),
     Nemesis("F-K5", "all processes are restarted in turn", roll, (0, 1), harmless=True, slow=True),
+    Nemesis("F-X1", "a process crashes at one of its steps", crash_at, (6, 12)),
     Nemesis("F-P1", "PostgreSQL crashes", crash_postgres, (0, 5)),
     Nemesis("F-P2", "the standby is promoted", promote, (3, 8), slow=True),
     Nemesis("F-P3", "PostgreSQL gives 12 connections", few_connections),

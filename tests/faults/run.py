@@ -1,8 +1,8 @@
 """One run: a topology, clients, nemeses, and at the end everything that must hold.
 
-    furnish ─► clients work ─┬─► nemesis, heal, ready? ─► nemesis, … ─► over
-                             └─► samples of memory, descriptors, connections
-    over ─► every replica is read ─► jobs end ─► processes stop ─► rows and objects are compared
+furnish ─► clients work ─┬─► nemesis, heal, ready? ─► nemesis, … ─► over
+                         └─► samples of memory, descriptors, connections
+over ─► every replica is read ─► jobs end ─► processes stop ─► rows and objects are compared
 """
 
 import contextlib
@@ -18,12 +18,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tests.faults import world as places
-from tests.faults.checker import Violation, Window, check, judge_errors
+from tests.faults.checker import Violation, Window, check, failed, judge_errors
 from tests.faults.clients import Findings, Pace
 from tests.faults.history import History, Record
 from tests.faults.nemeses import NEMESES, Nemesis
 from tests.faults.settle import after_all, read_everything
-from tests.faults.topology import Topology
+from tests.faults.topology import DATABASE, Topology
 from tests.faults.workload import Client
 from tests.faults.world import World, furnish
 
@@ -151,9 +151,7 @@ class Run:
         time.sleep(seconds)
 
     def _strike(self, nemesis: Nemesis) -> None:
-        window = Window(
-            nemesis.id, nemesis.says, self.history.now(), harmless=nemesis.harmless
-        )
+        window = Window(nemesis.id, nemesis.says, self.history.now(), harmless=nemesis.harmless)
         self.outcome.windows.append(window)
         self.say(f"{window.begin:8.1f} {nemesis.id} {nemesis.says}")
         try:
@@ -184,8 +182,7 @@ class Run:
         while time.monotonic() < until:
             since = self.history.now() - 3
             recent = self.history.records[-400:]
-            if not any(r.status == 0 and r.complete and r.complete > since or
-                       r.status >= 500 and (r.complete or 0) > since for r in recent):
+            if not any(failed(r) and (r.complete or 0) > since for r in recent):
                 return
             time.sleep(0.25)
 
@@ -226,7 +223,9 @@ class Run:
         outcome = self.outcome
         outcome.records = self.history.records
         self.say("comparing")
-        outcome.violations += [Violation(*each.split(": ", 1)) for each in self.findings.wrong]
+        for each in self.findings.wrong:
+            invariant, _, what = each.partition(": ")
+            outcome.violations.append(Violation(invariant, what))
         outcome.violations += [Violation("I1", each) for each in wrong]
         outcome.violations += check(outcome.records)
         outcome.violations += judge_errors(outcome.records, outcome.windows)
@@ -258,7 +257,7 @@ class Run:
             f"AND (m.digest = '{reference}' OR t.name = '{reference}')"
         )
         with contextlib.suppress(Exception):
-            found = self.topology.postgres.rows(query, places_database())
+            found = self.topology.postgres.rows(query, DATABASE)
             return [f"    row {row}" for row in found] or ["    no row"]
         return ["    the database does not answer"]
 
@@ -268,13 +267,6 @@ METRICS = {
     'moorage_background_runs_total{work="collector",outcome="success"}': "cycles",
     "moorage_gc_collected_blobs_total": "collected",
 }
-
-
-def places_database() -> str:
-    """The name of the database of a topology."""
-    from tests.faults.topology import DATABASE
-
-    return DATABASE
 
 
 def dump(outcome: Outcome, path: Path) -> None:
@@ -318,10 +310,3 @@ def summary(outcome: Outcome) -> str:
             "collected": total(outcome, "collected"),
         }
     )
-
-
-def folder_of(base: Path, seed: str) -> Path:
-    """A folder for one run."""
-    found = base / f"run-{seed}"
-    found.mkdir(parents=True, exist_ok=True)
-    return found

@@ -1,7 +1,7 @@
 """After the last fault: everything is read on every replica, jobs end, rows and objects are equal.
 
-    read_everything   reads that become part of the history, so the checker judges them (I1, I2)
-    after_all         I5 and I6 of rows and objects, I7 of jobs and facts, I12 of what was written
+read_everything   reads that become part of the history, so the checker judges them (I1, I2)
+after_all         I5 and I6 of rows and objects, I7 of jobs and facts, I12 of what was written
 """
 
 import json

@@ -205,7 +205,7 @@ class Tap:
         await target.drain()
 
     async def _passable(self) -> None:
-        while self.fault.hole:
+        while self.fault.hole:  # set by other threads  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 

@@ -2,7 +2,7 @@
 
               nginx        [tap]            one in front of each process, beside nginx: a tap
         ┌───────┴──────┐     │              would take connections for a process that is gone
-    registry × N     core × 2        jobservice × 2
+    N registry       2 core          2 jobservice
         └───┬──────────┬─────┴──────┬──────────┘
           [tap]      [tap]        [tap]     one for each process, so that one can be cut off
         PostgreSQL    Redis      SeaweedFS
