@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from tests.faults.history import FAIL, OK, UNKNOWN, Record
 from tests.faults.registers import Op, TooWide, explain, minimal
-from tests.faults.world import COPIES, FROZEN, KEEP, USUAL
+from tests.faults.world import FROZEN, USUAL
 
 PRESENT = "there"
 Key = tuple[str, str]  # repository; tag or digest
@@ -174,12 +174,12 @@ class Window:
     id: str
     says: str
     begin: float
+    struck: float = 0.0  # when the nemesis had done it: a standby is promoted, a process is gone
     heal: float = float("inf")
     ready: float | None = None  # seconds from the heal until all processes were ready
     clean: float | None = None  # seconds from the heal until the end of the last error
     harmless: bool = False
     failures: int = 0
-    waited: float = 0.0
 
 
 SETTLING = 30.0
@@ -211,16 +211,21 @@ def judge_errors(records: Iterable[Record], windows: Sequence[Window]) -> list[V
     return found
 
 
-def retries(records: Iterable[Record], windows: Sequence[Window]) -> int:
-    """The most attempts that one request through nginx needed while a process was killed."""
-    spans = [(w.begin, w.heal) for w in windows if w.id in ("F-K1", "F-K3", "F-K5")]
-    worst = 1
-    for record in records:
-        if record.via == "nginx" and any(a <= record.invoke <= b for a, b in spans):
-            worst = max(worst, record.attempt)
+def during(records: Iterable[Record], windows: Iterable[Window]) -> list[Record]:
+    """Requests that were sent while one of these nemeses was at work."""
+    spans = [(window.begin, window.heal) for window in windows]
+    return [each for each in records if any(a <= each.invoke <= b for a, b in spans)]
+
+
+def in_a_row(records: Iterable[Record]) -> int:
+    """How often at most nginx failed one client with the same request, one time after the other."""
+    last: dict[str, tuple[str, int]] = {}
+    worst = 0
+    for each in records:
+        if each.via == "nginx":
+            same = f"{each.op} {sorted(each.args.items())}"
+            before, count = last.get(each.client, ("", 0))
+            count = (count if before == same else 0) + 1 if failed(each) else 0
+            last[each.client] = same, count
+            worst = max(worst, count)
     return worst
-
-
-def untracked() -> tuple[str, ...]:
-    """Repositories whose order of things nobody knows: policies and copies write to them."""
-    return (KEEP, COPIES)

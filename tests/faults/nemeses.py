@@ -77,6 +77,19 @@ def kill(topology: Topology, rng: random.Random) -> Iterator[None]:
     victim.launch()
 
 
+def kill_a(role: str) -> Nemesis:
+    """One process of a role is killed."""
+
+    @contextmanager
+    def strike(topology: Topology, rng: random.Random) -> Iterator[None]:
+        victim = rng.choice(topology.of(role))
+        victim.kill()
+        yield
+        victim.launch()
+
+    return Nemesis("F-K1", f"a {role} is killed", strike)
+
+
 @contextmanager
 def freeze(topology: Topology, rng: random.Random) -> Iterator[None]:
     victim = _one(topology, rng)
@@ -291,16 +304,16 @@ def kill_store(topology: Topology, rng: random.Random) -> Iterator[None]:
 
 @contextmanager
 def no_store(topology: Topology, rng: random.Random) -> Iterator[None]:
-    fault = rng.choice([Fault(hole=True), Fault(refuse=True)])
-    for each in topology.processes:
-        each.store.fault = fault
-        if fault.refuse:
-            each.store.cut()
-    try:
-        yield
-    finally:
+    """Nobody listens where it was."""
+    with _tapped([each.store for each in topology.processes], Fault(refuse=True)):
         for each in topology.processes:
-            each.store.heal()
+            each.store.cut()
+        yield
+
+
+def silent_store(topology: Topology, rng: random.Random) -> AbstractContextManager[None]:
+    """What is sent to it is lost on the way."""
+    return _tapped([each.store for each in topology.processes], Fault(hole=True))
 
 
 @contextmanager
@@ -447,6 +460,7 @@ def reload(topology: Topology, rng: random.Random) -> Iterator[None]:
     yield
 
 
+BY_ID: dict[str, Nemesis] = {}
 NEMESES = (
     Nemesis("F-K1", "a process is killed", kill),
     Nemesis("F-K2", "a process is frozen", freeze, (3, 30)),
@@ -470,6 +484,7 @@ NEMESES = (
     Nemesis("F-S4", "the store's answers are cut short", short_store),
     Nemesis("F-S5", "the store is killed", kill_store, (1, 5)),
     Nemesis("F-S6", "the store is away", no_store, (5, 60), slow=True),
+    Nemesis("F-S9", "the store is silent", silent_store, (5, 40), slow=True),
     Nemesis("F-S7", "the store says 200 and means an error", lying_store),
     Nemesis("F-S8", "the store is slow", thin_store),
     Nemesis("F-D1", "the store's disk is full", full_store, root=True),
@@ -485,3 +500,4 @@ NEMESES = (
     Nemesis("F-H2", "clients leave in the middle", leaving_clients, (0, 1), harmless=True),
     Nemesis("F-H3", "nginx reloads", reload, (1, 3), harmless=True),
 )  # fmt: skip
+BY_ID |= {nemesis.id: nemesis for nemesis in NEMESES}

@@ -42,6 +42,7 @@ class Course:
     clients: int = 8
     pause: float = 2.0  # seconds without a fault between two of them, at least
     nemeses: Sequence[Nemesis] = NEMESES
+    script: Sequence[Nemesis] = ()  # these, in this order, once, instead of any at random
     every: float = 15.0  # seconds between samples
 
 
@@ -124,21 +125,27 @@ class Run:
 
     def _torment(self) -> None:
         possible = []
-        for nemesis in self.course.nemeses:
+        for nemesis in self.course.script or self.course.nemeses:
             if why := nemesis.lacking():
                 self.outcome.skipped[nemesis.id] = why
             else:
                 possible.append(nemesis)
-        self._rest(self.course.pause)
+        time.sleep(self.course.pause)
+        if self.course.script:
+            for nemesis in possible:
+                self._strike(nemesis)
+                time.sleep(self.course.pause)
+            self._calm(60)
+            return
         turn: list[Nemesis] = []
         while not self._ended():
             if not possible:
-                self._rest(1)
+                time.sleep(1)
                 continue
             if not turn:  # each once, in an order that the seed tells, before any comes again
                 turn = self.rng.sample(possible, len(possible))
             self._strike(turn.pop())
-            self._rest(self.course.pause)
+            time.sleep(self.course.pause)
         self._calm(60)
 
     def _ended(self) -> bool:
@@ -147,15 +154,13 @@ class Run:
             late = late and len(self.history.records) >= self.course.ops
         return late or self.history.now() >= self.course.most
 
-    def _rest(self, seconds: float) -> None:
-        time.sleep(seconds)
-
     def _strike(self, nemesis: Nemesis) -> None:
         window = Window(nemesis.id, nemesis.says, self.history.now(), harmless=nemesis.harmless)
         self.outcome.windows.append(window)
         self.say(f"{window.begin:8.1f} {nemesis.id} {nemesis.says}")
         try:
             with nemesis.strike(self.topology, self.rng):
+                window.struck = self.history.now()
                 lasts = self.rng.uniform(*nemesis.seconds)
                 time.sleep(lasts)
         except Exception as error:  # the others are still to come
