@@ -182,7 +182,8 @@ class Window:
     failures: int = 0
 
 
-SETTLING = 30.0
+SETTLING = 30.0  # seconds after a heal in which errors may go on
+READY = 10.0  # seconds after a heal until all processes should be ready
 
 
 def failed(record: Record) -> bool:

@@ -14,25 +14,34 @@ class Disk:
         self.folder = folder
 
     def mount(self, size: int) -> None:
-        """Make it a disk of so many bytes, if this process may."""
+        """Make it a disk of so many bytes, if this process may; its owner stays the same."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
-            _run("mount", "-t", "tmpfs", "-o", f"size={size}", "moorage-faults", str(self.folder))
+            owner = f"size={size},mode=700,uid={self.folder.stat().st_uid}"
+            _run("mount", "-t", "tmpfs", "-o", owner, "moorage-faults", str(self.folder))
 
     @contextmanager
     def full(self) -> Iterator[None]:
-        """There is no room beyond what is used now."""
-        status = os.statvfs(self.folder)
-        size = status.f_blocks * status.f_frsize
-        used = size - status.f_bfree * status.f_frsize
-        self._resize(used + status.f_frsize)
+        """There is hardly any room beyond what is used now."""
+        size, used = self._sizes()
+        # It may grow meanwhile, and no disk gets smaller than what is on it.
+        while not self._resized(used + (1 << 20)):
+            _, used = self._sizes()
         try:
             yield
         finally:
-            self._resize(size)
+            assert self._resized(size)
 
-    def _resize(self, size: int) -> None:
-        _run("mount", "-o", f"remount,size={size}", str(self.folder))
+    def _sizes(self) -> tuple[int, int]:
+        """Bytes that it has, and that are used."""
+        status = os.statvfs(self.folder)
+        return status.f_blocks * status.f_frsize, (
+            (status.f_blocks - status.f_bfree) * status.f_frsize
+        )
+
+    def _resized(self, size: int) -> bool:
+        command = ["mount", "-o", f"remount,size={size}", str(self.folder)]
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
     def unmount(self) -> None:
         """Make it a plain folder again; what it held is gone."""

@@ -19,19 +19,15 @@ import random
 import resource
 import signal
 import socket
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults.disks import Disk
-from tests.faults.taps import HEALTHY, Fault, Tap
-from tests.faults.topology import DATABASE, Process, Topology
+from tests.faults import outages
+from tests.faults.topology import Process, Topology
 from tests.support.requirements import find
-from tests.support.storeproxy import Fault as StoreFault
-from tests.support.storeproxy import Reply, Status, Swallow, Truncate
 
 from moorage import failpoints
 
@@ -71,7 +67,12 @@ def _one(topology: Topology, rng: random.Random) -> Process:
 
 @contextmanager
 def kill(topology: Topology, rng: random.Random) -> Iterator[None]:
-    victim = _one(topology, rng)
+    with _killed(_one(topology, rng)):
+        yield
+
+
+@contextmanager
+def _killed(victim: Process) -> Iterator[None]:
     victim.kill()
     yield
     victim.launch()
@@ -82,10 +83,8 @@ def kill_a(role: str) -> Nemesis:
 
     @contextmanager
     def strike(topology: Topology, rng: random.Random) -> Iterator[None]:
-        victim = rng.choice(topology.of(role))
-        victim.kill()
-        yield
-        victim.launch()
+        with _killed(rng.choice(topology.of(role))):
+            yield
 
     return Nemesis("F-K1", f"a {role} is killed", strike)
 
@@ -155,193 +154,6 @@ def crash_at(topology: Topology, rng: random.Random) -> Iterator[None]:
         victim.launch()
 
 
-# --- PostgreSQL
-
-
-@contextmanager
-def crash_postgres(topology: Topology, rng: random.Random) -> Iterator[None]:
-    topology.postgres.kill()
-    yield
-    topology.postgres.restart()
-
-
-@contextmanager
-def promote(topology: Topology, rng: random.Random) -> Iterator[None]:
-    """The primary's machine is gone; the standby takes over, and gets a standby of its own."""
-    topology.postgres.kill()
-    topology.postgres.promote()
-    topology.lead_to_primary()
-    yield
-    topology.postgres.rejoin()
-
-
-@contextmanager
-def few_connections(topology: Topology, rng: random.Random) -> Iterator[None]:
-    server = topology.postgres.primary
-    server.sql("ALTER ROLE moorage CONNECTION LIMIT 12")
-    server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'moorage'")
-    yield
-    topology.postgres.primary.sql("ALTER ROLE moorage CONNECTION LIMIT -1")
-
-
-@contextmanager
-def silent_postgres(topology: Topology, rng: random.Random) -> Iterator[None]:
-    with _tapped([each.database for each in topology.processes], Fault(hole=True)):
-        yield
-
-
-@contextmanager
-def slow_postgres(topology: Topology, rng: random.Random) -> Iterator[None]:
-    with _tapped([each.database for each in topology.processes], Fault(delay=0.02)):
-        yield
-
-
-@contextmanager
-def locks(topology: Topology, rng: random.Random) -> Iterator[None]:
-    """Somebody holds what every push needs, for two seconds of three."""
-    server = topology.postgres.primary
-    names = "tags, repository_blobs, manifests, project_content"
-    lock = f"BEGIN; LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(2); COMMIT"
-    psql = f"'{server.binaries / 'psql'}' -q '{server.url(DATABASE)}' -c '{lock}'"
-    again = f"for n in 1 2 3; do {psql} >/dev/null; sleep 1; done"
-    storm = subprocess.Popen(["sh", "-c", again], stderr=subprocess.DEVNULL)
-    yield
-    storm.wait(60)
-
-
-@contextmanager
-def _tapped(taps: Sequence[Tap], fault: Fault) -> Iterator[None]:
-    for tap in taps:
-        tap.fault = fault
-    try:
-        yield
-    finally:
-        for tap in taps:
-            tap.fault = HEALTHY
-
-
-# --- Redis
-
-
-@contextmanager
-def kill_redis(topology: Topology, rng: random.Random) -> Iterator[None]:
-    topology.redis.kill()
-    yield
-    topology.redis.start()
-
-
-@contextmanager
-def hang_redis(topology: Topology, rng: random.Random) -> Iterator[None]:
-    topology.redis.hang()
-    try:
-        yield
-    finally:
-        topology.redis.resume()
-
-
-@contextmanager
-def flush_redis(topology: Topology, rng: random.Random) -> Iterator[None]:
-    for _ in range(5):
-        topology.redis.flush()
-        time.sleep(0.2)
-    yield
-
-
-@contextmanager
-def demote_redis(topology: Topology, rng: random.Random) -> Iterator[None]:
-    """It becomes the replica of a server that is not there, and refuses writes."""
-    topology.redis.demote(1)
-    yield
-    topology.redis.demote(0)
-
-
-# --- the object store
-
-
-@contextmanager
-def _ruled(
-    topology: Topology, method: str, path: str, fault: StoreFault, percent: int
-) -> Iterator[None]:
-    for each in topology.processes:
-        each.store.rule(method, path, fault, percent=percent)
-    try:
-        yield
-    finally:
-        for each in topology.processes:
-            each.store.heal()
-
-
-def failing_store(topology: Topology, rng: random.Random) -> AbstractContextManager[None]:
-    return _ruled(topology, "[A-Z]+", "", Status(500), 30)
-
-
-def slowing_store(topology: Topology, rng: random.Random) -> AbstractContextManager[None]:
-    return _ruled(topology, "[A-Z]+", "", Status(503), 60)
-
-
-def deaf_store(topology: Topology, rng: random.Random) -> AbstractContextManager[None]:
-    """What is written is written, and nobody is told."""
-    return _ruled(topology, "PUT|POST|DELETE", "", Swallow(), 50)
-
-
-def lying_store(topology: Topology, rng: random.Random) -> AbstractContextManager[None]:
-    """200, and an error in the body, as S3 says of a join that failed."""
-    error = Reply(b"<Error><Code>InternalError</Code><Message>injected</Message></Error>")
-    return _ruled(topology, "POST", "uploadId=", error, 60)
-
-
-def short_store(topology: Topology, rng: random.Random) -> AbstractContextManager[None]:
-    """Answers end before their announced length."""
-    return _ruled(topology, "GET", "", Truncate(3_000), 40)
-
-
-@contextmanager
-def kill_store(topology: Topology, rng: random.Random) -> Iterator[None]:
-    topology.seaweed.kill()
-    yield
-    topology.seaweed.start()
-
-
-@contextmanager
-def no_store(topology: Topology, rng: random.Random) -> Iterator[None]:
-    """Nobody listens where it was."""
-    with _tapped([each.store for each in topology.processes], Fault(refuse=True)):
-        for each in topology.processes:
-            each.store.cut()
-        yield
-
-
-def silent_store(topology: Topology, rng: random.Random) -> AbstractContextManager[None]:
-    """What is sent to it is lost on the way."""
-    return _tapped([each.store for each in topology.processes], Fault(hole=True))
-
-
-@contextmanager
-def thin_store(topology: Topology, rng: random.Random) -> Iterator[None]:
-    with _tapped([each.store for each in topology.processes], Fault(bandwidth=2_000_000)):
-        yield
-
-
-# --- disks
-
-
-@contextmanager
-def full_store(topology: Topology, rng: random.Random) -> Iterator[None]:
-    with topology.store_disk.full():
-        yield
-
-
-@contextmanager
-def full_database(topology: Topology, rng: random.Random) -> Iterator[None]:
-    """No room for the log: the server ends itself, and starts again when there is room."""
-    with Disk(topology.postgres.primary.folder).full():
-        yield
-    postgres = topology.postgres
-    with contextlib.suppress(subprocess.CalledProcessError):
-        postgres.primary.stop("immediate")
-    postgres.restart()
-
-
 # --- clocks
 
 
@@ -366,54 +178,6 @@ def skew(topology: Topology, rng: random.Random) -> Iterator[None]:
         victim.extra = {}
         victim.stop(60)
         victim.launch()
-
-
-# --- the network of one process
-
-
-@contextmanager
-def _rules(*rules: str) -> Iterator[None]:
-    table = f"inet moorage_faults_{os.getpid()}"
-    chain = "\n".join(["type filter hook output priority 0;", *rules])
-    text = f"table {table} {{\nchain faults {{\n{chain}\n}}\n}}\n"
-    subprocess.run([find("nft") or "nft", "-f", "-"], input=text, text=True, check=True)
-    try:
-        yield
-    finally:
-        subprocess.run([find("nft") or "nft", "delete", "table", *table.split()], check=True)
-
-
-@contextmanager
-def no_database_for_one(topology: Topology, rng: random.Random) -> Iterator[None]:
-    port = _one(topology, rng).database.port
-    with _rules(f"tcp dport {port} drop", f"tcp sport {port} drop"):
-        yield
-
-
-@contextmanager
-def no_store_for_one(topology: Topology, rng: random.Random) -> Iterator[None]:
-    port = _one(topology, rng).store.port
-    with _rules(f"tcp dport {port} drop", f"tcp sport {port} drop"):
-        yield
-
-
-@contextmanager
-def one_way(topology: Topology, rng: random.Random) -> Iterator[None]:
-    """What one process asks arrives; what it is answered does not."""
-    victim = _one(topology, rng)
-    port = rng.choice([victim.database, victim.store, victim.cache]).port
-    with _rules(f"tcp sport {port} drop"):
-        yield
-
-
-@contextmanager
-def loss(topology: Topology, rng: random.Random) -> Iterator[None]:
-    """Three packets of a hundred between the processes and all that is below them."""
-    taps = [tap for each in topology.processes for tap in (each.database, each.store, each.cache)]
-    ports = ", ".join(str(tap.port) for tap in taps)
-    lost = "numgen random mod 100 < 3 drop"
-    with _rules(f"tcp dport {{ {ports} }} {lost}", f"tcp sport {{ {ports} }} {lost}"):
-        yield
 
 
 # --- clients and nginx
@@ -468,34 +232,34 @@ NEMESES = (
     Nemesis("F-K4", "a process has no memory left", starve),
     Nemesis("F-K5", "all processes are restarted in turn", roll, (0, 1), harmless=True, slow=True),
     Nemesis("F-X1", "a process crashes at one of its steps", crash_at, (6, 12)),
-    Nemesis("F-P1", "PostgreSQL crashes", crash_postgres, (0, 5)),
-    Nemesis("F-P2", "the standby is promoted", promote, (3, 8), slow=True),
-    Nemesis("F-P3", "PostgreSQL gives 12 connections", few_connections),
-    Nemesis("F-P4", "PostgreSQL is silent", silent_postgres, (3, 20)),
-    Nemesis("F-P5", "tables are locked", locks, (6, 8)),
-    Nemesis("F-P6", "PostgreSQL is slow", slow_postgres),
-    Nemesis("F-R1", "Redis is killed", kill_redis, harmless=True),
-    Nemesis("F-R2", "Redis hangs", hang_redis, harmless=True),
-    Nemesis("F-R3", "Redis is flushed", flush_redis, (1, 2), harmless=True),
-    Nemesis("F-R4", "Redis is demoted", demote_redis, harmless=True),
-    Nemesis("F-S1", "the store fails", failing_store),
-    Nemesis("F-S2", "the store says SlowDown", slowing_store),
-    Nemesis("F-S3", "the store's answers are lost", deaf_store),
-    Nemesis("F-S4", "the store's answers are cut short", short_store),
-    Nemesis("F-S5", "the store is killed", kill_store, (1, 5)),
-    Nemesis("F-S6", "the store is away", no_store, (5, 60), slow=True),
-    Nemesis("F-S9", "the store is silent", silent_store, (5, 40), slow=True),
-    Nemesis("F-S7", "the store says 200 and means an error", lying_store),
-    Nemesis("F-S8", "the store is slow", thin_store),
-    Nemesis("F-D1", "the store's disk is full", full_store, root=True),
-    Nemesis("F-D2", "the database's disk is full", full_database, root=True, slow=True),
+    Nemesis("F-P1", "PostgreSQL crashes", outages.crash_postgres, (0, 5)),
+    Nemesis("F-P2", "the standby is promoted", outages.promote, (3, 8), slow=True),
+    Nemesis("F-P3", "PostgreSQL gives 12 connections", outages.few_connections),
+    Nemesis("F-P4", "PostgreSQL is silent", outages.silent_postgres, (3, 20)),
+    Nemesis("F-P5", "tables are locked", outages.locks, (6, 8)),
+    Nemesis("F-P6", "PostgreSQL is slow", outages.slow_postgres),
+    Nemesis("F-R1", "Redis is killed", outages.kill_redis, harmless=True),
+    Nemesis("F-R2", "Redis hangs", outages.hang_redis, harmless=True),
+    Nemesis("F-R3", "Redis is flushed", outages.flush_redis, (1, 2), harmless=True),
+    Nemesis("F-R4", "Redis is demoted", outages.demote_redis, harmless=True),
+    Nemesis("F-S1", "the store fails", outages.failing_store),
+    Nemesis("F-S2", "the store says SlowDown", outages.slowing_store),
+    Nemesis("F-S3", "the store's answers are lost", outages.deaf_store),
+    Nemesis("F-S4", "the store's answers are cut short", outages.short_store),
+    Nemesis("F-S5", "the store is killed", outages.kill_store, (1, 5)),
+    Nemesis("F-S6", "the store is away", outages.no_store, (5, 60), slow=True),
+    Nemesis("F-S9", "the store is silent", outages.silent_store, (5, 40), slow=True),
+    Nemesis("F-S7", "the store says 200 and means an error", outages.lying_store),
+    Nemesis("F-S8", "the store is slow", outages.thin_store),
+    Nemesis("F-D1", "the store's disk is full", outages.full_store, root=True),
+    Nemesis("F-D2", "the database's disk is full", outages.full_database, root=True, slow=True),
     Nemesis("F-C1", "a clock is wrong and jumps", skew, (3, 10), tool=str(FAKETIME), slow=True),
-    Nemesis("F-N1", "one process is cut off from PostgreSQL", no_database_for_one,
+    Nemesis("F-N1", "one process is cut off from PostgreSQL", outages.no_database_for_one,
             (3, 15), root=True, tool="nft"),
-    Nemesis("F-N2", "one process is cut off from the store", no_store_for_one,
+    Nemesis("F-N2", "one process is cut off from the store", outages.no_store_for_one,
             (3, 15), root=True, tool="nft"),
-    Nemesis("F-N3", "one process hears no answers", one_way, (3, 15), root=True, tool="nft"),
-    Nemesis("F-N4", "packets are lost", loss, (3, 10), root=True, tool="nft"),
+    Nemesis("F-N3", "one process hears no answers", outages.one_way, (3, 15), root=True, tool="nft"),
+    Nemesis("F-N4", "packets are lost", outages.loss, (3, 10), root=True, tool="nft"),
     Nemesis("F-H1", "clients are slow", slow_clients, harmless=True),
     Nemesis("F-H2", "clients leave in the middle", leaving_clients, (0, 1), harmless=True),
     Nemesis("F-H3", "nginx reloads", reload, (1, 3), harmless=True),

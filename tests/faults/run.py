@@ -23,7 +23,7 @@ from tests.faults.clients import Findings, Pace
 from tests.faults.history import History, Record
 from tests.faults.nemeses import NEMESES, Nemesis
 from tests.faults.settle import after_all, read_everything
-from tests.faults.topology import DATABASE, Topology
+from tests.faults.topology import Topology
 from tests.faults.workload import Client
 from tests.faults.world import World, furnish
 
@@ -262,7 +262,7 @@ class Run:
             f"AND (m.digest = '{reference}' OR t.name = '{reference}')"
         )
         with contextlib.suppress(Exception):
-            found = self.topology.postgres.rows(query, DATABASE)
+            found = self.topology.rows(query)
             return [f"    row {row}" for row in found] or ["    no row"]
         return ["    the database does not answer"]
 

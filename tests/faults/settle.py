@@ -13,7 +13,7 @@ from typing import TypeVar
 from tests.faults import world as places
 from tests.faults.clients import Lost
 from tests.faults.history import OK, History
-from tests.faults.topology import DATABASE, PASSWORD, SECRET_KEY, Topology
+from tests.faults.topology import PASSWORD, SECRET_KEY, Topology
 from tests.faults.workload import Client
 from tests.support.invariants import violations
 from tests.support.quiet import everything_collected, offline
@@ -79,7 +79,7 @@ def after_all(topology: Topology) -> Iterator[tuple[str, str]]:
     yield from _jobs(topology)
     yield from _secrets(topology)
     topology.stop_processes()
-    url = topology.postgres.primary.url(DATABASE)
+    url = topology.url
     for each in offline(url, topology.bucket, topology.folder, violations):
         yield ("I6" if "quota" in each or "counted" in each else "I5"), each
     for each in offline(url, topology.bucket, topology.folder, everything_collected):
@@ -103,11 +103,7 @@ def _jobs(topology: Topology) -> Iterator[tuple[str, str]]:
     """I7: within a minute of quiet everything that was asked for has come to an end."""
     until = time.monotonic() + 60
     while True:
-        left = {
-            what: rows
-            for what, query in _OPEN.items()
-            if (rows := topology.postgres.rows(query, DATABASE))
-        }
+        left = {what: rows for what, query in _OPEN.items() if (rows := topology.rows(query))}
         if not left or time.monotonic() > until:
             break
         time.sleep(0.5)
@@ -119,7 +115,7 @@ def _secrets(topology: Topology) -> Iterator[tuple[str, str]]:
     """I12: no secret is in a log, in the audit log, or in what jobs wrote."""
     written = {"the logs": topology.logs()}
     for table in ("audit_log", "task_logs"):
-        rows = topology.postgres.rows(f"SELECT t::text FROM {table} t", DATABASE)
+        rows = topology.rows(f"SELECT t::text FROM {table} t")
         written[table] = "\n".join(rows)
     for where, text in written.items():
         for canary in CANARIES:

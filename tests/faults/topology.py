@@ -25,17 +25,19 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from tests.faults.disks import Disk
-from tests.faults.postgres import Pair
 from tests.faults.taps import StoreTap, Tap, Taps
 from tests.support.nginx import Nginx
 from tests.support.redis_server import RedisServer
 from tests.support.requirements import path_of
 from tests.support.serving import Registry
 from tests.support.stores import SeaweedServer
+from tools.ha.postgres import DATABASE, Pair
 
 PASSWORD = "Aa1-canary-password-of-the-administrator"
 SECRET_KEY = "canary-secret-key-of-every-replica"
-DATABASE = "moorage"
+DISK = 1 << 30  # bytes of each PostgreSQL
+# A commit that does not wait for the disk comes there late, so that a crash loses it for certain.
+POSTGRES = "-c wal_writer_delay=10s -c wal_writer_flush_after=512MB -c max_wal_size=256MB"
 
 LEASE = 20.0  # seconds in which a promise holds
 SETTINGS: Mapping[str, object] = {
@@ -128,13 +130,17 @@ class Topology:
         self.store_disk = Disk(folder / "seaweed")
         self.basic = "Basic " + b64encode(f"admin:{PASSWORD}".encode()).decode()
         folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o711)  # PostgreSQL is another user where root starts it
 
     def start(self) -> Self:
         """Start all parts and wait until all are ready."""
         self.taps.__enter__()
-        self.postgres = Pair(disk=1 << 30).start()
+        self.postgres = Pair(self.folder, durable=True, options=POSTGRES.split())
+        for server in self.postgres.servers:
+            Disk(server.folder).mount(DISK)
+        self.postgres.start()
         self.postgres.primary.sql("CREATE ROLE moorage LOGIN")
-        self.postgres.primary.sql(f"CREATE DATABASE {DATABASE} OWNER moorage")
+        self.postgres.primary.sql(f"ALTER DATABASE {DATABASE} OWNER TO moorage")
         self.redis = RedisServer(self.folder / "redis").start()
         self.store_disk.mount(self.plan.disk)
         self.seaweed = SeaweedServer(self.folder / "seaweed", path_of("weed"))
@@ -187,6 +193,15 @@ class Topology:
         for each in self.processes:
             each.database.lead(self.postgres.primary.port)
 
+    @property
+    def url(self) -> str:
+        """The address of the database's primary, for its superuser."""
+        return f"postgresql://postgres@127.0.0.1:{self.postgres.primary.port}/{DATABASE}"
+
+    def rows(self, query: str) -> list[str]:
+        """Rows of the database, columns separated by `|`."""
+        return self.postgres.primary.sql(query, DATABASE).splitlines()
+
     def ready(self) -> list[str]:
         """Processes that are not ready."""
         return [each.name for each in self.processes if not each.alive or each.ready() != 200]
@@ -224,9 +239,11 @@ class Topology:
         for name in ("nginx", "redis", "seaweed", "postgres"):
             part = getattr(self, name, None)
             if part is not None:
-                end = getattr(part, {"nginx": "stop", "postgres": "close"}.get(name, "kill"))
+                end = part.stop if name in ("nginx", "postgres") else part.kill
                 with contextlib.suppress(Exception):
                     end()
+        for server in self.postgres.servers:
+            Disk(server.folder).unmount()
         self.taps.__exit__()
         self.store_disk.unmount()
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tools.ha.processes import Child, free_ports, program
@@ -17,8 +18,13 @@ _SOURCE = "Debian's postgresql"
 class Server(Child):
     """One server; what it holds survives `kill`."""
 
-    def __init__(self, name: str, folder: Path, *, durable: bool) -> None:
-        """`durable`: whether it waits for the disk, which only a power failure can tell."""
+    def __init__(
+        self, name: str, folder: Path, *, durable: bool, options: Sequence[str] = ()
+    ) -> None:
+        """`durable`: whether it waits for the disk, which only a power failure can tell.
+
+        `options` are further words of the command line.
+        """
         (self.port,) = free_ports(1)
         self.data = folder / "data"
         self._binaries = Path(program("initdb", _SOURCE)).resolve().parent
@@ -27,6 +33,7 @@ class Server(Child):
             *("-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"),
             *("-c", "shared_buffers=32MB", "-c", "wal_keep_size=128MB"),
             *([] if durable else ["-c", "fsync=off"]),
+            *options,
         ]
         command = [str(self._binaries / "postgres"), "-D", str(self.data), *options]
         super().__init__(name, folder, command, user=_postgres())
@@ -92,9 +99,10 @@ class Server(Child):
 class Pair:
     """A primary and its synchronous standby; each may take the other's place."""
 
-    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False, options: Sequence[str] = ()) -> None:
         self.servers = [
-            Server(f"postgresql-{n}", folder / f"postgresql-{n}", durable=durable) for n in (1, 2)
+            Server(name, folder / name, durable=durable, options=options)
+            for name in ("postgresql-1", "postgresql-2")
         ]
         self.primary, self.standby = self.servers
 

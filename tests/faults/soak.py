@@ -1,0 +1,55 @@
+"""`make soak`: all faults, for as long as one likes, and a report.
+
+python -m tests.faults.soak --minutes 60 --ops 30000 --report docs/operate/soak.md
+python -m tests.faults.soak --minutes 2 --only F-P2,F-K1 --seed 4711
+"""
+
+import argparse
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.faults.nemeses import NEMESES
+from tests.faults.report import report
+from tests.faults.run import Course, Run, dump, new_seed, summary
+from tests.faults.topology import Plan, Topology
+
+
+def main(arguments: list[str]) -> int:
+    """1 when an invariant broke."""
+    parser = argparse.ArgumentParser(prog="make soak", description="break everything for a while")
+    parser.add_argument("--minutes", type=float, default=60, help="at least")
+    parser.add_argument("--ops", type=int, default=0, help="requests, at least")
+    parser.add_argument("--rate", type=float, default=20, help="requests a second, at most")
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--seed", default="", help="another one each time unless it is given")
+    parser.add_argument("--only", default="", help="ids of faults, with commas; `none` for none")
+    parser.add_argument("--folder", type=Path, help="where history and logs are kept")
+    parser.add_argument("--report", type=Path, help="the page to write")
+    given = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    wanted = set(given.only.split(",")) if given.only else {each.id for each in NEMESES}
+    course = Course(
+        given.seed or new_seed(),
+        given.minutes * 60,
+        given.ops,
+        rate=given.rate,
+        clients=given.clients,
+        nemeses=[each for each in NEMESES if each.id in wanted],
+    )
+    folder = given.folder or Path(tempfile.mkdtemp(prefix="moorage-soak-"))
+    print(f"seed {course.seed}; history and logs in {folder}", flush=True)
+    with Topology(folder, Plan()) as topology:
+        run = Run(topology, course, lambda text: print(text, flush=True))
+        outcome = run.go()
+        dump(outcome, folder / "outcome.json")
+        print(run.complaint() if outcome.violations else "no violation")
+    print(summary(outcome))
+    if given.report:
+        given.report.write_text(report(folder))
+    return 1 if outcome.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
