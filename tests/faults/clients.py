@@ -21,7 +21,7 @@ from tests.faults.history import FAIL, OK, UNKNOWN, History, Record
 from tests.support.images import INDEX, MANIFEST
 from tests.support.replicas import Answer
 
-PATIENCE = 20.0  # seconds without a byte after which a client gives a request up
+PATIENCE = 60.0  # seconds without a byte after which a client gives a request up
 
 
 class Lost(Exception):

@@ -1,4 +1,4 @@
-"""Faults of what the processes need: PostgreSQL, Redis, the store, disks, and the network to them."""
+"""Faults of what processes need: PostgreSQL, Redis, the store, disks, the network to them."""
 
 import os
 import random
@@ -185,8 +185,11 @@ def thin_store(topology: Topology, rng: random.Random) -> Iterator[None]:
 
 @contextmanager
 def full_store(topology: Topology, rng: random.Random) -> Iterator[None]:
+    """Afterwards it is started again: it keeps volumes closed that it could not write to."""
     with topology.store_disk.full():
         yield
+    topology.seaweed.kill()
+    topology.seaweed.start()
 
 
 @contextmanager

@@ -18,15 +18,16 @@ from tests.faults.history import Record, load
 MINUTE = 60.0
 WARM = 300.0  # seconds of a process in which it fills its caches
 
-_HEAD = """\
-# A soak of the whole topology
-
-This page is written by `make soak` from one run; do not edit it.
-
-Clients push, pull, move, mount, copy and delete through nginx and at each registry by itself, while the parts of the topology fail one after the other.
-Every request is a line of a history; at the end everything is read on every replica, a search looks for an order that explains each tag and each image, and rows are compared with objects.
-[How it is tested](../design/faults.md) says what each invariant and each fault is.
-"""
+_HEAD = (
+    "# A soak of the whole topology\n\n"
+    "This page is written by `make soak` from one run; do not edit it.\n\n"
+    "Clients push, pull, move, mount, copy and delete through nginx and at each registry, while "
+    "the parts of the topology fail one after the other.\n"
+    "Every request is a line of a history. At the end everything is read on every replica, a "
+    "search looks for an order that explains each tag and each image, and rows are compared with "
+    "objects.\n"
+    "[How faults are tested](../design/faults.md) says what each invariant is.\n"
+)
 
 
 def report(folder: Path) -> str:

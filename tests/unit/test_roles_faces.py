@@ -1,5 +1,6 @@
 """Which face gets a request."""
 
+import asyncio
 from pathlib import Path
 
 import httpx2
@@ -41,6 +42,27 @@ async def test_a_slash_too_many_in_front_is_none() -> None:
         ("/c/login", b"/c/login"),
         ("/api/a%2Fb", b"/api/a%252Fb"),
     ]
+
+
+async def test_a_request_waits_for_the_start() -> None:
+    """A proxy repeats no push, so one that comes too soon is held back; not for ever."""
+    faces, face = Faces(Operations(Metrics("1")), patience=60), Face()
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app=faces), base_url="http://test"
+    ) as client:
+        push = asyncio.create_task(client.post("/v2/library/a/blobs/uploads/"))
+        assert (await client.get("/healthz")).status_code == 200
+        await asyncio.sleep(0)
+        assert not face.paths
+        faces._distribution = face
+        faces._opened.set()
+        assert (await push).status_code == 204
+    late = Faces(Operations(Metrics("1")), patience=0.01)
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app=late), base_url="http://test"
+    ) as client:
+        answer = await client.post("/v2/library/a/blobs/uploads/")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
 
 
 async def test_the_volume_of_the_blobs(tmp_path: Path) -> None:

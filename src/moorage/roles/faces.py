@@ -11,6 +11,8 @@ all          x         x                 x                 x             x      
 Pages are whatever is left: `/`, `/harbor/…`, `/account/…`, `/static/…`.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
@@ -63,17 +65,23 @@ class Role(StrEnum):
 
 
 class Faces:
-    """Sends a request to the face of its path; 503 until the process has started."""
+    """Sends a request to the face of its path; 503 when the process does not start in time.
 
-    def __init__(self, operations: Operations) -> None:
+    A process listens before it has started, or nobody could ask how it is. What comes meanwhile
+    waits: a proxy repeats no push that it has sent, so 503 at once would fail one in every restart.
+    """
+
+    def __init__(self, operations: Operations, patience: float = 5.0) -> None:
+        """`patience`: seconds that a request waits for the start."""
         self._operations = operations
+        self._patience = patience
+        self._opened = asyncio.Event()
         self._distribution: ASGIApp | None = None
         self._token: ASGIApp | None = None
         self._exchange: ASGIApp | None = None
         self._api: ASGIApp | None = None
         self._pages: ASGIApp | None = None
         self._portal: ASGIApp | None = None
-        self._started = False
 
     def open(self, resources: Resources, role: Role) -> None:
         """Make the faces of a role."""
@@ -103,14 +111,14 @@ class Faces:
                 service=service,
                 settings=resources.configurations,
             )
-        self._started = True
+        self._opened.set()
 
     def open_portal(self, settings: Settings) -> None:
         """Make the face of the role portal, which needs no resources."""
         from moorage.roles.portal import remote_portal
 
         self._portal, self._operations.probes = remote_portal(settings, self._leaving)
-        self._started = True
+        self._opened.set()
 
     def _leaving(self) -> bool:
         return self._operations.leaving
@@ -120,27 +128,31 @@ class Faces:
             return
         if scope["path"].startswith("//"):
             scope = _one_slash(scope)
-        path = scope["path"]
-        if path.startswith("/v2"):
-            face = self._distribution
-        elif path in OPERATIONS:
-            face = self._operations
-        elif path == TOKEN:
-            face = self._token
-        elif path == EXCHANGE:
-            face = self._exchange
-        elif path.startswith("/api/"):
-            face = self._api
-        elif path.startswith("/c/"):
-            face = self._pages
-        elif path.startswith("/service/"):
-            face = None
-        else:
-            face = self._portal
+        face = self._face(scope["path"])
+        if face is None and not self._opened.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._opened.wait(), self._patience)
+            face = self._face(scope["path"])
         await (face or self._nothing())(scope, receive, send)
 
+    def _face(self, path: str) -> ASGIApp | None:
+        """What answers a path, if the role has it and has started."""
+        if path.startswith("/v2"):
+            return self._distribution
+        if path in OPERATIONS:
+            return self._operations
+        if path == TOKEN:
+            return self._token
+        if path == EXCHANGE:
+            return self._exchange
+        if path.startswith("/api/"):
+            return self._api
+        if path.startswith("/c/"):
+            return self._pages
+        return None if path.startswith("/service/") else self._portal
+
     def _nothing(self) -> ASGIApp:
-        if self._started:
+        if self._opened.is_set():
             return _problem(404, "NOT_FOUND", "not found")
         return _problem(503, "UNAVAILABLE", "starting: waiting for the database")
 

@@ -72,7 +72,7 @@ class _Process:
         self._announce = announce
         self._metrics = Metrics(__version__)
         self._operations = Operations(self._metrics)
-        self._faces = Faces(self._operations)
+        self._faces = Faces(self._operations, settings.database.wait_seconds)
         http = settings.http
         self._certificate = certificate = _certificate(settings)
         self._server = _Server(
