@@ -1,6 +1,6 @@
 # `make` or `make help` tells what there is. Python 3.11 and make are all that `run` and `test` need.
 .DEFAULT_GOAL := help
-.PHONY: help run ha test check bench format lint docs messages screenshots clients node-servers lock clean
+.PHONY: help run ha test check soak mutants bench format lint docs messages screenshots clients node-servers lock clean
 
 PYTHON  ?= $(shell command -v python3.11 || command -v python3)
 VENV    ?= .venv
@@ -29,6 +29,12 @@ check: lint $(VENV)/.check clients node-servers  ## Lint, then run every test wi
 	TESTS_REQUIRE_ALL=1 TESTS_EXAMPLES=2000 \
 	    TESTS_NODE_BIN=$(abspath $(CACHE)/node/node_modules/.bin) \
 	    $(BIN)/pytest -n $(CORES) --dist loadfile --durations=15 $(ARGS) $(TESTS)
+
+soak: $(VENV)/.check  ## Break every part of the topology under load, for ARGS='--minutes 60 --ops 30000'
+	$(BIN)/python -m tests.faults.soak $(ARGS)
+
+mutants: $(VENV)/.check  ## Put known bugs back, one by one, and see that the checker of `soak` finds each
+	$(BIN)/python -m tests.faults.mutants $(ARGS)
 
 bench: $(VENV)/.dev  ## Compare with Debian's docker-registry and write benchmarks/results.md
 	$(BIN)/python -m benchmarks $(ARGS)
