@@ -22,6 +22,7 @@ from tests.support.ldap_server import (
 from moorage.accounts.attempts import FREE
 from moorage.accounts.bootstrap import first_admin
 from moorage.accounts.ldap import Ldap, LdapAccounts, LdapSettings
+from moorage.accounts.ldap.directory import Directory
 from moorage.config.configuration import Configuration
 from moorage.db import tables
 from moorage.db.engine import Database
@@ -141,6 +142,23 @@ async def test_wrong_and_empty_passwords_are_refused(stage: Stage) -> None:
     ):
         assert await stage.signs_in(name, password) is None, name
     assert await stage.count() == 1
+
+
+async def test_who_is_unknown_takes_as_long_as_who_is_known(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Either costs one look-up and one try of a password, so time tells no names."""
+    tried: list[str] = []
+    accepts = Directory.accepts
+
+    def counting(directory: Directory, name: str, password: str) -> bool:
+        tried.append(name)
+        return accepts(directory, name, password)
+
+    monkeypatch.setattr(Directory, "accepts", counting)
+    for name in ("alice", "nobody", "*"):
+        assert await stage.signs_in(name, "wrong") is None
+    assert tried == [stage.alice, PEOPLE, PEOPLE]
 
 
 @pytest.mark.parametrize("name", ["o'brien", "a.b-c_d", "x(y)", "star*", "back\\slash", "ünï"])

@@ -67,6 +67,7 @@ class LyingProvider:
     mac: bool = False  # sign by HS256 under the public key
     none: bool = False  # no signature at all
     keys_uri: str = ""  # what discovery says of the keys, when it is elsewhere
+    pages: dict[str, str] = field(default_factory=dict)  # what discovery says besides
     keys_status: int = 200
     token_status: int = 200
     nonces: dict[str, str] = field(default_factory=dict)
@@ -88,6 +89,7 @@ class LyingProvider:
                 "authorization_endpoint": f"{self.issuer}/authorize",
                 "token_endpoint": f"{self.issuer}/token",
                 "jwks_uri": self.keys_uri or f"{self.issuer}/keys",
+                **self.pages,
             }
         if path == "/keys":
             self.looks += 1

@@ -7,7 +7,8 @@
               rule, id and              CLI secret
               revision,
               cli, id and
-              fingerprint
+              fingerprint,
+              id, its end
 
 So a changed password or a disabled robot account counts from the answer to the change on, on
 every replica, although verified credentials are remembered.
@@ -100,6 +101,11 @@ def via_rule(rule_id: int, revision: int) -> str:
 def via_cli_secret(user_id: int, hashed: str) -> str:
     """`Principal.via` of whoever came with the CLI secret that is kept as this hash."""
     return f"cli:{user_id}:{hashlib.sha256(hashed.encode()).hexdigest()[:16]}"
+
+
+def via_id_token(expires_at: float) -> str:
+    """`Principal.via` of whoever came with an ID token that ends at that second since 1970."""
+    return f"id:{int(expires_at)}"
 
 
 def touch_lent(tx: Tx, via: str) -> None:
@@ -205,6 +211,8 @@ async def _lent(tx: Tx, via: str) -> Lent | None:
         secret = select(users.c.cli_secret_hash).where(users.c.id == user_id)
         hashed = (await tx.execute(secret)).scalar_one_or_none()
         return Lent() if hashed and via_cli_secret(user_id, hashed) == via else None
+    if kind == "id":
+        return Lent(float(numbers[0]))
     rule_id, revision = map(int, numbers)
     found = await tx.execute(
         select(federation_rules.c.id).where(

@@ -26,7 +26,7 @@ from moorage.accounts.issuers import Issuers
 from moorage.accounts.keys import Keys
 from moorage.accounts.ldap import Ldap, LdapAccounts
 from moorage.accounts.logins import Logins
-from moorage.accounts.oidc import OidcAccounts, Provider
+from moorage.accounts.oidc import IdTokens, OidcAccounts, Provider
 from moorage.accounts.passwords import Passwords
 from moorage.accounts.robots import Robots
 from moorage.accounts.sessions import Sessions
@@ -154,13 +154,14 @@ class Resources:
             longest=LONGEST_TOKEN,
         )
         self.lending = Lending(exchanged, self.keys, self.standings, ground.clock)
+        self.id_tokens = IdTokens(ground.db, self.configurations, self.oidc, self.standings)
         self.logins = Logins(
             ground.db,
             self.passwords,
             self.standings,
             settings=self.configurations,
             directory=self.ldap_accounts,
-            lenders=(self.access_tokens, self.lending),
+            lenders=(self.access_tokens, self.lending, self.id_tokens),
             clock=ground.clock,
         )
         self.sessions = Sessions(

@@ -7,6 +7,7 @@ fills those, and nothing else: who comes when too many wait is told to try again
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
 from typing import TypeVar
 
@@ -40,7 +41,12 @@ class Ldap:
 
         def work(directory: Directory) -> Person | None:
             found = directory.people(username, most=2)
-            if len(found) != 1 or not directory.accepts(found[0].dn, password):
+            if len(found) != 1:
+                # Nobody's password: who is unknown takes as long as who is known.
+                with suppress(Unreachable):
+                    directory.accepts(settings.base_dn, password)
+                return None
+            if not directory.accepts(found[0].dn, password):
                 return None
             return directory.with_groups(found[0])
 

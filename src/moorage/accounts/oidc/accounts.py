@@ -155,7 +155,9 @@ class OidcAccounts:
             login = await self._db.run(_make, person, person.username, prefix)
         if login is not None:
             return SignedIn(login, kept["target"])
-        again = await self._keep({"person": _dump(person), "target": kept["target"]})
+        again = await self._keep(
+            {"person": _dump(person), "target": kept["target"], "issuer": settings.issuer}
+        )
         return Onboarding(again, person.username, kept["target"])
 
     async def onboard(self, cookie: str, username: str) -> SignedIn:
@@ -164,12 +166,12 @@ class OidcAccounts:
         Raises Denied, Unauthenticated, Invalid, and Conflict for a name that is taken: the browser
         may try another one.
         """
-        await self._current()
+        settings = await self._current()
         prefix = (await self._settings.current()).robot_name_prefix
 
         async def step(tx: Tx) -> SignedIn:
             kept = await self._take(tx, cookie)
-            if "person" not in kept:
+            if "person" not in kept or kept.get("issuer") != settings.issuer:
                 raise Unauthenticated("sign in first")
             person = _Person(**kept["person"])
             login = await _sign_in(tx, person) or await _make(tx, person, username, prefix)

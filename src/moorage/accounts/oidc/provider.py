@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from moorage.accounts.issuers import Issuers, json_object, link
+from moorage.access.jwts import peek
+from moorage.accounts.issuers import Issuers, json_object, link, secure
 from moorage.accounts.oidc.settings import OidcSettings
-from moorage.errors import Unauthenticated
+from moorage.errors import Invalid, Unauthenticated
 from moorage.outgoing import Guard
 
 LEEWAY = 60.0
@@ -86,6 +87,24 @@ class Provider:
             raise Unauthenticated("the provider's token is not valid; begin anew") from error
         return found
 
+    async def presented(self, settings: OidcSettings, token: str) -> dict[str, Any]:
+        """What an ID token says that somebody shows instead of signing in here.
+
+        Raises Unauthenticated unless it is right, and made for our client: logout tokens and access
+        tokens of the same provider, signed by the same keys, are none.
+        """
+        if str(peek(token).get("typ", "JWT")).upper() != "JWT":
+            raise Unauthenticated("the token is no ID token")
+        metadata = await self.metadata(settings)
+        found = await self._issuers.claims(settings.issuer, token, verify=settings.verify)
+        try:
+            _check(found, metadata.issuer, settings.client_id, None, self._now())
+        except (ValueError, TypeError, LookupError) as error:
+            raise Unauthenticated("the token is not valid, or not for us") from error
+        if "events" in found or str(found.get("typ", "ID")).upper() not in ("ID", "JWT"):
+            raise Unauthenticated("the token is no ID token")
+        return found
+
     async def userinfo(
         self, settings: OidcSettings, access_token: Any, subject: str
     ) -> Mapping[str, Any]:
@@ -109,16 +128,29 @@ def _metadata(found: Mapping[str, Any]) -> Metadata:
     methods = found.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
     return Metadata(
         issuer=str(found["issuer"]),
-        authorization=link(found, "authorization_endpoint"),
-        token=link(found, "token_endpoint"),
-        userinfo=link(found, "userinfo_endpoint", needed=False),
-        end_session=link(found, "end_session_endpoint", needed=False),
+        authorization=_page(found, "authorization_endpoint"),
+        token=_page(found, "token_endpoint"),
+        userinfo=_page(found, "userinfo_endpoint", needed=False),
+        end_session=_page(found, "end_session_endpoint", needed=False),
         basic=not isinstance(methods, list) or "client_secret_basic" in methods,
     )
 
 
-def _check(claims: Mapping[str, Any], issuer: str, client_id: str, nonce: str, now: float) -> None:
-    """Raises ValueError, TypeError, LookupError."""
+def _page(found: Mapping[str, Any], name: str, *, needed: bool = True) -> str:
+    """A page of the provider; raises Invalid for one that others could read along or change.
+
+    Our secret and people's tokens go there. Only a provider without https has others without.
+    """
+    url = link(found, name, needed=needed)
+    if url and secure(str(found["issuer"])) and not secure(url):
+        raise Invalid(f"the issuer's {name} is no https:// URL")
+    return url
+
+
+def _check(
+    claims: Mapping[str, Any], issuer: str, client_id: str, nonce: str | None, now: float
+) -> None:
+    """Raises ValueError, TypeError, LookupError; `nonce` is of a sign-in that was begun here."""
     audience = claims["aud"]
     audiences = audience if isinstance(audience, list) else [audience]
     if claims["iss"] != issuer or client_id not in audiences:
@@ -128,7 +160,7 @@ def _check(claims: Mapping[str, Any], issuer: str, client_id: str, nonce: str, n
     expires, issued = _number(claims["exp"]), _number(claims["iat"])
     if expires <= now - LEEWAY or issued > now + LEEWAY:
         raise ValueError("expired, or from the future")
-    if not hmac.compare_digest(str(claims["nonce"]).encode(), nonce.encode()):
+    if nonce is not None and not hmac.compare_digest(str(claims["nonce"]).encode(), nonce.encode()):
         raise ValueError("of another sign-in")
     subject = claims["sub"]
     if not isinstance(subject, str) or not 1 <= len(subject) <= 255 or not subject.isascii():
