@@ -20,7 +20,7 @@ def settings_of(server: LdapServer) -> dict[str, Any]:
         "ldap_uid": "uid",
         "ldap_group_base_dn": GROUPS,
         "ldap_group_attribute_name": "cn",
-        "ldap_timeout": 2,
+        "ldap_timeout": 30,
     }
 
 

@@ -100,7 +100,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 
 def refuses(registry: Registry) -> bool:
     """Whether nobody listens any more, soon."""
-    for _ in range(100):
+    for _ in range(600):
         try:
             socket.create_connection(("127.0.0.1", registry.port), timeout=1).close()
         except OSError:
@@ -137,7 +137,7 @@ def test_idle_connections_hold_nothing_up(registry: Registry) -> None:
         idle.getresponse().read()
         began = time.monotonic()
         assert registry.stop() == 0
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 20  # of 25 seconds of grace
 
 
 def test_the_grace_time_ends(tmp_path: Path, push: Push) -> None:
@@ -150,7 +150,7 @@ def test_the_grace_time_ends(tmp_path: Path, push: Push) -> None:
         time.sleep(0.3)
         began = time.monotonic()
         assert registry.stop() == 0
-        assert 0.9 < time.monotonic() - began < 10
+        assert 0.9 < time.monotonic() - began < 20
         with suppress(HTTPException, OSError):
             assert upload.answer().status >= 400
         registry.start()
@@ -167,8 +167,8 @@ def test_a_second_signal_ends_it_at_once(registry: Registry, push: Push) -> None
     assert refuses(registry)
     began = time.monotonic()
     registry.signal(signal.SIGINT)
-    registry.ended(10)
-    assert time.monotonic() - began < 5
+    registry.ended(20)
+    assert time.monotonic() - began < 15
 
 
 def test_a_process_that_is_killed(registry: Registry, push: Push) -> None:

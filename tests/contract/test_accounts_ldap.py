@@ -64,7 +64,7 @@ class Stage:
             ldap_base_dn=PEOPLE,
             ldap_uid="uid",
             ldap_group_base_dn=GROUPS,
-            ldap_timeout=2,
+            ldap_timeout=30,
         )
         self.ldap = Ldap(Guard(LOOPBACK, ca_file=server.authority.path))
         self.accounts = LdapAccounts(db, self.settings, self.ldap)
@@ -298,7 +298,7 @@ async def test_a_directory_that_is_away_lets_the_administrator_in(stage: Stage) 
     async with server:
         port = server.sockets[0].getsockname()[1]
         for url in (f"ldap://127.0.0.1:{port}", f"ldaps://127.0.0.1:{port}"):
-            stage.settings.turn(ldap_url=url)
+            stage.settings.turn(ldap_url=url, ldap_timeout=1)
             with pytest.raises(Unreachable):
                 await stage.signs_in("alice", "Alice-secret1")
 

@@ -59,12 +59,12 @@ async def names(db: Database) -> set[str]:
 
 
 async def idle(db: Database) -> bool:
-    """Whether every connection that somebody took comes back, within a second.
+    """Whether every connection that somebody took comes back, within some seconds.
 
     The one for the groups of SQLite's writer is kept.
     """
     pools = {id(engine): engine.pool for engine in (db.engine, db._reader)}
-    for _ in range(100):
+    for _ in range(2000):
         taken = sum(pool.checkedout() for pool in pools.values())  # type: ignore[attr-defined]
         if taken == bool(getattr(db._transactions, "_connection", None)):
             return True

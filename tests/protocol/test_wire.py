@@ -41,7 +41,7 @@ async def offset(dev: Client, where: str) -> int:
 
 async def settled(dev: Client, where: str, least: int) -> int:
     """The offset, once it reached `least`."""
-    for _ in range(200):
+    for _ in range(1000):
         found = await offset(dev, where)
         if found >= least:
             return found
@@ -81,7 +81,7 @@ async def test_a_push_in_one_request_that_stops_short(
         await wire.send(BODY[:4000])
         await asyncio.sleep(0.1)
         await wire.close()
-        for _ in range(100):
+        for _ in range(1000):
             await asyncio.sleep(0.02)
             if not registry.store.objects:
                 break
@@ -108,7 +108,7 @@ async def test_a_body_that_stands_still(
         trickling = asyncio.ensure_future(trickle()) if drip else None
         reply = await wire.reply()
         assert reply.status == 408
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 8  # it would go on for ten
         if trickling:
             trickling.cancel()
     assert await settled(dev, where, 10_000) < 11_000
