@@ -121,6 +121,25 @@ async def test_the_stored_password_only_goes_to_its_own_server(
     assert not (await ping(world, other))[0]
 
 
+async def test_a_group_of_the_directory_has_to_be_there(
+    world: World, ldap_server: LdapServer
+) -> None:
+    """While LDAP signs people in; before that nobody can be asked."""
+    group = ldap_server.group("staff", ldap_server.person("dora", "Dora-secret1"))
+    missing = group.replace("staff", "stuff")
+
+    async def made(dn: str) -> int:
+        body = {"group_name": "g", "group_type": 1, "ldap_group_dn": dn}
+        return (await world.call("sysadmin", "POST", "/usergroups", body)).status_code
+
+    assert await made(missing.replace("stuff", "before")) == 201
+    await configure(world, auth_mode="ldap_auth", **settings_of(ldap_server))
+    assert await made(missing) == 404
+    assert await made("no dn") == 400
+    assert await made(group) == 201
+    assert await made(group) == 409
+
+
 async def test_the_mode_needs_a_directory(world: World, ldap_server: LdapServer) -> None:
     """With one it counts at once, and people make no accounts of their own any more."""
     refused = await world.call("sysadmin", "PUT", "/configurations", {"auth_mode": "ldap_auth"})

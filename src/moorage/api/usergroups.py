@@ -8,11 +8,14 @@ from starlette.responses import Response
 
 from moorage.access.principals import Principal
 from moorage.accounts import dn
-from moorage.accounts.records import Group
+from moorage.accounts.ldap import LdapSettings
+from moorage.accounts.records import LDAP, Group
 from moorage.api.access import Api, Signed, in_system
 from moorage.api.lists import Paged, created, listing, lists
+from moorage.api.services import Services
 from moorage.api.wire import Text, Wire, reply
 from moorage.db.queries import LARGEST, Exact, Fuzzy
+from moorage.errors import NotFound
 
 router = APIRouter(tags=["usergroup"])
 GroupId = Annotated[int, Path(ge=0, le=LARGEST, description="The id of the group.")]
@@ -69,11 +72,25 @@ async def create_user_group(
     body: UserGroup,
     who: Annotated[Principal, in_system("user-group", "create")],
 ) -> Response:
-    """Make a group known before anybody of it signs in."""
+    """Make a group known before anybody of it signs in; LDAP is asked for one of its own."""
+    if body.group_type == LDAP and body.ldap_group_dn:
+        await _require_known(api, body.ldap_group_dn)
     group_id = await api.groups.create(
         who, body.group_type, body.group_name, ldap_dn=body.ldap_group_dn
     )
     return created(request, group_id)
+
+
+async def _require_known(api: Services, group_dn: str) -> None:
+    """Raises NotFound when LDAP signs people in and does not know the group.
+
+    A typo would give nobody anything, and only whoever misses it would notice.
+    """
+    settings = await api.configurations.current()
+    if settings.auth_mode != "ldap_auth":
+        return
+    if not await api.ldap.groups(LdapSettings.of(settings), "", group_dn):
+        raise NotFound(f"LDAP Group DN is not found: {group_dn}")
 
 
 @router.get("/usergroups/search", **lists(UserGroupSearchItem))
