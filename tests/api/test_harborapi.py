@@ -17,12 +17,15 @@ from tests.support.content import sha256
 from tests.support.jobs import ended, worker, working
 from tests.support.ldap_server import ADMIN_DN, ADMIN_PASSWORD, BASE, LdapServer
 from tests.support.oidc_server import RealProvider
+from tests.support.otherregistry import OtherRegistry
 from tests.support.requirements import require
 from tests.support.scanners import Adapter
 
 from moorage.audit import Recorder
 from moorage.events import Outbox, ProjectCreated
 from moorage.jobs import Kind
+from moorage.replication import KIND as REPLICATION
+from moorage.replication import PLAN, MoveJob, PlanJob
 from moorage.retention.executions import KIND
 from moorage.retention.job import RetentionJob
 
@@ -443,6 +446,68 @@ async def test_collections_and_purges(harbor: Any, harborapi: ModuleType) -> Non
         await harbor.update_audit_log_rotation_schedule(daily)
     with pytest.deprecated_call():
         await harbor.get_audit_log_rotation_schedule()
+
+
+async def test_registries(harbor: Any, harborapi: ModuleType) -> None:
+    """Tried, registered, changed and forgotten."""
+    models = harborapi.models
+    assert "harbor" in [
+        str(getattr(each, "root", each)) for each in await harbor.get_registry_adapters()
+    ]
+    assert (await harbor.get_registry_providers()).root
+    async with OtherRegistry().serving() as other:
+        await harbor.check_registry_status(
+            models.RegistryPing(type="docker-registry", url=other.url)
+        )
+        said = models.Registry(name="other", type="docker-registry", url=other.url)
+        made = int((await harbor.create_registry(said)).rpartition("/")[2])
+        assert (await harbor.get_registry(made)).status == "healthy"
+        assert [each.name for each in await harbor.get_registries()] == ["other"]
+        assert (await harbor.get_registry_info(made)).supported_triggers
+        await harbor.update_registry(made, models.RegistryUpdate(description="text"))
+        assert (await harbor.get_registry(made)).description == "text"
+        await harbor.delete_registry(made)
+    assert await harbor.get_registries() == []
+
+
+async def test_replications(harbor: Any, harborapi: ModuleType, world: World) -> None:
+    """A policy from its making to the log of a task."""
+    models = harborapi.models
+    kinds = Kind(PLAN, PlanJob(world.replicating)), Kind(REPLICATION, MoveJob(world.replicating))
+    await world.content.push_image("team/app", "v1")
+    async with OtherRegistry().serving() as other:
+        there = models.Registry(name="other", type="docker-registry", url=other.url)
+        registry = int((await harbor.create_registry(there)).rpartition("/")[2])
+        policy = models.ReplicationPolicy(
+            name="mirror",
+            dest_registry=models.Registry(id=registry),
+            filters=[models.ReplicationFilter(type="name", value="team/**")],
+            trigger=models.ReplicationTrigger(type="manual"),
+            enabled=True,
+        )
+        made = int((await harbor.create_replication_policy(policy)).rpartition("/")[2])
+        found = await harbor.get_replication_policy(made)
+        assert (found.name, found.dest_registry.id, found.src_registry.id) == (
+            "mirror",
+            registry,
+            0,
+        )
+        assert [each.id for each in await harbor.get_replication_policies()] == [made]
+        policy.description = "text"
+        await harbor.update_replication_policy(made, policy)
+        run = int((await harbor.start_replication(made)).rpartition("/")[2])
+        async with working(worker(world.content.db, *kinds)):
+            await ended(world.content.db, run)
+        assert ("team/app", "v1") in other.tags
+        shown = await harbor.get_replication(run)
+        assert (shown.status, shown.total, shown.succeed) == ("Succeed", 1, 1)
+        assert [each.id for each in await harbor.get_replications(policy_id=made)] == [run]
+        (task,) = await harbor.get_replication_tasks(run)
+        assert (task.src_resource, task.status) == ("team/app:v1", "Succeed")
+        assert "was copied" in await harbor.get_replication_task_log(run, task.id)
+        await harbor.stop_replication(run)
+        await harbor.delete_replication_policy(made)
+    assert await harbor.get_replication_policies() == []
 
 
 async def test_every_method_whose_operation_is_here_is_called(

@@ -58,6 +58,7 @@ from moorage.projects.projects import Projects
 from moorage.projects.quota import Quotas
 from moorage.projects.usage import Usage
 from moorage.remotes import Registries
+from moorage.replication import Here, Replicating, ReplicationPolicies, ReplicationPreview
 from moorage.retention import Policies, Preview
 from moorage.scanning import Adapter, Registrations
 from moorage.settings import Configurations
@@ -127,6 +128,10 @@ class World:
         self.ldap, self.oidc = Ldap(self.guard), Provider(self.guard, self.issuers)
         self.scanners = Registrations(db, SecretBox(SECRET_KEY))
         self.bell = LocalBell()
+        self.registries = Registries(db, SecretBox(SECRET_KEY), self.guard)
+        content = self.content
+        here = Here(db, content.pulls, content.uploads, content.manifests, projects)
+        self.replicating = Replicating(db, self.registries, here)
         self.app = self._app()
         return self
 
@@ -159,7 +164,9 @@ class World:
             quotas=Quotas(db),
             usage=Usage(db),
             scanners=self.scanners,
-            registries=Registries(db, SecretBox(SECRET_KEY), self.guard),
+            registries=self.registries,
+            replications=ReplicationPolicies(db, self.bell),
+            replication_preview=ReplicationPreview(self.replicating.ends),
             adapter=Adapter(self.guard, self.scanners.credential),
             configurations=self.configurations,
             catalogue=Catalogue(db),

@@ -34,6 +34,7 @@ from moorage.projects.projects import Projects
 from moorage.projects.quota import Quotas
 from moorage.projects.usage import Usage
 from moorage.remotes import Registries
+from moorage.replication import ReplicationPolicies, ReplicationPreview
 from moorage.retention import Policies, Preview
 from moorage.scanning import Adapter, Registrations
 from moorage.settings import Configurations
@@ -98,6 +99,8 @@ class Services:
     scanners: Registrations
     adapter: Adapter
     registries: Registries
+    replications: ReplicationPolicies
+    replication_preview: ReplicationPreview
     configurations: Configurations
     catalogue: Catalogue
     attributes: Attributes

@@ -110,13 +110,17 @@ class History:
             found = await tx.execute(select(executions.c.id).where(*where).limit(1))
             return found.scalar_one_or_none() is not None
 
-    async def metrics(self, ids: Collection[int]) -> Mapping[int, Mapping[str, int]]:
-        """Of each of these executions, how many tasks are in which state; one query."""
+    async def metrics(
+        self, ids: Collection[int], *, kind: str | None = None
+    ) -> Mapping[int, Mapping[str, int]]:
+        """Of each of these executions, how many tasks (of a kind) are in which state; one query."""
         query = (
             select(tasks.c.execution_id, tasks.c.status, func.count().label("count"))
             .where(tasks.c.execution_id.in_(ids))
             .group_by(tasks.c.execution_id, tasks.c.status)
         )
+        if kind is not None:
+            query = query.where(tasks.c.kind == kind)
         found: dict[int, dict[str, int]] = {each: {} for each in ids}
         async with self._db.read() as tx:
             for row in await tx.execute(query):
@@ -125,9 +129,20 @@ class History:
 
     # --- tasks
 
-    async def tasks_of(self, execution_id: int, query: Query) -> Page[Task]:
-        """Tasks of an execution, the oldest first."""
+    async def tasks_of(
+        self,
+        execution_id: int,
+        query: Query,
+        *,
+        kind: str | None = None,
+        shown: Mapping[str, str] | None = None,
+    ) -> Page[Task]:
+        """Tasks of an execution, the oldest first: all, or of a `kind`, or that have `shown`."""
         statement = select(*TASK_COLUMNS).where(tasks.c.execution_id == execution_id)
+        if kind is not None:
+            statement = statement.where(tasks.c.kind == kind)
+        for name, value in (shown or {}).items():
+            statement = statement.where(tasks.c.extra[name].as_string() == value)
         return await self._tasks(narrow(statement, query, TASK_FIELDS), query)
 
     async def all_tasks(

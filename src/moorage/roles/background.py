@@ -12,6 +12,8 @@ from moorage.audit.entries import RENDERINGS
 from moorage.errors import StorageUnavailable, Unavailable
 from moorage.events import Fact, Outbox, Subscriber
 from moorage.gc import Collector, Janitor, Sweeper
+from moorage.replication import hear as replicate
+from moorage.replication.hearing import FACTS as REPLICATED
 from moorage.roles.resources import Resources
 from moorage.telemetry.metrics import Metrics
 from moorage.webhooks.happenings import HAPPENINGS
@@ -36,6 +38,8 @@ def subscribers(resources: Resources) -> Mapping[type[Fact], Sequence[Subscriber
     found: dict[type[Fact], list[Subscriber]] = {kind: [recorder.hear] for kind in RENDERINGS}
     for kind in HAPPENINGS:
         found[kind].append(resources.teller.hear)
+    for kind in REPLICATED:
+        found[kind].append(replicate)
     return found
 
 

@@ -21,6 +21,7 @@ from moorage.artifacts.layers import Layers
 from moorage.artifacts.tagnames import TagNames
 from moorage.config.settings import Settings
 from moorage.errors import StorageUnavailable
+from moorage.replication import ReplicationPolicies, ReplicationPreview
 from moorage.retention import Policies, Preview
 from moorage.roles.health import Health
 from moorage.roles.resources import Resources
@@ -85,6 +86,8 @@ def _services(resources: Resources, health: Health) -> Services:
         scanners=resources.scanners,
         adapter=resources.adapter,
         registries=resources.registries,
+        replications=ReplicationPolicies(resources.db, resources.ground.bell),
+        replication_preview=ReplicationPreview(resources.replicating.ends),
         ldap_accounts=resources.ldap_accounts,
         robots=resources.robots,
         projects=resources.projects,

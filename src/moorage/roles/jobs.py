@@ -8,6 +8,8 @@ STORAGE_VERIFY            1        1      asked for, scheduled: reads what is st
 EXECUTION_SWEEP           1        1      every day
 SYSTEM_ARTIFACT_CLEANUP   1        1      every day
 REGISTRY_HEALTH           1        1      every five minutes
+REPLICATION               any      3      asked for, scheduled, by events; a task per artifact
+REPLICATION_PLAN          any      3      finds out what those tasks are
 WEBHOOK, SLACK            any      3      one target is told of one event
 """
 
@@ -27,6 +29,9 @@ from moorage.jobs.records import FINAL
 from moorage.jobs.schedules import Fire, Ticker, single
 from moorage.jobs.worker import LIGHT, Worker
 from moorage.remotes import health
+from moorage.replication import KIND as REPLICATION
+from moorage.replication import PLAN, MoveJob, PlanJob
+from moorage.replication import policies as replicating
 from moorage.retention import executions as applying
 from moorage.retention.job import RetentionJob
 from moorage.roles.resources import Resources
@@ -58,6 +63,8 @@ def kinds(resources: Resources) -> Sequence[Kind]:
         Kind(verify.KIND, verify.VerifyJob(db, store, resources.ground.clock), limit=1),
         Kind(sweeping.KIND, sweeping.Sweep(db, settings.jobs.log_days), limit=1),
         Kind(CLEANUP, _Cleanup(resources), limit=1),
+        Kind(PLAN, PlanJob(resources.replicating), tries=3),
+        Kind(REPLICATION, MoveJob(resources.replicating), tries=3),
         Kind(health.KIND, health.HealthJob(resources.registries), limit=1, light=True),
         *(
             Kind(name, tell, tries=settings.webhooks.tries, backoff=2.0, light=True, share=LIGHT)
@@ -93,6 +100,7 @@ def fires(resources: Resources) -> Mapping[str, Fire]:
     return {name: single(name, jitter) for name in names} | {
         applying.KIND: applying.firing(jitter),
         verify.KIND: _scrub(resources),
+        REPLICATION: replicating.firing(jitter),
     }
 
 

@@ -66,6 +66,7 @@ from moorage.projects.projects import Projects
 from moorage.projects.quota import Quotas
 from moorage.projects.usage import Usage
 from moorage.remotes import Registries
+from moorage.replication import Here, Replicating
 from moorage.roles.fence import DatabaseFence
 from moorage.scanning import Adapter, Registrations
 from moorage.settings import Configurations
@@ -220,6 +221,12 @@ class Resources:
         """The other registries."""
         hosts = self.settings.remotes.token_hosts
         return Registries(self.db, self.box, self.guard, hosts)
+
+    @cached_property
+    def replicating(self) -> Replicating:
+        """Both ends of replications."""
+        here = Here(self.db, self.pulls, self.uploads, self.manifests, self.projects)
+        return Replicating(self.db, self.registries, here)
 
     @cached_property
     def syslog(self) -> Syslog:

@@ -1,0 +1,239 @@
+"""The handlers: one finds out what there is to move, the other moves one artifact."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+
+from moorage.db.engine import Database
+from moorage.db.tables import executions, projects
+from moorage.db.transactions import Tx
+from moorage.errors import MoorageError, NotFound
+from moorage.events import ReplicationFinished, emit
+from moorage.jobs import ERROR, STOPPED, SUCCESS, Context, Lost, Stopping, extend
+from moorage.oci.names import project_of
+from moorage.remotes import Registries, Registry
+from moorage.remotes.throttle import KILOBITS, Throttle
+from moorage.replication import filters, launching
+from moorage.replication.planning import Planner
+from moorage.replication.records import DELETE, Move, Settings
+from moorage.replication.sides import OPERATOR, Here, Sending, Side, There
+from moorage.replication.transfer import Transfer
+
+BATCH = 100
+"""Tasks that a plan adds at once."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Both sides of a policy, and what is known of the other registry."""
+
+    source: Here | There
+    target: Here | There
+    remote: There
+    registry: Registry
+
+
+class Replicating:
+    """What both handlers share."""
+
+    def __init__(self, db: Database, registries: Registries, here: Here) -> None:
+        self._db = db
+        self._registries = registries
+        self._here = here
+
+    @asynccontextmanager
+    async def ends(self, said: Settings) -> AsyncIterator[Ends]:
+        """Both sides; the connections are closed at the end."""
+        registry_id = said.source_id if said.source_id is not None else said.target_id
+        registry = await self._registries.get(registry_id or 0)
+        there = There(self._registries.remote(registry))
+        try:
+            if said.source_id is None:
+                yield Ends(self._here, there, there, registry)
+            else:
+                yield Ends(there, self._here, there, registry)
+        finally:
+            await there.close()
+
+    async def begun(self, execution_id: int) -> tuple[Settings, Any, str]:
+        """The policy as it was when the execution began, all that was kept, and the trigger."""
+        query = select(executions.c.extra, executions.c.trigger)
+        query = query.where(executions.c.id == execution_id)
+        async with self._db.read() as tx:
+            row = (await tx.execute(query)).one()
+        kept = row.extra["policy"]
+        said = {name: kept[name] for name in Settings.__slots__ if name != "filters"}
+        return Settings(**said, filters=filters.load(kept["filters"])), kept, row.trigger
+
+
+class PlanJob:
+    """Adds a task for each artifact."""
+
+    def __init__(self, both: Replicating) -> None:
+        self._both = both
+
+    async def __call__(self, context: Context) -> None:
+        said, _, _ = await self._both.begun(context.claim.execution_id)
+        known = set((context.claim.checkpoint or {}).get("done", ()))
+        async with self._both.ends(said) as ends:
+            planner = Planner(said, ends.source)
+            batch: list[Move] = []
+            count = 0
+            async for repository, moves in planner.moves(context.claim.arguments):
+                context.check()
+                if repository in known:
+                    continue
+                known.add(repository)
+                batch += moves
+                count += len(moves)
+                context.tell(f"{count} artifacts")
+                if len(batch) >= BATCH:
+                    await context.run(self._add, context, batch, sorted(known))
+                    batch = []
+            await context.run(self._add, context, batch, sorted(known))
+        context.log(f"{count} artifacts to look at")
+
+    async def _add(self, tx: Tx, context: Context, batch: list[Move], done: list[str]) -> None:
+        if batch:
+            new = [launching.task(each) for each in batch]
+            await extend(tx, context.claim.execution_id, new)
+        await context.save({"done": done}, tx)
+
+
+class MoveJob:
+    """Moves one artifact, or deletes it at the target."""
+
+    def __init__(self, both: Replicating) -> None:
+        self._both = both
+
+    async def __call__(self, context: Context) -> None:
+        said, kept, trigger = await self._both.begun(context.claim.execution_id)
+        move = Move.load(context.claim.arguments)
+        context.log(f"{move.operation} {move.source}{move.reference} to {move.target}")
+        told = _Told(context, said, kept, trigger, move)
+        try:
+            async with self._both.ends(said) as ends:
+                told.registry = ends.registry
+                if move.operation == DELETE:
+                    await self._delete(context, ends.target, move)
+                else:
+                    await self._copy(context, ends, said, move)
+        except Stopping:
+            await told.of(STOPPED)
+            raise
+        except (Lost, asyncio.CancelledError):
+            raise
+        except MoorageError as error:
+            context.log(error.message, "ERROR")
+            await told.of(ERROR)
+            raise
+        await told.of(SUCCESS)
+
+    async def _copy(self, context: Context, ends: Ends, said: Settings, move: Move) -> None:
+        sessions: dict[str, str] = dict((context.claim.checkpoint or {}).get("sessions", {}))
+
+        async def remember(digest: str, where: str) -> None:
+            sessions[digest] = where
+            await context.save({"sessions": sessions})
+
+        throttle = Throttle(max(said.speed, 0) * KILOBITS)
+        how = Sending(throttle, said.chunked, sessions, remember)
+        transfer = Transfer(
+            ends.source,
+            ends.target,
+            move,
+            how,
+            override=said.override,
+            log=context.log,
+            check=context.check,
+            tell=context.tell,
+        )
+        try:
+            await transfer.run()
+        finally:
+            done = transfer.progress
+            context.log(str(done))
+            context.extra = {
+                **launching.task(move).extra,
+                "moved_bytes": done.moved,
+                "spared_bytes": done.spared,
+                "moved_blobs": done.blobs,
+                "moved_manifests": done.manifests,
+            }
+
+    async def _delete(self, context: Context, target: Side, move: Move) -> None:
+        for reference in move.tags or (move.digest,):
+            there = await target.digest_of(move.target, reference)
+            if not there:
+                context.log(f"{move.target}:{reference} is not there")
+            elif there != move.digest:
+                context.log(f"{move.target}:{reference} stays: it is {there} by now")
+            else:
+                whole = move.whole or not move.tags
+                try:
+                    await target.delete(move.target, move.digest if whole else reference)
+                except NotFound:
+                    context.log(f"{move.target}:{reference} is gone")
+                else:
+                    context.log(f"{move.target}:{reference} was deleted")
+                if whole:
+                    return
+
+
+class _Told:
+    """Tells what became of a task, as a fact of the project here."""
+
+    def __init__(
+        self, context: Context, said: Settings, kept: Any, trigger: str, move: Move
+    ) -> None:
+        self._context = context
+        self._said = said
+        self._kept = kept
+        self._trigger = trigger
+        self._move = move
+        self.registry: Registry | None = None
+
+    async def of(self, status: str) -> None:
+        """Once for each run that ends."""
+        await self._context.run(self._tell, status)
+
+    async def _tell(self, tx: Tx, status: str) -> None:
+        move, pushed = self._move, self._said.source_id is None
+        here = move.source if pushed else move.target
+        query = select(projects.c.id).where(projects.c.name == project_of(here))
+        project_id = (await tx.execute(query)).scalar_one_or_none()
+        if project_id is None:
+            return
+        ours = {"registry_type": "harbor", "registry_name": "Local", "endpoint": ""}
+        theirs = {
+            "registry_type": self.registry.kind if self.registry else "",
+            "registry_name": self.registry.name if self.registry else "",
+            "endpoint": self.registry.url if self.registry else "",
+        }
+        one, two = (ours, theirs) if pushed else (theirs, ours)
+        await emit(
+            tx,
+            ReplicationFinished(
+                operator=OPERATOR.name,
+                project_id=project_id,
+                repository=here,
+                policy=self._kept["id"],
+                policy_name=self._said.name,
+                execution=self._context.claim.execution_id,
+                task=self._context.claim.id,
+                status=status,
+                operation=move.operation,
+                trigger=self._trigger,
+                artifact=move.reference[:512],
+                artifact_type=filters.resource(move.type),
+                source={**one, "namespace": project_of(move.source)},
+                target={**two, "namespace": project_of(move.target)},
+                pushed=pushed,
+                override=self._said.override,
+                creator=self._kept.get("creator", ""),
+            ),
+        )

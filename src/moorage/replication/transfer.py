@@ -1,0 +1,230 @@
+"""Copies one artifact from one side to the other.
+
+    tags at the target name the digest already ─► only what refers to it is looked at
+    manifest ─► children first, each in the same way
+             ─► blobs, several at once: there already | mounted | written
+             ─► the manifest itself; with its tags at the very end
+    referrers of each of them, and what cosign tied to it by a tag
+
+Until its last request nobody finds an artifact at the target that is not whole.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+from moorage.errors import (
+    DigestInvalid,
+    Invalid,
+    ManifestUnknown,
+    NotFound,
+    SizeInvalid,
+    TooLarge,
+    Unsupported,
+)
+from moorage.oci import digest as digests
+from moorage.oci import media_types
+from moorage.oci.manifest import Descriptor, parse
+from moorage.remotes import Fetched
+from moorage.replication.records import Move
+from moorage.replication.sides import Read, Sending, Side
+
+AT_ONCE = 4
+"""Blobs of one artifact that move at the same time."""
+MOST = 5000
+"""Manifests that belong to one artifact."""
+DEPTH = 16
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a task did so far; sizes in bytes."""
+
+    manifests: int = 0
+    blobs: int = 0
+    moved: int = 0
+    spared: int = 0  # that the target had
+    expected: int = 0  # of the blobs that were looked at
+    began: float = field(default_factory=time.monotonic)
+
+    def __str__(self) -> str:
+        seconds = max(time.monotonic() - self.began, 0.001)
+        rate = self.moved / seconds / (1 << 20)
+        return (
+            f"{self.moved + self.spared} of {self.expected} bytes, {self.moved} of them moved "
+            f"in {self.blobs} blobs, {self.manifests} manifests, {rate:.1f} MiB/s"
+        )
+
+
+class Transfer:
+    """One artifact on its way."""
+
+    def __init__(
+        self,
+        source: Side,
+        target: Side,
+        move: Move,
+        how: Sending,
+        *,
+        override: bool,
+        log: Callable[[str], None],
+        check: Callable[[], None],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._move = move
+        self._how = how
+        self._override = override
+        self._log = log
+        self._check = check
+        self._tell = tell
+        self._done: set[str] = set()
+        self._gate = asyncio.Semaphore(AT_ONCE)
+        self._seen: set[str] = set()  # blobs that are at the target
+        self.progress = Progress()
+
+    async def run(self) -> None:
+        """Copy it; raises what either side does."""
+        move = self._move
+        tags = await self._tags(move.tags, move.digest)
+        if tags is None:
+            return
+        there = move.digest == await self._target.digest_of(move.target, move.digest)
+        if not there:
+            try:
+                found = await self._source.manifest(move.source, move.digest)
+            except NotFound:
+                self._log(f"{move.digest} was deleted from {move.source} since")
+                return
+            await self._target.ensure(move.target)
+            await self._place(found, tags, 0)
+        elif tags:
+            found = await self._source.manifest(move.source, move.digest)
+            await self._target.put(move.target, found, tags)
+            self._log(f"{move.target}{_shown(tags)} names {move.digest} now")
+        else:
+            self._log(f"{move.target}@{move.digest} is there already")
+        await self._attached(move.digest, there=there, depth=0)
+        for tag in move.attached:
+            await self._follow(tag)
+        self._tell(str(self.progress))
+
+    async def _tags(self, wanted: Sequence[str], digest: str) -> list[str] | None:
+        """Those that have to be set at the target; None: another artifact holds them all."""
+        tags, held = [], 0
+        for tag in wanted:
+            there = await self._target.digest_of(self._move.target, tag)
+            if there and there != digest and not self._override:
+                self._log(f"{self._move.target}:{tag} stays: it is {there}, and is not overridden")
+                held += 1
+            elif there != digest:
+                tags.append(tag)
+        return None if wanted and held == len(wanted) else tags
+
+    async def _place(self, found: Fetched, tags: Sequence[str], depth: int) -> None:
+        """A manifest with everything below it."""
+        self._check()
+        if depth > DEPTH or len(self._done) >= MOST:
+            raise TooLarge(f"more than {MOST} manifests belong to {self._move.digest}")
+        self._done.add(found.digest)
+        if found.media_type in media_types.DOCKER_SCHEMA1:
+            raise Unsupported(f"{found.digest} is of Docker's schema 1, which nobody takes now")
+        parsed = parse(found.payload, found.media_type)
+        for child in parsed.children:
+            if child.digest not in self._done:
+                await self._child(child, depth + 1)
+        await self._blobs([blob for blob in parsed.blobs if not blob.foreign])
+        self._check()
+        await self._target.put(self._move.target, found, tags)
+        self.progress.manifests += 1
+        self._log(f"{self._move.target}{_shown(tags) or '@' + found.digest} was copied")
+
+    async def _child(self, child: Descriptor, depth: int) -> None:
+        if child.digest == await self._target.digest_of(self._move.target, child.digest):
+            self._done.add(child.digest)
+        else:
+            found = await self._source.manifest(self._move.source, child.digest)
+            if len(found.payload) != child.size:
+                raise SizeInvalid(f"{child.digest} has not the {child.size} bytes of its index")
+            await self._place(found, (), depth)
+        await self._attached(child.digest, there=False, depth=depth)
+
+    async def _attached(self, digest: str, *, there: bool, depth: int) -> None:
+        """What names it as its subject."""
+        for each in await self._source.referrers(self._move.source, digest):
+            if each in self._done:
+                continue
+            if each == await self._target.digest_of(self._move.target, each):
+                self._done.add(each)
+            else:
+                try:
+                    found = await self._source.manifest(self._move.source, each)
+                except NotFound:
+                    continue
+                await self._target.ensure(self._move.target)
+                await self._place(found, (), depth + 1)
+            await self._attached(each, there=there, depth=depth + 1)
+
+    async def _follow(self, tag: str) -> None:
+        """What cosign tied to the artifact by a tag."""
+        try:
+            found = await self._source.manifest(self._move.source, tag)
+        except NotFound:
+            return
+        if found.digest != await self._target.digest_of(self._move.target, tag):
+            await self._place(found, (tag,), 1)
+
+    # --- blobs
+
+    async def _blobs(self, blobs: Sequence[Descriptor]) -> None:
+        new = [blob for blob in blobs if blob.digest not in self._seen]
+        self.progress.expected += sum(blob.size for blob in new)
+        works = [asyncio.create_task(self._blob(blob)) for blob in new]
+        try:
+            await asyncio.gather(*works)
+        finally:
+            for each in works:
+                each.cancel()
+            await asyncio.gather(*works, return_exceptions=True)
+
+    async def _blob(self, blob: Descriptor) -> None:
+        async with self._gate:
+            self._check()
+            move = self._move
+            if await self._target.has_blob(move.target, blob.digest, blob.size):
+                self.progress.spared += blob.size
+            else:
+                digests.parse(blob.digest)
+                read = self._source.read(move.source, blob.digest, blob.size)
+                try:
+                    await self._target.write(
+                        move.target, blob.digest, blob.size, self._counted(read), self._how
+                    )
+                except ManifestUnknown as error:
+                    raise Invalid(error.message) from error
+                except DigestInvalid as error:
+                    raise DigestInvalid(
+                        f"{move.source} holds something else under {blob.digest}: {error.message}"
+                    ) from error
+                self.progress.blobs += 1
+                self._log(f"blob {blob.digest}, {blob.size} bytes, was copied")
+            self._seen.add(blob.digest)
+            self._tell(str(self.progress))
+
+    def _counted(self, read: Read) -> Read:
+        """Counts what passes; a stop is noticed at each piece."""
+
+        async def parts(start: int, end: int) -> AsyncIterator[bytes]:
+            async for part in read(start, end):
+                self._check()
+                self.progress.moved += len(part)
+                self._tell(str(self.progress))
+                yield part
+
+        return parts
+
+
+def _shown(tags: Sequence[str]) -> str:
+    return f":{','.join(tags)}" if tags else ""

@@ -1,0 +1,73 @@
+"""Replications in this process, between a registry without faces and one over a socket."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from typing import Any
+
+from tests.support.accounts import SECRET_KEY
+from tests.support.content import ALICE, Content
+from tests.support.jobs import ended, tasks_of, worker, working
+from tests.support.otherregistry import OtherRegistry
+
+from moorage.access.secretbox import SecretBox
+from moorage.events import Outbox
+from moorage.jobs import Kind, LocalBell
+from moorage.outgoing import Guard
+from moorage.projects.projects import Projects
+from moorage.remotes import Registries, RegistrySettings
+from moorage.replication import KIND, PLAN, Here, MoveJob, PlanJob, Replicating, hear
+from moorage.replication.hearing import FACTS
+from moorage.replication.policies import ReplicationPolicies
+from moorage.replication.records import Settings
+
+
+@dataclass
+class Site:
+    """Content here, a registry there, and the policies between both."""
+
+    content: Content
+    other: OtherRegistry
+    tries: int = 1
+    registry_id: int = 0
+    made: int = 0
+    bell: LocalBell = field(default_factory=LocalBell)
+
+    async def fill(self) -> "Site":
+        """Register the other one."""
+        guard = Guard((ip_network("127.0.0.0/8"),))
+        db, content = self.content.db, self.content
+        self.registries = Registries(db, SecretBox(SECRET_KEY), guard)
+        said = RegistrySettings(name="other", kind="docker-registry", url=self.other.url)
+        self.registry_id = await self.registries.create(ALICE, said)
+        here = Here(db, content.pulls, content.uploads, content.manifests, Projects(db))
+        self.both = Replicating(db, self.registries, here)
+        self.policies = ReplicationPolicies(db, self.bell)
+        self.outbox = Outbox(db, {fact: [hear] for fact in FACTS})
+        return self
+
+    def kinds(self) -> tuple[Kind, ...]:
+        """What a worker does here."""
+        move = Kind(KIND, MoveJob(self.both), tries=self.tries, backoff=0.05)
+        return Kind(PLAN, PlanJob(self.both)), move
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Let a worker work."""
+        async with working(worker(self.content.db, *self.kinds(), bell=self.bell)):
+            yield
+
+    async def policy(self, direction: str, **more: Any) -> int:
+        """Make a policy, push or pull."""
+        side = "target_id" if direction == "push" else "source_id"
+        self.made += 1
+        said = {"name": f"{direction} {self.made}", side: self.registry_id, **more}
+        return await self.policies.create(ALICE, Settings(**said))
+
+    async def run(self, policy_id: int, seconds: float = 60) -> tuple[Any, list[Any]]:
+        """Replicate now; the execution and those of its tasks that moved something."""
+        execution = await self.policies.start(policy_id)
+        found = await ended(self.content.db, execution, seconds)
+        tasks = await tasks_of(self.content.db, execution)
+        return found, [task for task in tasks if task.kind == KIND]
