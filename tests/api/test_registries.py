@@ -166,3 +166,37 @@ async def test_what_can_be_done_with_a_registry(world: World, other: OtherRegist
     assert {"harbor", "docker-hub", "aws-ecr", "github-ghcr"} <= set(kinds)
     hub = infos["docker-hub"]["endpoint_pattern"]["endpoints"]
     assert hub == [{"key": "hub.docker.com", "value": "https://registry-1.docker.io"}]
+
+
+async def test_a_project_is_a_cache_from_its_creation_on(
+    world: World, other: OtherRegistry
+) -> None:
+    """Administrators make it; it keeps what was pulled lately, and takes nothing else in."""
+    path = await register(world, other)
+    number = int(path.rpartition("/")[2])
+    sent = {"project_name": "hub", "registry_id": number, "metadata": {"public": "true"}}
+    assert (await world.call("stranger", "POST", "/projects", json=sent)).status_code == 403
+    unknown = await world.call("sysadmin", "POST", "/projects", json=sent | {"registry_id": 99})
+    assert unknown.status_code == 400
+    assert (await world.call("sysadmin", "POST", "/projects", json=sent)).status_code == 201
+    shown = (await world.call("stranger", "GET", "/projects/hub")).json()
+    assert shown["registry_id"] == number
+    kept = await world.call("sysadmin", "GET", f"/retentions/{shown['metadata']['retention_id']}")
+    assert kept.json()["rules"][0]["params"] == {"nDaysSinceLastPull": 7}
+    summary = (await world.call("stranger", "GET", "/projects/hub/summary")).json()
+    assert summary["registry"] == {"id": number, "name": "other"}
+    for method, where, body_ in (
+        ("POST", "/projects/hub/repositories/app/artifacts?from=team/app:v1", None),
+        ("POST", "/projects/hub/repositories/app/artifacts/v1/tags", {"name": "v2"}),
+    ):
+        answer = await world.call("sysadmin", method, where, json=body_)
+        assert (answer.status_code, answer.json()["errors"][0]["code"]) == (
+            405,
+            "METHOD_NOT_ALLOWED",
+        )
+    for said in ({"proxy_speed_kb": "1024"}, {"proxy_cache_filter_kind": "regex"}):
+        answer = await world.call("sysadmin", "PUT", "/projects/hub", json={"metadata": said})
+        assert answer.status_code == 200
+    assert (await world.call("sysadmin", "DELETE", path)).status_code == 412
+    assert (await world.call("sysadmin", "DELETE", "/projects/hub")).status_code == 200
+    assert (await world.call("sysadmin", "DELETE", path)).status_code == 200

@@ -13,6 +13,7 @@ A project that is not there answers as one without rights: 401 to nobody, 403 to
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Request
+from starlette.exceptions import HTTPException
 
 from moorage.access.principals import Principal
 from moorage.access.roles import Pairs
@@ -96,6 +97,12 @@ def refusal(who: Principal) -> MoorageError:
     if who.kind == "anonymous":
         return Unauthenticated("authentication is required")
     return Denied("the caller has no permission for this")
+
+
+def not_cached(ref: ProjectRef) -> None:
+    """Raises 405 for a project that is a cache: only the registry behind adds anything to it."""
+    if ref.registry_id:
+        raise HTTPException(405, "the operation is not supported in a proxy project")
 
 
 async def allowed(api: Services, who: Principal, ref: ProjectRef | None, *pair: str) -> ProjectRef:

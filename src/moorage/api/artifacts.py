@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from moorage.api.access import Api, Repository, Who, allowed, inside, inside_named
+from moorage.api.access import Api, Repository, Who, allowed, inside, inside_named, not_cached
 from moorage.api.labels import LabelResp, render_label
 from moorage.api.lists import PREFIX, Listed, Paged, created, listing, lists
 from moorage.api.repositories import PATH as REPOSITORY
@@ -240,6 +240,7 @@ async def copy_artifact(
     ],
 ) -> Response:
     """Copy an artifact with its tags, children and accessories; no bytes move."""
+    not_cached(ref)
     source, reference = split_reference(origin)
     project = await api.grants.project(project_of(source))
     await allowed(api, who, project, "artifact", "read")

@@ -16,8 +16,20 @@ from moorage.api.wire import Text, Wire, reply
 from moorage.db.queries import Exact, Fuzzy
 from moorage.errors import Denied, Invalid, NotFound, PreconditionFailed
 from moorage.projects.records import Project, ProjectRef
+from moorage.projects.selectors import Selector
+from moorage.remotes import adapters
+from moorage.retention.records import Rule, TagSelector
 
 router = APIRouter(tags=["project"])
+
+PULLED_LATELY = Rule(
+    "nDaysSinceLastPull",
+    7,
+    (Selector("doublestar", "repoMatches", "**"),),
+    (TagSelector(Selector("doublestar", "matches", "**"), untagged=True),),
+)
+EVERY_DAY = "0 0 0 * * *"
+"""What a proxy cache project keeps until its administrator says otherwise, as in Harbor."""
 
 
 class ProjectMetadata(Wire):
@@ -133,6 +145,7 @@ def render_project(project: Project, *, with_detail: bool = True) -> ProjectResp
         creation_time=project.created_at,
         update_time=project.updated_at,
         owner_name=project.owner_name,
+        registry_id=project.registry_id,
         current_user_role_id=next(iter(project.role_ids), 0),
         current_user_role_ids=list(project.role_ids),
         repo_count=project.repositories,
@@ -183,13 +196,31 @@ async def create_project(
     """Make a project; the caller is its first administrator."""
     await _may_create(api, who)
     if body.registry_id:
-        raise Invalid("proxy cache projects are not available")
+        await _may_cache(api, who, body.registry_id)
     limit = body.storage_limit if who.sysadmin else None
     values = _values(body, default="false")
     project_id = await api.projects.create(
-        who, body.project_name, values=values, limit=limit or None
+        who,
+        body.project_name,
+        values=values,
+        limit=limit or None,
+        registry_id=body.registry_id or None,
     )
+    if body.registry_id:
+        await api.retention.create(who, project_id, (PULLED_LATELY,), EVERY_DAY)
     return created(request, body.project_name if by_name else project_id)
+
+
+async def _may_cache(api: Services, who: Principal, registry_id: int) -> None:
+    """A cache reaches out with an account of the installation: administrators decide on it."""
+    if not who.sysadmin:
+        raise Denied("Only system admin can create proxy cache project")
+    try:
+        registry = await api.registries.get(registry_id)
+    except NotFound as error:
+        raise Invalid(error.message) from error
+    if not adapters.of(registry.kind).proxied:
+        raise Invalid(f"registries of the type {registry.kind} cannot be cached")
 
 
 async def _may_create(api: Services, who: Principal) -> None:
@@ -246,6 +277,9 @@ async def get_project_summary(
     """Counters; members and quota only for those who may list and read them."""
     project = await api.projects.by_id(ref.id)
     summary = ProjectSummary(repo_count=project.repositories)
+    if project.registry_id:
+        registry = await api.registries.get(project.registry_id)
+        summary.registry = SummaryRegistry(id=registry.id, name=registry.name)
     pairs = await api.grants.within(who, ref)
     if ("member", "list") in pairs:
         members = await api.members.roles(ref.id)

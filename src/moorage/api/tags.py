@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from moorage.api.access import Api, Repository, Who, inside_named
+from moorage.api.access import Api, Repository, Who, inside_named, not_cached
 from moorage.api.lists import Listed, created, listing, lists
 from moorage.api.repositories import PATH as REPOSITORY
 from moorage.api.wire import Text, Wire
@@ -61,6 +61,7 @@ async def create_tag(
     ref: Annotated[ProjectRef, inside_named("tag", "create")],
 ) -> Response:
     """Point a new tag at an artifact; one that exists is a conflict, wherever it points."""
+    not_cached(ref)
     tag = check_tag(body.name)
     artifact = await api.catalogue.artifact(name, reference)
     await api.manifests.add_tag(who, name, artifact.digest, tag)

@@ -6,6 +6,7 @@ digest ──────► Blob     (cached, ended by the collector) ─► fi
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Protocol
 
 from sqlalchemy import bindparam, select
 
@@ -25,6 +26,24 @@ from moorage.oci import names
 
 PRESIGNED = 1200
 """Seconds for which a redirect to the store works."""
+
+
+class Source(Protocol):
+    """What a face reads manifests and blobs from; `Pulls` says what each means."""
+
+    async def manifest(self, repository: str, reference: str) -> Manifest: ...
+
+    async def blob(self, repository: str, digest: str) -> Blob: ...
+
+    def content(
+        self, blob: Blob, start: int = 0, end: int | None = None
+    ) -> AsyncIterator[bytes]: ...
+
+    def path(self, blob: Blob) -> Path | None: ...
+
+    async def presign(self, blob: Blob, filename: str) -> str | None: ...
+
+    def count(self, resolved: Resolved, reference: str, principal: Principal) -> None: ...
 
 
 class Pulls:

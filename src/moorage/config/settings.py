@@ -1,7 +1,8 @@
 """All settings, as one frozen tree.
 
 [http]  [database]  [storage]  [redis]  [cache]  [auth]  [gc]  [uploads]  [log]
-[metrics]  [health]  [jobs]  [webhooks]  [remotes]  [portal]  [outgoing]  [configuration]
+[metrics]  [health]  [jobs]  [webhooks]  [remotes]  [proxy]  [portal]  [outgoing]
+[configuration]
 """
 
 from ipaddress import IPv4Network, IPv6Network
@@ -16,6 +17,7 @@ from moorage.config.database import DatabaseSettings
 from moorage.config.health import HealthSettings, MetricsSettings
 from moorage.config.jobs import JobSettings
 from moorage.config.portal import PortalSettings
+from moorage.config.proxy import ProxySettings
 from moorage.config.redis import CacheSettings, RedisSettings
 from moorage.config.remotes import RemoteSettings
 from moorage.config.storage import StorageSettings
@@ -169,6 +171,7 @@ class Settings(_Section):
     webhooks: WebhookSettings = WebhookSettings()
     remotes: RemoteSettings = RemoteSettings()
     portal: PortalSettings = PortalSettings()
+    proxy: ProxySettings = ProxySettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
     health: HealthSettings = HealthSettings()

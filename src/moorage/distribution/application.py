@@ -8,7 +8,7 @@ request ─► manifest GET or HEAD that this process remembers? ── yes ─�
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -25,6 +25,7 @@ from moorage.distribution.gate import Gate, Refused
 from moorage.distribution.listing import Lists
 from moorage.distribution.locations import Locations
 from moorage.distribution.manifests import ManifestFace, headers_of
+from moorage.distribution.mirrors import Mirrors
 from moorage.distribution.options import Options
 from moorage.distribution.problems import (
     INTERNAL,
@@ -34,10 +35,11 @@ from moorage.distribution.problems import (
     Problem,
     problem_of,
 )
+from moorage.distribution.proxied import Proxied
 from moorage.distribution.referrers import Referrers
 from moorage.distribution.routes import BY_ENDPOINT, Target, parse
 from moorage.distribution.uploads import Sessions
-from moorage.errors import ClientGone, MoorageError, Unauthenticated
+from moorage.errors import ClientGone, MoorageError, NotFound, Unauthenticated
 from moorage.projects.grants import Grants
 from moorage.settings import Current, Fixed
 from moorage.web.callers import Callers
@@ -68,6 +70,8 @@ class Distribution:
         grants: Grants,
         options: Options | None = None,
         settings: Current | None = None,
+        proxied: Proxied | None = None,
+        mirrors: Mirrors | None = None,
     ) -> None:
         self._options = options or Options()
         self._pulls = pulls
@@ -99,10 +103,19 @@ class Distribution:
             ("referrers", "GET"): Referrers(manifests, locations).get,
         }
         self._headers: dict[str, Headers] = {}
+        self._mirrors = mirrors
+        self._proxies = proxied.through.proxies if proxied is not None else None
+        # The set itself, which others keep up: to look into it is all that other requests pay.
+        self._proxied = self._proxies.names if self._proxies is not None else frozenset()
+        self._through: Mapping[tuple[str, str], Endpoint] = {}
+        if proxied is not None:
+            self._through = proxied.endpoints(uploads, manifests, locations, self._options)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"/v2 speaks only HTTP, not {scope['type']}")
+        if self._mirrors:
+            scope = self._mirrors.rewritten(scope)
         if scope["method"] in ("GET", "HEAD"):
             remembered = self._remembered(scope)
             if remembered is not None:
@@ -138,6 +151,8 @@ class Distribution:
         repository = path[4:cut]
         actions = caller.access.get(repository)
         if actions is None or "pull" not in actions:
+            return None
+        if self._proxied and repository.partition("/")[0] in self._proxied:
             return None
         reference = path[cut + len(_MANIFESTS) :]
         manifest = self._pulls.peek(repository, reference)
@@ -206,7 +221,27 @@ class Distribution:
             exchange, target.repository, route.right, _mounted(exchange, target)
         )
         call = Call(exchange, admitted.caller, admitted.rights, target.repository, target.reference)
-        await self._endpoints[target.endpoint, exchange.method](call)
+        await self._answer(call, (target.endpoint, exchange.method))
+
+    async def _answer(self, call: Call, key: tuple[str, str]) -> None:
+        """From here, or in a project that is a cache through the registry behind it."""
+        through = self._through.get(key)
+        if through is None or self._proxies is None:
+            await self._endpoints[key](call)
+            return
+        if not self._proxies.loaded:
+            await self._proxies.refresh()
+        known = call.repository.partition("/")[0] in self._proxied
+        # Before a write it is asked for sure: the project may have been made a second ago.
+        if known or (key[1] not in ("GET", "HEAD") and await self._proxies.learn(call.repository)):
+            await through(call)
+            return
+        try:
+            await self._endpoints[key](call)
+        except NotFound:
+            if call.exchange.started or not await self._proxies.learn(call.repository):
+                raise
+            await through(call)
 
 
 async def _base(call: Call) -> None:

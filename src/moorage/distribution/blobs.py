@@ -9,7 +9,7 @@ GET ── in a file, nginx in front ──► X-Accel-Redirect
 import logging
 from urllib.parse import quote
 
-from moorage.artifacts.pulls import Pulls
+from moorage.artifacts.pulls import Source
 from moorage.artifacts.records import Blob
 from moorage.artifacts.uploads import Uploads
 from moorage.distribution.call import Call
@@ -27,7 +27,7 @@ _CACHE = (b"cache-control", b"private, max-age=31536000, immutable")
 class Blobs:
     """Serves the bytes of blobs."""
 
-    def __init__(self, pulls: Pulls, uploads: Uploads, options: Options) -> None:
+    def __init__(self, pulls: Source, uploads: Uploads, options: Options) -> None:
         self._pulls = pulls
         self._uploads = uploads
         self._options = options

@@ -5,7 +5,7 @@ nothing is ever converted, and a client that cannot use the type sees so from `C
 """
 
 from moorage.artifacts.manifests import Manifests
-from moorage.artifacts.pulls import Pulls
+from moorage.artifacts.pulls import Source
 from moorage.artifacts.records import Manifest
 from moorage.distribution.call import Call
 from moorage.distribution.conditional import etag_of, matches
@@ -26,7 +26,7 @@ _TOO_MANY_TAGS = Problem(414, "UNSUPPORTED")
 class ManifestFace:
     """Serves and takes manifests."""
 
-    def __init__(self, pulls: Pulls, manifests: Manifests, locations: Locations) -> None:
+    def __init__(self, pulls: Source, manifests: Manifests, locations: Locations) -> None:
         self._pulls = pulls
         self._manifests = manifests
         self._locations = locations

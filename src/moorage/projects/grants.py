@@ -26,7 +26,13 @@ from moorage.accounts.groups import GROUP_ROLES, GROUPS
 from moorage.cache.base import Cache
 from moorage.clock import Clock, SystemClock
 from moorage.db.engine import Database
-from moorage.db.tables import project_members, projects, robot_permissions, robots
+from moorage.db.tables import (
+    project_members,
+    project_registries,
+    projects,
+    robot_permissions,
+    robots,
+)
 from moorage.errors import ProjectUnknown
 from moorage.projects.kinds import PROJECT, ROBOT, ROLE, RobotGrants
 from moorage.projects.records import ProjectRef
@@ -119,7 +125,7 @@ class Grants:
 
         async def load() -> ProjectRef | None:
             async with self._db.read() as tx:
-                row = (await tx.execute(select(projects).filter_by(name=name))).one_or_none()
+                row = (await tx.execute(_PROJECTS.where(projects.c.name == name))).one_or_none()
             return None if row is None else _ref(row)
 
         return await self._cache.through(PROJECT, PROJECT.key(name), load)
@@ -131,7 +137,7 @@ class Grants:
     async def project_by_id(self, project_id: int) -> ProjectRef | None:
         """The project of that id, or None; asks the database."""
         async with self._db.read() as tx:
-            found = await tx.execute(select(projects).where(projects.c.id == project_id))
+            found = await tx.execute(_PROJECTS.where(projects.c.id == project_id))
             row = found.one_or_none()
         return None if row is None else _ref(row)
 
@@ -162,7 +168,13 @@ class Grants:
 
 
 def _ref(row: Any) -> ProjectRef:
-    return ProjectRef(row.id, row.name, row.public, row.created_at.timestamp())
+    made = row.created_at.timestamp()
+    return ProjectRef(row.id, row.name, row.public, made, row.registry_id or 0)
+
+
+_PROJECTS = select(projects, project_registries.c.registry_id).outerjoin(
+    project_registries, project_registries.c.project_id == projects.c.id
+)
 
 
 @lru_cache(maxsize=64)

@@ -49,7 +49,9 @@ class RobotGrants:
 
 
 def _dump_ref(ref: ProjectRef) -> bytes:
-    return orjson.dumps([ref.id, ref.name, ref.public, ref.created_at])
+    # A replica of an older version reads the first four, and knows no caches of registries.
+    cached = [ref.registry_id] if ref.registry_id else []
+    return orjson.dumps([ref.id, ref.name, ref.public, ref.created_at, *cached])
 
 
 def _load_ref(data: bytes) -> ProjectRef:

@@ -13,13 +13,15 @@ from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, pag
 from moorage.db.tables import (
     project_members,
     project_metadata,
+    project_registries,
     projects,
     quotas,
+    registries,
     repositories,
     users,
 )
 from moorage.db.transactions import Tx
-from moorage.errors import Conflict, Denied, ProjectUnknown
+from moorage.errors import Conflict, Denied, Invalid, ProjectUnknown
 from moorage.events import ProjectCreated, ProjectUpdated, emit
 from moorage.oci.names import check_project
 from moorage.projects import clearing, members, metadata, quota
@@ -58,17 +60,19 @@ class Projects:
         *,
         values: Mapping[str, str] | None = None,
         limit: int | None = None,
+        registry_id: int | None = None,
     ) -> int:
         """Make a project whose first administrator is the caller. Returns its id.
 
-        `values` are its metadata, `public` among them; `limit` its quota in bytes.
+        `values` are its metadata, `public` among them; `limit` its quota in bytes. With a
+        `registry_id` it is a cache of that registry for ever.
         Raises NameInvalid, Invalid, Conflict, Denied (nobody is there to own it).
         """
         check_project(name)
         checked = metadata.check(values or {})
         default = (await self._settings.current()).storage_per_project
         hard = quota.check_limit(default if limit is None else limit)
-        return await self._db.run(_create, principal, name, checked, hard)
+        return await self._db.run(_create, principal, name, checked, hard, registry_id)
 
     async def by_name(self, name: str, principal: Principal | None = None) -> Project:
         """Raises ProjectUnknown."""
@@ -171,7 +175,12 @@ class Projects:
 
 
 async def _create(
-    tx: Tx, principal: Principal, name: str, values: Mapping[str, str], limit: int
+    tx: Tx,
+    principal: Principal,
+    name: str,
+    values: Mapping[str, str],
+    limit: int,
+    registry_id: int | None,
 ) -> int:
     owner = principal.id
     if principal.kind != "user":  # a robot's projects belong to the first administrator
@@ -192,9 +201,20 @@ async def _create(
     await metadata.store(tx, project_id, values)
     await members.add(tx, project_id, PROJECT_ADMIN, user_id=owner)
     await tx.execute(quotas.insert().values(project_id=project_id, hard=limit))
+    if registry_id is not None:
+        await _cache(tx, int(project_id), registry_id)
     fact = ProjectCreated(operator=principal.name, project_id=int(project_id), project=name)
     await emit(tx, fact)
     return int(project_id)
+
+
+async def _cache(tx: Tx, project_id: int, registry_id: int) -> None:
+    query = select(registries.c.id).where(registries.c.id == registry_id)
+    held = await tx.execute(tx.dialect.for_key_share(query))
+    if held.scalar_one_or_none() is None:
+        raise Invalid(f"registry {registry_id} not found")
+    row = {"project_id": project_id, "registry_id": registry_id}
+    await tx.execute(project_registries.insert().values(row))
 
 
 def _rows() -> Select[Any]:
@@ -204,11 +224,16 @@ def _rows() -> Select[Any]:
         .where(repositories.c.project_id == projects.c.id, repositories.c.pushed_at.is_not(None))
         .scalar_subquery()
     )
-    return select(
-        projects,
-        users.c.username.label("owner_name"),
-        listed.label("repositories"),
-    ).join(users, users.c.id == projects.c.owner_id)
+    return (
+        select(
+            projects,
+            users.c.username.label("owner_name"),
+            listed.label("repositories"),
+            project_registries.c.registry_id,
+        )
+        .join(users, users.c.id == projects.c.owner_id)
+        .outerjoin(project_registries, project_registries.c.project_id == projects.c.id)
+    )
 
 
 async def _described(tx: Tx, rows: Sequence[Any], principal: Principal | None) -> list[Project]:
@@ -251,4 +276,5 @@ def _project(row: Any, values: Mapping[str, str], held: Collection[int]) -> Proj
         metadata=values,
         repositories=row.repositories,
         role_ids=tuple(role for role in PRECEDENCE if role in held),
+        registry_id=row.registry_id or 0,
     )

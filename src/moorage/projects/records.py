@@ -16,6 +16,7 @@ class ProjectRef:
     name: str
     public: bool
     created_at: float = 0.0  # seconds since 1970: older tokens do not open this project
+    registry_id: int = 0  # of the registry that it is a cache of; 0: none
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Project:
     metadata: Mapping[str, str] = field(default_factory=dict)  # without `public`
     repositories: int = 0  # how many are listed
     role_ids: tuple[int, ...] = ()  # of the caller who asked, the one with the most rights first
+    registry_id: int = 0  # of the registry that it is a cache of; 0: none
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,7 @@ def flushes(resources: Resources) -> list[Work]:
         Work("access tokens' use", 5.0, lambda: _none(resources.access_tokens.flush())),
         Work("refused sign-ins", 5.0, lambda: _none(resources.logins.flush())),
         Work("signing keys", 3600.0, rotate),
+        Work("proxy projects", 5.0, lambda: _none(resources.through.proxies.refresh())),
     ]
 
 

@@ -4,6 +4,8 @@ from starlette.types import ASGIApp
 
 from moorage.config.settings import Settings
 from moorage.distribution import Distribution, Options
+from moorage.distribution.mirrors import Mirrors
+from moorage.distribution.proxied import Proxied
 from moorage.roles.resources import Resources
 
 
@@ -18,6 +20,8 @@ def registry_face(resources: Resources) -> ASGIApp:
         grants=resources.grants,
         options=options(resources.settings),
         settings=resources.configurations,
+        proxied=Proxied(resources.through, *resources.through_lists),
+        mirrors=Mirrors(resources.settings.proxy.mirrors, resources.settings.proxy.hosts),
     )
 
 

@@ -8,7 +8,7 @@ Database ─► Configurations ─► Keys, Passwords ─► Standings ─► Lo
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -65,6 +65,7 @@ from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
 from moorage.projects.quota import Quotas
 from moorage.projects.usage import Usage
+from moorage.proxy import Proxies, Through, ThroughListing, ThroughManifests
 from moorage.remotes import Registries
 from moorage.replication import Here, Replicating
 from moorage.roles.fence import DatabaseFence
@@ -229,6 +230,26 @@ class Resources:
         return Replicating(self.db, self.registries, here)
 
     @cached_property
+    def through(self) -> Through:
+        """Reading through projects that are a cache."""
+        rules = replace(self.rules, sparse=True)  # a manifest is kept before its blobs are
+        return Through(
+            self.db,
+            Proxies(self.db, self.grants, self.registries),
+            self.pulls,
+            Uploads(self.db, self.ground.store, rules, self.configurations),
+            Manifests(self.db, rules, self.configurations),
+            self.settings.proxy.tag_seconds,
+            self.settings.proxy.folder,
+        )
+
+    @cached_property
+    def through_lists(self) -> tuple[ThroughListing, ThroughManifests]:
+        """Their lists."""
+        manifests = ThroughManifests(self.db, self.rules, self.configurations)
+        return ThroughListing(self.db, self.through), manifests.bound(self.through)
+
+    @cached_property
     def syslog(self) -> Syslog:
         return Syslog(self.guard)
 
@@ -341,6 +362,11 @@ class Resources:
         await self.projects.ensure_library()
         return password
 
+    async def close(self) -> None:
+        """End what was begun for others."""
+        if "through" in self.__dict__:
+            await self.through.close()
+
     def probes(self) -> Mapping[str, Probe]:
         """How each part is, for the health pages."""
 
@@ -381,6 +407,7 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[Resource
         bell = open_bell(settings.redis if settings.database.postgres else None)
         stack.push_async_callback(bell.close)
         resources = Resources(Ground(settings, db, store, cache, clock, metrics, bell))
+        stack.push_async_callback(resources.close)
         yield resources
 
 

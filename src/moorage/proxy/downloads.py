@@ -1,0 +1,222 @@
+"""One download of a blob, for any number of readers.
+
+    upstream ─► piece ─┬─► a file without a name ─► readers, each at its own pace
+                       └─► the store, which compares the digest
+
+The last piece is held back until the digest is right: nobody ever reads a whole blob that is not
+the one he asked for. A reader that goes away stops nobody, and not the download either.
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from moorage.access.principals import Principal
+from moorage.artifacts.pulls import Pulls
+from moorage.artifacts.records import Blob
+from moorage.artifacts.uploads import Uploads
+from moorage.errors import (
+    BlobUnknown,
+    DigestInvalid,
+    MoorageError,
+    SizeInvalid,
+    StorageFull,
+    Unreachable,
+)
+from moorage.oci import digest as digests
+from moorage.oci.names import project_of
+from moorage.proxy.proxies import Upstream
+
+log = logging.getLogger(__name__)
+
+OPERATOR = Principal("server", name="the proxy cache")
+"""Who pushes what is cached, in the audit log."""
+PIECE = 1 << 18
+"""Bytes that a reader reads at once."""
+
+
+class Download:
+    """The bytes of one blob, as far as they have come."""
+
+    def __init__(self, repository: str, digest: str, size: int, folder: Path | None) -> None:
+        self.repository = repository
+        self.digest = digest
+        self.size = size
+        self.stored: Blob | None = None  # it was here, or could be mounted
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - readers share it
+        self._written = 0
+        self._available = 0
+        self._failure: MoorageError | None = None
+        self._broken: MoorageError | None = None
+        self._readers = 0
+        self._over = False
+        self._news = asyncio.Event()
+
+    # --- reading
+
+    async def read(self, pulls: Pulls, start: int, end: int) -> AsyncIterator[bytes]:
+        """Bytes [start, end), as they come; raises why they do not."""
+        self._readers += 1
+        at = start
+        try:
+            while at < end:
+                if self._failure is not None:
+                    raise self._failure
+                if self.stored is not None:
+                    async for part in pulls.content(self.stored, at, end):
+                        yield part
+                    return
+                limit = min(end, self._available)
+                if at < limit:
+                    part = os.pread(self._file.fileno(), min(PIECE, limit - at), at)
+                    at += len(part)
+                    yield part
+                else:
+                    await self._news.wait()
+        finally:
+            self._readers -= 1
+            self._tidy()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _tidy(self) -> None:
+        if self._over and not self._readers:
+            self._file.close()
+
+    # --- downloading
+
+    async def run(self, upstream: Upstream, name: str, pulls: Pulls, uploads: Uploads) -> None:
+        """Fetch, store and tell; raises nothing."""
+        try:
+            self.stored = await self._here(pulls, uploads)
+            if self.stored is None:
+                await self._fetch(upstream, name, uploads)
+                self._available = self.size
+        except MoorageError as error:
+            self._failure = error
+        except OSError as error:
+            self._failure = StorageFull(f"no room for {self.digest} on its way: {error.strerror}")
+        except BaseException:
+            self._failure = Unreachable(f"the download of {self.digest} ended")
+            raise
+        finally:
+            self._over = True
+            self._tell()
+            self._tidy()
+
+    async def _here(self, pulls: Pulls, uploads: Uploads) -> Blob | None:
+        """Another download may have ended just now; another repository may hold it."""
+        try:
+            return await pulls.blob(self.repository, self.digest)
+        except BlobUnknown:
+            pass
+        project = project_of(self.repository)
+
+        async def mine(source: str) -> bool:
+            return project_of(source) == project
+
+        try:
+            return await uploads.mount(OPERATOR, self.repository, self.digest, mine, None)
+        except MoorageError:
+            return None
+
+    async def _fetch(self, upstream: Upstream, name: str, uploads: Uploads) -> None:
+        try:
+            await uploads.push(
+                OPERATOR,
+                self.repository,
+                self.digest,
+                self._body(upstream, name),
+                length=self.size,
+            )
+            return
+        except (DigestInvalid, SizeInvalid) as error:
+            raise Unreachable(
+                f"{upstream.remote.endpoint.host} sends something else than {self.digest}: "
+                f"{error.message}"
+            ) from error
+        except MoorageError as error:
+            if self._broken is not None:
+                raise self._broken from error
+            log.warning("%s is served without being kept: %s", self.digest, error.message)
+        async for _ in self._body(upstream, name):
+            pass
+        if await asyncio.to_thread(self._digest) != self.digest:
+            raise Unreachable(f"{upstream.remote.endpoint.host} sends another blob")
+
+    async def _body(self, upstream: Upstream, name: str) -> AsyncIterator[bytes]:
+        """What is missing, written down on the way."""
+        try:
+            async for part in upstream.remote.blob(
+                name, self.digest, self.size, self._written, throttle=upstream.throttle
+            ):
+                os.pwrite(self._file.fileno(), part, self._written)
+                self._written += len(part)
+                if self._written < self.size:
+                    self._available = self._written
+                    self._tell()
+                yield part
+        except MoorageError as error:
+            self._broken = error
+            raise
+
+    def _digest(self) -> str:
+        algorithm, _ = digests.parse(self.digest)
+        hasher = hashlib.new(algorithm)
+        at = 0
+        while part := os.pread(self._file.fileno(), 1 << 20, at):
+            hasher.update(part)
+            at += len(part)
+        return f"{algorithm}:{hasher.hexdigest()}"
+
+
+class Downloads:
+    """Downloads by repository and digest; each runs in a task of its own."""
+
+    def __init__(self, folder: Callable[[], Path | None]) -> None:
+        self._folder = folder
+        self._running: dict[tuple[str, str], Download] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def find(self, repository: str, digest: str) -> Download | None:
+        """The one that runs."""
+        return self._running.get((repository, digest))
+
+    def begin(
+        self,
+        upstream: Upstream,
+        name: str,
+        blob: Blob,
+        repository: str,
+        pulls: Pulls,
+        uploads: Uploads,
+    ) -> Download:
+        """Start one."""
+        key = repository, blob.digest
+        made = Download(repository, blob.digest, blob.size, self._folder())
+        self._running[key] = made
+        upstream.running[repository] = upstream.running.get(repository, 0) + 1
+
+        async def run() -> None:
+            try:
+                await made.run(upstream, name, pulls, uploads)
+            finally:
+                upstream.running[repository] -= 1
+                del self._running[key]
+
+        task = asyncio.create_task(run(), name=f"download {blob.digest}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return made
+
+    async def close(self) -> None:
+        """End those that run."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

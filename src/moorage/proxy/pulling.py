@@ -1,0 +1,363 @@
+"""The read side of projects that are a cache: what `Pulls` offers, through to the registry behind.
+
+digest, here                   answered from here
+tag, looked at within the TTL  answered from here
+tag otherwise                  HEAD there ─► same digest: from here
+                                         ─► another: fetched, kept, answered
+                                         ─► 429, 5xx, no answer: from here, if it is
+                                         ─► 404: not found, or from here as the project says
+blob, not here                 one download, streamed to all who wait, and kept
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from moorage.access.principals import Principal
+from moorage.artifacts.listing import Listing
+from moorage.artifacts.manifests import Manifests
+from moorage.artifacts.pulls import Pulls
+from moorage.artifacts.records import Blob, Manifest, Referrer, Resolved
+from moorage.artifacts.uploads import Uploads
+from moorage.db.engine import Database
+from moorage.db.tables import manifest_absences, manifests, repositories
+from moorage.errors import (
+    BlobUnknown,
+    Denied,
+    Invalid,
+    ManifestUnknown,
+    MoorageError,
+    NotFound,
+    RepositoryUnknown,
+    TooManyRequests,
+    Unreachable,
+)
+from moorage.oci import digest as digests
+from moorage.oci import names
+from moorage.proxy.downloads import OPERATOR, Downloads
+from moorage.proxy.proxies import PAUSED, Proxies, Upstream
+from moorage.remotes import Fetched
+
+log = logging.getLogger(__name__)
+
+REMEMBERED = 100_000
+"""Tags of which this process knows when they were looked at."""
+_AWAY = (Unreachable, TooManyRequests, Denied)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending(Blob):
+    """A blob that is not here yet."""
+
+    repository: str
+
+
+class Through:
+    """As `Pulls`, for projects that are a cache."""
+
+    def __init__(
+        self,
+        db: Database,
+        proxies: Proxies,
+        pulls: Pulls,
+        uploads: Uploads,
+        manifests: Manifests,
+        ttl: float,
+        folder: Path | None = None,
+    ) -> None:
+        """`uploads` and `manifests` have to allow what is not whole yet."""
+        self._db = db
+        self.proxies = proxies
+        self._pulls = pulls
+        self._uploads = uploads
+        self._manifests = manifests
+        self._ttl = ttl
+        self._downloads = Downloads(lambda: folder)
+        self._looked: dict[tuple[str, str], float] = {}
+        self._flights: dict[tuple[str, str], asyncio.Task[Manifest]] = {}
+
+    async def close(self) -> None:
+        """End downloads, and close connections."""
+        await self._downloads.close()
+        await self.proxies.close()
+
+    # --- manifests
+
+    async def manifest(self, repository: str, reference: str) -> Manifest:
+        """As `Pulls.manifest`; raises Unreachable, TooManyRequests too."""
+        by_digest = digests.is_digest(reference)
+        if by_digest:
+            digests.parse(reference)
+        else:
+            names.check_tag(reference)
+        upstream = await self.proxies.of(repository)
+        upstream.name(repository)  # the filter is for what is here too
+        local = await self._local(repository, reference)
+        if local is not None and (by_digest or self._fresh(repository, reference)):
+            return local
+        if local is not None and not self._reachable(upstream):
+            return local
+        return await self._together(
+            repository,
+            reference,
+            lambda: self._fetch(upstream, repository, reference, local),
+        )
+
+    async def _local(self, repository: str, reference: str) -> Manifest | None:
+        try:
+            return await self._pulls.manifest(repository, reference)
+        except NotFound:
+            return None
+
+    async def _fetch(
+        self, upstream: Upstream, repository: str, reference: str, local: Manifest | None
+    ) -> Manifest:
+        name = upstream.name(repository)
+        tag = "" if digests.is_digest(reference) else reference
+        try:
+            digest = reference
+            if tag:
+                listed = await upstream.remote.head(name, tag, again=local is None)
+                if listed is None:
+                    return self._gone(upstream, repository, reference, local)
+                digest = listed.digest
+                if local is not None and digest == local.resolved.digest:
+                    self._note(repository, tag)
+                    return local
+                known = await self._local(repository, digest)
+                if known is not None:
+                    fetched = Fetched(digest, known.resolved.media_type, known.payload)
+                    return await self._keep(repository, tag, fetched)
+            fetched = await upstream.remote.manifest(name, digest)
+        except NotFound:
+            return self._gone(upstream, repository, reference, local)
+        except (*_AWAY, Invalid) as error:  # also what is not what it says
+            if isinstance(error, Unreachable):
+                upstream.down_until = self.proxies.monotonic() + PAUSED
+            if local is None:
+                raise _told(error) from error
+            log.warning("%s:%s is served as it was: %s", repository, reference, error.message)
+            return local
+        return await self._keep(repository, tag, fetched)
+
+    def _gone(
+        self, upstream: Upstream, repository: str, reference: str, local: Manifest | None
+    ) -> Manifest:
+        if local is not None and upstream.keeps:
+            return local
+        raise ManifestUnknown(
+            f"{reference} not found in {repository}", detail={"reference": reference}
+        )
+
+    async def _keep(self, repository: str, tag: str, fetched: Fetched) -> Manifest:
+        """Store what came; what cannot be stored is served all the same."""
+        try:
+            await self._manifests.put(
+                OPERATOR,
+                repository,
+                fetched.digest,
+                fetched.payload,
+                fetched.media_type,
+                tags=(tag,) if tag else (),
+            )
+            if tag:
+                self._note(repository, tag)
+            return await self._pulls.manifest(repository, fetched.digest)
+        except MoorageError as error:
+            log.warning("%s@%s is not kept: %s", repository, fetched.digest, error.message)
+        resolved = Resolved(0, 0, fetched.digest, fetched.media_type, len(fetched.payload))
+        return Manifest(resolved, fetched.payload)
+
+    def count(self, resolved: Resolved, reference: str, principal: Principal) -> None:
+        """Count a pull of what is kept."""
+        if resolved.manifest_id:
+            self._pulls.count(resolved, reference, principal)
+
+    def _fresh(self, repository: str, tag: str) -> bool:
+        return self._looked.get((repository, tag), -1e9) > self.proxies.monotonic() - self._ttl
+
+    def _note(self, repository: str, tag: str) -> None:
+        self._looked.pop((repository, tag), None)
+        while len(self._looked) >= REMEMBERED:
+            del self._looked[next(iter(self._looked))]
+        self._looked[repository, tag] = self.proxies.monotonic()
+
+    def _reachable(self, upstream: Upstream) -> bool:
+        """Whether it makes sense to ask: who has a copy does not wait for one that is down."""
+        return upstream.healthy and upstream.down_until <= self.proxies.monotonic()
+
+    async def _together(
+        self, repository: str, reference: str, work: Callable[[], Coroutine[Any, Any, Manifest]]
+    ) -> Manifest:
+        """Do the work once for all who want it at the same time."""
+        key = repository, reference
+        task = self._flights.get(key)
+        if task is None:
+            task = asyncio.create_task(work())
+            self._flights[key] = task
+
+            def ended(done: asyncio.Task[Manifest]) -> None:
+                self._flights.pop(key, None)
+                if not done.cancelled():
+                    done.exception()  # all who waited may have gone
+
+            task.add_done_callback(ended)
+        return await asyncio.shield(task)
+
+    # --- blobs
+
+    async def blob(self, repository: str, digest: str) -> Blob:
+        """A blob that is here, or one that will be read through."""
+        digests.parse(digest)
+        upstream = await self.proxies.of(repository)
+        name = upstream.name(repository)
+        try:
+            return await self._pulls.blob(repository, digest)
+        except BlobUnknown:
+            pass
+        running = self._downloads.find(repository, digest)
+        if running is not None:
+            return Pending(digest, running.size, "", repository)
+        size = await self._size(repository, digest)
+        if size is None:
+            try:
+                size = await upstream.remote.blob_size(name, digest)
+            except _AWAY as error:
+                raise _told(error) from error
+        if size is None:
+            raise BlobUnknown(detail={"digest": digest})
+        return Pending(digest, size, "", repository)
+
+    async def _size(self, repository: str, digest: str) -> int | None:
+        """What the manifests here say of it."""
+        query = (
+            select(manifest_absences.c.size)
+            .join(manifests, manifests.c.id == manifest_absences.c.manifest_id)
+            .join(repositories, repositories.c.id == manifests.c.repository_id)
+            .where(repositories.c.name == repository, manifest_absences.c.digest == digest)
+            .limit(1)
+        )
+        async with self._db.read() as tx:
+            return (await tx.execute(query)).scalar_one_or_none()
+
+    async def content(
+        self, blob: Blob, start: int = 0, end: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """Bytes [start, end) of a blob, from here or as they come."""
+        if not isinstance(blob, Pending):
+            async for part in self._pulls.content(blob, start, end):
+                yield part
+            return
+        running = self._downloads.find(blob.repository, blob.digest)
+        if running is None:
+            upstream = await self.proxies.of(blob.repository)
+            name = upstream.name(blob.repository)
+            running = self._downloads.find(blob.repository, blob.digest)
+        if running is None:
+            if upstream.most and upstream.running.get(blob.repository, 0) >= upstream.most:
+                raise TooManyRequests(
+                    f"{upstream.most} downloads of {blob.repository} run already; try again"
+                )
+            running = self._downloads.begin(
+                upstream, name, blob, blob.repository, self._pulls, self._uploads
+            )
+        stop = blob.size if end is None else end
+        try:
+            async for part in running.read(self._pulls, start, stop):
+                yield part
+        except _AWAY as error:
+            raise _told(error) from error
+
+    def path(self, blob: Blob) -> Path | None:
+        """The file of what is here."""
+        return None if isinstance(blob, Pending) else self._pulls.path(blob)
+
+    async def presign(self, blob: Blob, filename: str) -> str | None:
+        """A URL of what is here."""
+        return None if isinstance(blob, Pending) else await self._pulls.presign(blob, filename)
+
+
+def _told(error: MoorageError) -> MoorageError:
+    """What a client is told of a registry that it does not know."""
+    if isinstance(error, TooManyRequests):
+        return TooManyRequests("the registry behind this project has had too many requests")
+    if isinstance(error, Denied):
+        return Unreachable("the registry behind this project refuses its account")
+    return Unreachable("the registry behind this project does not answer as it should")
+
+
+class ThroughListing(Listing):
+    """As `Listing`, with the tags of the registry behind."""
+
+    def __init__(self, db: Database, through: Through) -> None:
+        super().__init__(db)
+        self._through = through
+
+    async def tags(self, repository: str, *, last: str | None, limit: int | None) -> list[str]:
+        """Those of both; of this one alone while the other is away."""
+        proxies = self._through.proxies
+        upstream = await proxies.of(repository)
+        name = upstream.name(repository)
+        missing: RepositoryUnknown | None = None
+        found: set[str] = set()
+        try:
+            found.update(await super().tags(repository, last=last, limit=limit))
+        except RepositoryUnknown as error:
+            missing = error
+        try:
+            theirs = await upstream.remote.tags(name)
+        except NotFound:
+            theirs = []
+        except MoorageError as error:
+            if missing is not None and isinstance(error, _AWAY):
+                raise _told(error) from error
+            theirs = []
+        if missing is not None and not theirs:
+            raise missing
+        found.update(tag for tag in theirs if last is None or tag > last)
+        return sorted(found)[:limit]
+
+
+class ThroughManifests(Manifests):
+    """As `Manifests`, with the referrers that the registry behind lists."""
+
+    def bound(self, through: Through) -> "ThroughManifests":
+        """The same, which knows where to ask."""
+        self._through = through
+        return self
+
+    async def referrers(
+        self,
+        repository: str,
+        digest: str,
+        *,
+        artifact_type: str | None,
+        after: str | None,
+        limit: int,
+        room: int,
+    ) -> tuple[list[Referrer], str | None]:
+        """Those of both, where the project asks the other one."""
+        found, more = await super().referrers(
+            repository, digest, artifact_type=artifact_type, after=after, limit=limit, room=room
+        )
+        upstream = await self._through.proxies.of(repository)
+        if not upstream.referrers or after is not None or more is not None:
+            return found, more
+        try:
+            theirs = await upstream.remote.referrers(
+                upstream.name(repository), digest, artifact_type or ""
+            )
+        except MoorageError:
+            return found, more
+        known = {each.digest for each in found}
+        found += [
+            Referrer(each.digest, each.media_type, each.size, each.artifact_type, each.annotations)
+            for each in theirs[:limit]
+            if each.digest not in known
+        ]
+        return sorted(found, key=lambda each: each.digest), None

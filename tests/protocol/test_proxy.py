@@ -1,0 +1,274 @@
+"""Projects that are a cache of another registry, from the side of their clients."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from sqlalchemy import insert
+
+from moorage.access.secretbox import SecretBox
+from moorage.artifacts.manifests import Manifests
+from moorage.artifacts.rules import Rules
+from moorage.artifacts.uploads import Uploads
+from moorage.db import tables
+from moorage.db.types import now
+from moorage.distribution import Distribution
+from moorage.distribution.mirrors import Mirrors
+from moorage.distribution.proxied import Proxied
+from moorage.errors import Unreachable
+from moorage.outgoing import Guard
+from moorage.proxy import Proxies, Through, ThroughListing, ThroughManifests
+from moorage.remotes import Registries
+from tests.protocol.registry import Registry
+from tests.support.content import image, index, sha256
+from tests.support.otherregistry import INDEX, Answer, OtherRegistry
+
+pytestmark = pytest.mark.anyio
+
+APP = "hub/library/app"
+THERE = "library/app"
+
+
+class Cache:
+    """A registry with the project `hub`, a cache of `other`."""
+
+    def __init__(self, registry: Registry, other: OtherRegistry) -> None:
+        self.registry = registry
+        self.other = other
+        self.moment = 0.0
+
+    async def fill(self, kind: str = "docker-registry", **metadata: str) -> "Cache":
+        db, parts = self.registry.db, self.registry.parts
+        async with db.write() as tx:
+            made = insert(tables.registries).values(name="x", kind=kind, url=self.other.url)
+            registry_id = (await tx.execute(made.returning(tables.registries.c.id))).scalar_one()
+            row = insert(tables.projects).values(name="hub", owner_id=1, public=True)
+            project = (await tx.execute(row.returning(tables.projects.c.id))).scalar_one()
+            await tx.execute(insert(tables.quotas).values(project_id=project, hard=-1))
+            cached = {"project_id": project, "registry_id": registry_id}
+            await tx.execute(insert(tables.project_registries).values(cached))
+            for name, value in metadata.items():
+                said = {"project_id": project, "name": name, "value": value, "updated_at": now()}
+                await tx.execute(insert(tables.project_metadata).values(said))
+        rules = replace(Rules(), sparse=True)
+        registries = Registries(db, SecretBox("x"), Guard((ip_network("127.0.0.0/8"),)))
+        self.through = Through(
+            db,
+            Proxies(db, parts["grants"], registries, lambda: self.moment),
+            parts["pulls"],
+            Uploads(db, self.registry.store, rules),
+            Manifests(db, rules),
+            60.0,
+        )
+        self.app = Distribution(
+            **parts,
+            proxied=Proxied(
+                self.through,
+                ThroughListing(db, self.through),
+                ThroughManifests(db, rules).bound(self.through),
+            ),
+            mirrors=Mirrors({"docker.io": "hub"}, {"hub.example": "hub"}),
+        )
+        self.client = self.registry.client("guest", app=self.app)
+        self.admin = self.registry.client("admin", app=self.app)
+        return self
+
+    async def get(self, path: str, repository: str = APP, **headers: str) -> Any:
+        return await self.client.ask("GET", f"/v2/{repository}/{path}", headers=headers)
+
+
+@pytest.fixture
+async def other() -> AsyncIterator[OtherRegistry]:
+    async with OtherRegistry().serving() as found:
+        yield found
+
+
+@pytest.fixture
+async def cache(registry: Registry, other: OtherRegistry) -> AsyncIterator[Cache]:
+    made = await Cache(registry, other).fill()
+    yield made
+    await made.through.close()
+
+
+async def test_a_pull_comes_through_and_stays(cache: Cache) -> None:
+    """An index, a child and their blobs: once from there, and from here when it is away."""
+    other = cache.other
+    child = image(b"{}", (b"layer",))
+    other.blob(THERE, b"{}")
+    other.blob(THERE, b"layer")
+    other.manifest(THERE, child)
+    top = other.manifest(THERE, index([child]), "v1", media_type=INDEX)
+
+    async def pull() -> None:
+        got = await cache.get("manifests/v1")
+        assert (got.status, got.header("docker-content-digest")) == (200, top)
+        assert (await cache.get(f"manifests/{sha256(child)}")).body == child
+        for data in (b"{}", b"layer"):
+            assert (await cache.get(f"blobs/{sha256(data)}")).body == data
+
+    await pull()
+    assert len(other.asked("GET", "/blobs/")) == 2
+    other.requests.clear()
+    await pull()
+    assert other.requests == []
+    cache.moment += 61
+    other.answers = [Answer(503) for _ in range(20)]
+    await pull()
+    other.answers = []
+    cache.moment += 61
+    await pull()
+    assert [each.method for each in other.requests if "manifests" in each.path][-1] == "HEAD"
+    assert other.asked("GET", "/blobs/") == []
+
+
+async def test_a_tag_moves_after_its_time(cache: Cache) -> None:
+    """Within it the registry behind is not asked; 429 leaves what is here."""
+    first = cache.other.push(THERE, "v1")
+    assert (await cache.get("manifests/v1")).header("docker-content-digest") == first
+    second = cache.other.push(THERE, "v1", layers=(b"second",))
+    assert (await cache.get("manifests/v1")).header("docker-content-digest") == first
+    cache.moment += 61
+    cache.other.answers = [Answer(429)]
+    assert (await cache.get("manifests/v1")).header("docker-content-digest") == first
+    assert (await cache.get("manifests/v1")).header("docker-content-digest") == second
+    cache.other.answers = [Answer(429), Answer(429), Answer(429)]
+    assert (await cache.get("manifests/new")).status == 429
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+async def test_what_went_there(registry: Registry, other: OtherRegistry, keeps: bool) -> None:
+    """It is not found, unless the project keeps it."""
+    said = {"proxy_cache_local_on_not_found": "true"} if keeps else {}
+    cache = await Cache(registry, other).fill(**said)
+    other.push(THERE, "v1")
+    assert (await cache.get("manifests/v1")).status == 200
+    other.tags.clear()
+    cache.moment += 61
+    assert (await cache.get("manifests/v1")).status == (200 if keeps else 404)
+    assert (await cache.get("manifests/none")).status == 404
+    await cache.through.close()
+
+
+async def test_one_download_for_all_who_wait(cache: Cache) -> None:
+    """They get its first bytes before its last ones are there."""
+    data = bytes(range(256)) * 4000
+    cache.other.push(THERE, "v1", layers=(data,))
+    await cache.get("manifests/v1")
+    cache.other.pause = asyncio.Event()
+    waiting = [asyncio.create_task(cache.get(f"blobs/{sha256(data)}")) for _ in range(16)]
+    async with asyncio.timeout(20):
+        while not cache.other.asked("GET", "/blobs/"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    part = await anext(cache.through.content(await cache.through.blob(APP, sha256(data)), 0, 1))
+    assert part == data[:1]
+    assert not any(each.done() for each in waiting)
+    cache.other.pause.set()
+    cache.other.pause = None
+    assert {(await each).body for each in waiting} == {data}
+    assert len(cache.other.asked("GET", sha256(data))) == 1
+    assert (await cache.get(f"blobs/{sha256(data)}", range="bytes=5-9")).body == data[5:10]
+
+
+async def test_a_lying_registry_poisons_nothing(cache: Cache) -> None:
+    """No client reads a whole blob that is another one, and none is kept."""
+    layer = b"x" * 300_000
+    cache.other.push(THERE, "v1", layers=(layer,))
+    await cache.get("manifests/v1")
+    cache.other.swapped[sha256(layer)] = b"y" * 300_000
+    with pytest.raises(Unreachable):
+        await cache.get(f"blobs/{sha256(layer)}")
+    cache.other.swapped.clear()
+    assert (await cache.get(f"blobs/{sha256(layer)}")).body == layer
+    cache.other.push(THERE, "v2", layers=(b"two",))
+    cache.other.swapped[cache.other.tags[THERE, "v2"]] = image(b"{}", (b"evil",))
+    assert (await cache.get("manifests/v2")).status >= 500
+
+
+async def test_nobody_pushes(cache: Cache) -> None:
+    """Also not an administrator; what is cached can be deleted."""
+    cache.other.push(THERE, "v1")
+    digest = (await cache.get("manifests/v1")).header("docker-content-digest")
+    for method, path in (
+        ("POST", f"/v2/{APP}/blobs/uploads/"),
+        ("PUT", f"/v2/{APP}/manifests/v2"),
+    ):
+        answer = await cache.admin.ask(method, path, body=b"{}")
+        assert answer.status == 403, (path, answer.body)
+        assert "proxy project" in json.loads(answer.body)["errors"][0]["message"]
+    assert (await cache.admin.ask("DELETE", f"/v2/{APP}/manifests/{digest}")).status == 202
+
+
+async def test_the_filter_and_the_limit(registry: Registry, other: OtherRegistry) -> None:
+    """What it does not let through is not found, here neither; too many downloads are refused."""
+    cache = await Cache(registry, other).fill(
+        proxy_cache_filter_pattern="library/**", max_upstream_conn="1"
+    )
+    other.push("secret/app", "v1")
+    assert (await cache.get("manifests/v1", "hub/secret/app")).status == 404
+    one, two = b"1" * 200_000, b"2" * 200_000
+    other.push(THERE, "v1", layers=(one, two))
+    await cache.get("manifests/v1")
+    other.pause = asyncio.Event()
+    waiting = asyncio.create_task(cache.get(f"blobs/{sha256(one)}"))
+    async with asyncio.timeout(20):
+        while not other.asked("GET", "/blobs/"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert (await cache.get(f"blobs/{sha256(two)}")).status == 429
+    other.pause.set()
+    other.pause = None
+    assert (await waiting).body == one
+    assert (await cache.get(f"blobs/{sha256(two)}")).body == two
+    await cache.through.close()
+
+
+async def test_names_of_the_hub(registry: Registry, other: OtherRegistry) -> None:
+    """One part means the library there."""
+    cache = await Cache(registry, other).fill(kind="docker-hub")
+    digest = other.push("library/nginx", "1")
+    got = await cache.get("manifests/1", "hub/nginx")
+    assert got.header("docker-content-digest") == digest
+    await cache.through.close()
+
+
+async def test_lists_hold_both(registry: Registry, other: OtherRegistry) -> None:
+    """Tags and referrers of there and of here; of here alone while the other is away."""
+    cache = await Cache(registry, other).fill(proxy_referrer_api="true")
+    subject = other.push(THERE, "v1", "v2")
+    signature = other.sign(THERE, subject)
+    assert (await cache.get("manifests/v1")).status == 200
+    assert json.loads((await cache.get("tags/list")).body)["tags"] == ["v1", "v2"]
+    listed = json.loads((await cache.get(f"referrers/{subject}")).body)["manifests"]
+    assert [each["digest"] for each in listed] == [signature]
+    assert (await cache.get(f"manifests/{signature}")).status == 200
+    other.answers = [Answer(503) for _ in range(9)]
+    assert json.loads((await cache.get("tags/list")).body)["tags"] == ["v1"]
+    listed = json.loads((await cache.get(f"referrers/{subject}")).body)["manifests"]
+    assert [each["digest"] for each in listed] == [signature]
+    other.answers = []
+    assert (await cache.get("tags/list", "hub/library/none")).status == 404
+    await cache.through.close()
+
+
+async def test_a_mirror_by_name_or_host(cache: Cache) -> None:
+    """Only what the operator wrote down; all else means what it says."""
+    digest = cache.other.push(THERE, "v1")
+    path = f"/v2/{THERE}/manifests/v1"
+    for query, headers in (("?ns=docker.io", {}), ("", {"host": "hub.example:8080"})):
+        got = await cache.client.ask("GET", path + query, headers=headers)
+        assert got.header("docker-content-digest") == digest
+    cache.other.requests.clear()
+    for query, headers in (("?ns=evil.example", {}), ("", {"host": "evil.example"})):
+        got = await cache.client.ask("GET", path + query, headers=headers)
+        assert got.status in (401, 404)
+    assert cache.other.requests == []
+
+
+async def test_other_projects_are_as_before(cache: Cache) -> None:
+    """Nothing is asked for them, whether they are there or not."""
+    for path in ("team/app", "none/app"):
+        assert (await cache.admin.ask("GET", f"/v2/{path}/manifests/v1")).status in (401, 404)
+    assert cache.other.requests == []
