@@ -63,7 +63,7 @@ def made(registry: Registry, path: str, body: Any) -> int:
 
 def register(registry: Registry, name: str, kind: str, url: str, account: Any = None) -> int:
     """Let a registry know another one."""
-    body = {"name": name, "type": kind, "url": url}
+    body: dict[str, Any] = {"name": name, "type": kind, "url": url}
     if isinstance(account, Registry):
         body["credential"] = {
             "type": "basic",
