@@ -92,7 +92,9 @@ async def theirs(source: Registry, folder: Path) -> float:
         ]
         environment = {**os.environ, "XDG_DATA_HOME": str(folder / "xdg")}
         began = time.monotonic()
-        subprocess.run(command, check=True, env=environment, capture_output=True)
+        await asyncio.to_thread(
+            subprocess.run, command, check=True, env=environment, capture_output=True
+        )
         return time.monotonic() - began
 
 
