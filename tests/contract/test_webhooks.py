@@ -260,10 +260,7 @@ async def test_a_bad_receiver_costs_bounded_time_and_memory_and_delays_nobody(
     site: Site, receiver: Receiver, how: str
 ) -> None:
     """Late and never are given up after the time-out; of a gigabyte only the beginning is read."""
-    good = Receiver()
-    server = await asyncio.start_server(good.answer, "127.0.0.1", 0)
-    async with server:
-        good.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/good"
+    async with Receiver().listening("/good") as good:
         receiver.answers = [how] * 100
         bad = await site.policy(to(receiver), name="bad")
         quick = await site.policy(to(good), name="good")

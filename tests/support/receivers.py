@@ -1,6 +1,7 @@
 """A server that is told of events, over a real socket: it accepts, refuses, is late, or worse."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -36,18 +37,25 @@ class Receiver:
         self._news = asyncio.Condition()
         self._answering: set[asyncio.Task[None]] = set()
 
-    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take a connection."""
-        task = asyncio.create_task(self.answer(reader, writer))
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
+    @contextlib.asynccontextmanager
+    async def listening(self, path: str = "/hook") -> AsyncIterator["Receiver"]:
+        """Serve; at the end nothing of it goes on, whatever its clients still wait for."""
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{path}"
+        try:
+            yield self
+        finally:
+            server.close()
+            answering = list(self._answering)
+            for task in answering:
+                task.cancel()
+            for ended in await asyncio.gather(*answering, return_exceptions=True):
+                if isinstance(ended, Exception):
+                    raise ended
 
-    async def close(self) -> None:
-        """End every answer that is still under way: the loop goes on with other tests."""
-        answering = list(self._answering)
-        for task in answering:
-            task.cancel()
-        await asyncio.gather(*answering, return_exceptions=True)
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """In a task of ours: one of the server's own would outlive the server."""
+        self._answering.add(asyncio.create_task(self._answer(reader, writer)))
 
     async def until(self, count: int, seconds: float = 20) -> list[Told]:
         """Wait for so many requests."""
@@ -55,7 +63,7 @@ class Receiver:
             await self._news.wait_for(lambda: len(self.told) >= count)
         return self.told
 
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request a connection."""
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
@@ -65,16 +73,18 @@ class Receiver:
             async with self._news:
                 self.told.append(Told(head[0].split()[1], headers, content))
                 self._news.notify_all()
-            await self._say(writer, self.answers.pop(0) if self.answers else 200)
+            how = self.answers.pop(0) if self.answers else 200
+            if how == "never":
+                await reader.read()  # until the client has had enough
+            else:
+                await self._say(writer, how)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
             writer.close()
 
     async def _say(self, writer: asyncio.StreamWriter, how: int | str) -> None:
-        if how == "never":
-            await asyncio.Event().wait()
-        elif how == "late":
+        if how == "late":
             await asyncio.sleep(2)
             how = 200
         elif how == "reset":
@@ -102,11 +112,5 @@ class Receiver:
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     """One that accepts."""
-    made = Receiver()
-    server = await asyncio.start_server(made.accept, "127.0.0.1", 0)
-    try:
-        made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
+    async with Receiver().listening() as made:
         yield made
-    finally:
-        server.close()
-        await made.close()
