@@ -1,17 +1,18 @@
 """A foreign registry to copy from and to compare with: Debian's docker-registry, no sign-in."""
 
+import json
 import signal
 import subprocess
 from pathlib import Path
 
 from tests.support.requirements import path_of
-from tests.support.stores import free_ports, wait_for
+from tests.support.stores import Bucket, free_ports, wait_for
 
 _CONFIG = """\
 version: 0.1
 log: {{ level: error, accesslog: {{ disabled: true }} }}
 storage:
-  filesystem: {{ rootdirectory: {folder}/registry }}
+  {storage}
   delete: {{ enabled: true }}
 http:
   addr: 127.0.0.1:{port}
@@ -19,18 +20,40 @@ http:
 """
 
 
-class DockerRegistry:
-    """One docker-registry process on files in a folder."""
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "OTEL_TRACES_EXPORTER": "none"}
 
-    def __init__(self, folder: Path) -> None:
+
+class DockerRegistry:
+    """One docker-registry process on files in a folder, or on a bucket."""
+
+    def __init__(self, folder: Path, bucket: Bucket | None = None) -> None:
         (self.port,) = free_ports(1)
         self._folder = folder
+        self._storage = f"filesystem: {{ rootdirectory: {folder}/registry }}"
+        if bucket is not None:
+            section = json.dumps({**bucket.section(), "secure": False, "v4auth": True})
+            self._storage = f"s3: {section}"  # JSON is YAML
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def host(self) -> str:
         """Host and port, as clients name a registry."""
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def _config(self) -> Path:
+        return self._folder / "config.yml"
+
+    def collect(self) -> int:
+        """Collect garbage, which nobody may push to meanwhile; how many blobs went."""
+        done = subprocess.run(
+            [path_of("docker-registry"), "garbage-collect", str(self._config)],
+            env=_ENVIRONMENT,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return (done.stdout + done.stderr).count("blob eligible for deletion")
 
     @property
     def pids(self) -> list[int]:
@@ -40,15 +63,14 @@ class DockerRegistry:
     def start(self) -> "DockerRegistry":
         """Start it and wait until it answers."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        config = self._folder / "config.yml"
-        config.write_text(_CONFIG.format(folder=self._folder, port=self.port))
+        self._config.write_text(_CONFIG.format(storage=self._storage, port=self.port))
         log = self._folder / "log"
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [path_of("docker-registry"), "serve", str(config)],
+                [path_of("docker-registry"), "serve", str(self._config)],
                 stdout=output,
                 stderr=output,
-                env={"PATH": "/usr/bin:/bin", "OTEL_TRACES_EXPORTER": "none"},
+                env=_ENVIRONMENT,
             )
         wait_for(f"http://{self.host}/v2/", self._process, log)
         return self

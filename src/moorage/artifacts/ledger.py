@@ -9,10 +9,10 @@ ledger locks the project's quota row first and looks in a second statement: one 
 project after the other, from here to its commit, which is why this comes last.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, bindparam, delete, exists, select
+from sqlalchemy import ColumnElement, Select, bindparam, delete, exists, select
 
 from moorage.db.prepared import Prepared
 from moorage.db.tables import (
@@ -45,6 +45,18 @@ async def settle(tx: Tx, project_id: int, digests: Iterable[str]) -> None:
         await quota.release(tx, project_id, (await tx.execute(unheld)).scalars().all())
 
 
+async def settle_each(tx: Tx, digests: Mapping[int, Collection[str]]) -> None:
+    """The same in several projects at once: (project → digests), in a few statements."""
+    if not digests:
+        return
+    await tx.fetch(_LOCK_EACH, projects=tx.dialect.many(sorted(digests)))
+    suspects = sorted(set().union(*digests.values()))
+    for start in range(0, len(suspects), _BATCH):
+        some = tx.dialect.many(suspects[start : start + _BATCH])
+        rows = await tx.fetch(_UNCOUNT, projects=tx.dialect.many(sorted(digests)), digests=some)
+        await quota.give_back(tx, rows)
+
+
 async def lock(tx: Tx, project_id: int) -> None:
     """From here to its commit a transaction is alone with the project's ledger."""
     await tx.fetch(_LOCK, project=project_id)
@@ -53,6 +65,15 @@ async def lock(tx: Tx, project_id: int) -> None:
 _LOCK = Prepared(
     lambda dialect: dialect.for_update(
         select(quotas.c.id).where(quotas.c.project_id == bindparam("project"))
+    )
+)
+
+
+_LOCK_EACH = Prepared(
+    lambda dialect: dialect.for_update(
+        select(quotas.c.id)
+        .where(dialect.among(quotas.c.project_id, "projects"))
+        .order_by(quotas.c.project_id)
     )
 )
 
@@ -105,7 +126,16 @@ def _held(project_id: int) -> Sequence[Select[Any]]:
 def _unheld(project_id: int, digests: Sequence[str] | None = None) -> Select[tuple[str]]:
     """What is counted and nothing holds, among `digests`, or among all."""
     counted = project_content.c.digest
-    here = repositories.c.project_id == project_id
+    among = [] if digests is None else [counted.in_(digests)]
+    return select(counted).where(
+        project_content.c.project_id == project_id, *among, *_nothing_holds(project_id)
+    )
+
+
+def _nothing_holds(project: ColumnElement[int] | int) -> Sequence[ColumnElement[bool]]:
+    """Of a row of project_content: no manifest is it or refers to it, and it is not pending."""
+    counted = project_content.c.digest
+    here = repositories.c.project_id == project
     as_manifest = exists().where(
         manifests.c.digest == counted, manifests.c.repository_id == repositories.c.id, here
     )
@@ -121,11 +151,17 @@ def _unheld(project_id: int, digests: Sequence[str] | None = None) -> Select[tup
         repository_blobs.c.repository_id == repositories.c.id,
         here,
     )
-    among = [] if digests is None else [counted.in_(digests)]
-    return select(counted).where(
-        project_content.c.project_id == project_id,
-        *among,
-        ~as_manifest,
-        ~as_reference,
-        ~as_pending,
+    return ~as_manifest, ~as_reference, ~as_pending
+
+
+_UNCOUNT = Prepared(
+    lambda dialect: (
+        delete(project_content)
+        .where(
+            dialect.among(project_content.c.project_id, "projects"),
+            dialect.among(project_content.c.digest, "digests"),
+            *_nothing_holds(project_content.c.project_id),
+        )
+        .returning(project_content.c.project_id, project_content.c.size)
     )
+)

@@ -1,12 +1,25 @@
 """All that differs between SQLite and PostgreSQL."""
 
+import json
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import ColumnElement, Insert, Select, Table, func
+from sqlalchemy import (
+    ColumnElement,
+    Insert,
+    Select,
+    String,
+    Table,
+    any_,
+    bindparam,
+    func,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+T = TypeVar("T")
 
 BUSY_SECONDS = 30
 """How long SQLite waits for another process that writes."""
@@ -35,6 +48,15 @@ class Dialect(Protocol):
         self, driver: Any, text: str, arguments: Sequence[Sequence[Any]]
     ) -> Sequence[Any]:
         """Run it once for each; the rows of all."""
+
+    def among(self, column: ColumnElement[T], name: str) -> ColumnElement[bool]:
+        """Whether a column has one of the values in the parameter `name` of a Prepared.
+
+        One parameter, however many values: the statement stays the same. See `many`.
+        """
+
+    def many(self, values: Sequence[str] | Sequence[int]) -> Any:
+        """What that parameter is given."""
 
     def insert(self, table: Table) -> Any:
         """An INSERT that has `on_conflict_do_nothing` and `on_conflict_do_update`."""
@@ -84,6 +106,13 @@ class SqliteDialect:
         connection = driver._conn
         return [row for each in arguments for row in connection.execute(text, each).fetchall()]
 
+    def among(self, column: ColumnElement[T], name: str) -> ColumnElement[bool]:
+        values = func.json_each(bindparam(name, type_=String())).table_valued("value")
+        return column.in_(select(values.c.value))
+
+    def many(self, values: Sequence[str] | Sequence[int]) -> Any:
+        return json.dumps(values)
+
     def insert(self, table: Table) -> Insert:
         return sqlite.insert(table)
 
@@ -126,6 +155,13 @@ class PostgresDialect:
     ) -> Sequence[Any]:
         rows: Sequence[Any] = await driver.fetchmany(text, arguments)  # one round trip
         return rows
+
+    def among(self, column: ColumnElement[T], name: str) -> ColumnElement[bool]:
+        item = String() if isinstance(column.type, String) else column.type
+        return column == any_(bindparam(name, type_=postgresql.ARRAY(item)))
+
+    def many(self, values: Sequence[str] | Sequence[int]) -> Any:
+        return values
 
     def insert(self, table: Table) -> Insert:
         return postgresql.insert(table)

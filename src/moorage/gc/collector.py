@@ -1,37 +1,26 @@
-"""The online collector: decides which blobs nothing needs any more (G1).
+"""The online collector: reviews what may be garbage, some of it in each transaction.
 
-    candidates due ─► lock the blobs ─► in a second statement: leases, references
-                                         ├─ some left ─► ask again when the last lease ends
-                                         └─ none ─► rows gone, keys in the trash
-
-The locks come first and the look second, each a statement of its own: a single `DELETE … WHERE NOT
-EXISTS` that waited for a push would still delete what that push had just referenced. A few blobs
-share a transaction; one that somebody else has locked is left for another time.
+Blobs share a transaction, as many as it can do in a moment: whoever waits for one of them waits no
+longer.
 """
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import Row, delete, exists, func, select
+from sqlalchemy import exists, select
 
 from moorage import failpoints
-from moorage.artifacts import blobs, kinds, ledger
 from moorage.artifacts.rules import Rules
 from moorage.db.engine import Database
-from moorage.db.tables import blobs as blob_table
-from moorage.db.tables import (
-    gc_candidates,
-    manifest_blobs,
-    manifests,
-    repositories,
-    repository_blobs,
-)
+from moorage.db.tables import gc_candidates, repository_blobs
 from moorage.db.transactions import Tx
 from moorage.db.types import now
+from moorage.gc.review import Collected, review
 
-TOGETHER = 32
-"""Blobs of one transaction: what waits for one of them waits a few milliseconds."""
+HELD = 0.04
+"""Seconds that a transaction should hold its locks at most."""
+_LEAST, _MOST = 256, 1024  # blobs of one transaction; fewer would save its statements no time
 _PAGE = 1024
 
 
@@ -43,20 +32,18 @@ class Run(Protocol):
     ) -> Awaitable[Any]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """What one run did."""
+class Stride:
+    """How many blobs share a transaction: more while that is quick, half as many when it is not."""
 
-    reviewed: int = 0  # candidates looked at
-    blobs: int = 0  # blobs that went to the trash
-    size: int = 0  # their bytes
-    digests: tuple[str, ...] = ()  # of these blobs, when one batch tells of them
+    def __init__(self) -> None:
+        self.size = _LEAST
 
-    def __add__(self, other: "Collected") -> "Collected":
-        """The figures of both, without the digests."""
-        return Collected(
-            self.reviewed + other.reviewed, self.blobs + other.blobs, self.size + other.size
-        )
+    def took(self, blobs: int, seconds: float) -> None:
+        """A transaction of so many blobs held its locks for so long."""
+        if seconds > HELD:
+            self.size = max(_LEAST, min(self.size, blobs) // 2)
+        elif seconds < HELD / 3 and blobs >= self.size:
+            self.size = min(_MOST, self.size * 2)
 
 
 class Collector:
@@ -66,6 +53,7 @@ class Collector:
         self._db = db
         self._rules = rules
         self._batch = batch
+        self.stride = Stride()
 
     async def run_once(self, *, ignore_review: bool = False) -> Collected:
         """Review one batch; `ignore_review` also takes candidates that are not due yet.
@@ -83,9 +71,11 @@ class Collector:
         return await self._reviewed(digests)
 
     async def _reviewed(self, digests: Sequence[str]) -> Collected:
-        total = Collected()
-        for start in range(0, len(digests), TOGETHER):
-            total += await self.review(digests[start : start + TOGETHER], self._db.run)
+        total, done = Collected(), 0
+        while done < len(digests):
+            some = digests[done : done + self.stride.size]
+            total += await self.review(some, self._db.run)
+            done += len(some)
         return total
 
     async def candidates(self, page: int = _PAGE) -> AsyncIterator[Sequence[str]]:
@@ -108,105 +98,14 @@ class Collector:
 
     async def review(self, digests: Collection[str], run: Run) -> Collected:
         """Review these candidates in one transaction of `run`."""
-        done: Collected = await run(self._review, sorted(digests))
+        began = time.monotonic()
+
+        async def step(tx: Tx) -> Collected:
+            nonlocal began
+            began = time.monotonic()
+            return await review(tx, sorted(digests), self._rules.retention)
+
+        done: Collected = await run(step)
+        self.stride.took(len(digests), time.monotonic() - began)
         await failpoints.reach("gc.committed")
         return done
-
-    async def _review(self, tx: Tx, digests: Sequence[str]) -> Collected:
-        found = await self._locked(tx, digests)
-        busy = await _there(tx, set(digests) - found.keys())  # a push holds them: next time
-        reviewed = set(digests) - busy
-        await tx.execute(delete(gc_candidates).where(gc_candidates.c.digest.in_(reviewed)))
-        # Pushed between two statements: the candidate that went was the push's own.
-        again = await _there(tx, reviewed - found.keys())
-        await blobs.nominate(tx, sorted(again), 0, "pushed again")
-        await failpoints.reach("gc.locked")
-        left = await self._unlink(tx, sorted(found))
-        free = sorted(found.keys() - await self._needed(tx, sorted(found)))
-        await tx.execute(delete(blob_table).where(blob_table.c.digest.in_(free)))
-        for digest in free:
-            blob = found[digest]
-            keep = self._rules.retention
-            await blobs.discard_keys(tx, [blob.storage_key], keep, digest, blob.size)
-        for project_id in sorted(left):  # last: it locks the ledgers of projects
-            await ledger.settle(tx, project_id, left[project_id])
-        await failpoints.reach("gc.unlinking")
-        size = sum(found[digest].size for digest in free)
-        return Collected(len(reviewed), len(free), size, tuple(free))
-
-    async def _locked(self, tx: Tx, digests: Sequence[str]) -> dict[str, Row[Any]]:
-        """Blobs by digest, locked, but for those that somebody else has locked."""
-        query = (
-            select(blob_table.c.digest, blob_table.c.size, blob_table.c.storage_key)
-            .where(blob_table.c.digest.in_(digests))
-            .order_by(blob_table.c.digest)
-        )
-        rows = await tx.execute(tx.dialect.for_update(query, skip_locked=True))
-        return {row.digest: row for row in rows}
-
-    async def _unlink(self, tx: Tx, digests: Sequence[str]) -> dict[int, set[str]]:
-        """Remove blobs from repositories that neither reference them nor hold a lease.
-
-        Returns which have left which project.
-        """
-        gone = delete(repository_blobs).where(
-            repository_blobs.c.digest.in_(digests),
-            repository_blobs.c.lease_until <= now(),
-            ~_referenced(),
-        )
-        rows = await tx.execute(
-            gone.returning(repository_blobs.c.repository_id, repository_blobs.c.digest)
-        )
-        pairs = [(row.repository_id, row.digest) for row in rows]
-        places = select(repositories.c.id, repositories.c.name, repositories.c.project_id)
-        known = places.where(repositories.c.id.in_({repository_id for repository_id, _ in pairs}))
-        found = {row.id: row for row in await tx.execute(known)} if pairs else {}
-        left: dict[int, set[str]] = {}
-        for repository_id, digest in pairs:
-            place = found[repository_id]
-            tx.touch(kinds.BLOB.key(place.name, digest))
-            left.setdefault(place.project_id, set()).add(digest)
-        return left
-
-    async def _needed(self, tx: Tx, digests: Sequence[str]) -> set[str]:
-        """Those that a repository still has; where only a lease keeps one, look again after it."""
-        links = select(repository_blobs.c.digest).where(repository_blobs.c.digest.in_(digests))
-        needed = set((await tx.execute(links.distinct())).scalars())
-        if not needed:
-            return needed
-        unreferenced = (
-            select(
-                repository_blobs.c.digest, func.max(repository_blobs.c.lease_until).label("until")
-            )
-            .where(
-                repository_blobs.c.digest.in_(needed),
-                repository_blobs.c.lease_until > now(),
-                ~_referenced(),
-            )
-            .group_by(repository_blobs.c.digest)
-        )
-        rows = [
-            {"digest": row.digest, "review_after": row.until, "reason": "lease"}
-            for row in await tx.execute(unreferenced)
-        ]
-        if rows:
-            insert = tx.dialect.insert(gc_candidates).values(rows)
-            await tx.execute(insert.on_conflict_do_nothing())
-        return needed
-
-
-def _referenced() -> Any:
-    """Whether a manifest of the repository of a link refers to its blob."""
-    return exists().where(
-        manifest_blobs.c.digest == repository_blobs.c.digest,
-        manifest_blobs.c.manifest_id == manifests.c.id,
-        manifests.c.repository_id == repository_blobs.c.repository_id,
-    )
-
-
-async def _there(tx: Tx, digests: Collection[str]) -> set[str]:
-    """Those of the digests that are blobs now."""
-    if not digests:
-        return set()
-    query = select(blob_table.c.digest).where(blob_table.c.digest.in_(digests))
-    return set((await tx.execute(query)).scalars())

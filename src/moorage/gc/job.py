@@ -18,10 +18,11 @@ from moorage.artifacts.rules import Rules
 from moorage.blobstore.base import BlobStore
 from moorage.db.engine import Database
 from moorage.errors import Invalid
-from moorage.gc.collector import TOGETHER, Collected, Collector
+from moorage.gc.collector import Collector
 from moorage.gc.janitor import Janitor
 from moorage.gc.leases import held
 from moorage.gc.preview import preview
+from moorage.gc.review import Collected
 from moorage.gc.sweeper import Sweeper
 from moorage.gc.untagged import Untagged
 from moorage.jobs import Context, together
@@ -161,8 +162,11 @@ class GarbageJob:
 
     async def _batches(self) -> AsyncIterator[Sequence[str]]:
         async for page in self._collector.candidates():
-            for start in range(0, len(page), TOGETHER):
-                yield page[start : start + TOGETHER]
+            done = 0
+            while done < len(page):
+                some = page[done : done + self._collector.stride.size]
+                done += len(some)
+                yield some
 
     async def _sweep(self, context: Context, totals: _Totals, *, everything: bool) -> None:
         """Delete what has been in the trash for long enough."""

@@ -7,7 +7,7 @@ from sqlalchemy import exists, func, or_, select
 from moorage.db.engine import Database
 from moorage.db.tables import blobs, gc_candidates, manifest_blobs, manifests, repository_blobs
 from moorage.db.types import now
-from moorage.gc.collector import Collected
+from moorage.gc.review import Collected
 from moorage.gc.untagged import alive
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Select,
     Update,
     and_,
+    bindparam,
     case,
     func,
     literal,
@@ -29,6 +30,7 @@ from sqlalchemy import (
 )
 
 from moorage import failpoints
+from moorage.db.prepared import Prepared
 from moorage.db.tables import executions, job_queues, tasks
 from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
@@ -305,9 +307,20 @@ async def guard(tx: Tx, owner: str, claim: Claim) -> bool:
     The lock is the weakest that a claim (`FOR UPDATE SKIP LOCKED`) respects. A stronger one would
     make the beat wait, and parts of a task that hold it by turns would let the lease run out.
     """
-    query = select(tasks.c.id).where(*_held(owner, claim), tasks.c.lease_until > now())
-    locked = tx.dialect.for_key_share(query)
-    return (await tx.execute(locked)).scalar_one_or_none() is not None
+    return bool(await tx.fetch(_GUARD, task=claim.id, owner=owner, fence=claim.fence))
+
+
+_GUARD = Prepared(
+    lambda dialect: dialect.for_key_share(
+        select(tasks.c.id).where(
+            tasks.c.id == bindparam("task"),
+            tasks.c.owner == bindparam("owner"),
+            tasks.c.fence == bindparam("fence"),
+            tasks.c.status == literal(RUNNING),
+            tasks.c.lease_until > now(),
+        )
+    )
+)
 
 
 async def keep(tx: Tx, me: str, claim: Claim, /, **values: Any) -> bool:

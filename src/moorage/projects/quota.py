@@ -12,7 +12,8 @@ once. The quota row comes last in every transaction: it is the one row that all 
 project share, and is locked for as short as can be.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Integer, bindparam, delete, func, select, update
 
@@ -125,18 +126,35 @@ async def release(tx: Tx, project_id: int, digests: Iterable[str]) -> int:
             .returning(project_content.c.size)
         )
         freed += sum((await tx.execute(statement)).scalars())
-    if freed:
-        changed = await tx.execute(
-            update(quotas)
-            .where(quotas.c.project_id == project_id)
-            .values(used=quotas.c.used - freed, updated_at=now())
-            .returning(quotas.c.used, quotas.c.hard, quotas.c.warned)
-        )
-        row = changed.one_or_none()
-        if row is not None and row.warned and not nearly_full(row.used, row.hard):
+    await _give(tx, {project_id: freed})
+    return freed
+
+
+async def give_back(tx: Tx, uncounted: Iterable[Sequence[int]]) -> None:
+    """The same for rows that were deleted already: (project, bytes) of each."""
+    freed: Counter[int] = Counter()
+    for project_id, size in uncounted:
+        freed[project_id] += size
+    await _give(tx, freed)
+
+
+async def _give(tx: Tx, freed: Mapping[int, int]) -> None:
+    """Give projects back so many bytes each; one that is less full is warned anew."""
+    rows = [{"project": each, "freed": freed[each]} for each in sorted(freed) if freed[each]]
+    for project_id, used, hard, warned in await tx.fetch_many(_RELEASE, rows):
+        if warned and not nearly_full(used, hard):
             less = update(quotas).where(quotas.c.project_id == project_id)
             await tx.execute(less.values(warned=False))
-    return freed
+
+
+_RELEASE = Prepared(
+    lambda dialect: (
+        update(quotas)
+        .where(quotas.c.project_id == bindparam("project"))
+        .values(used=quotas.c.used - bindparam("freed"), updated_at=now())
+        .returning(quotas.c.project_id, quotas.c.used, quotas.c.hard, quotas.c.warned)
+    )
+)
 
 
 async def recount(tx: Tx, project_id: int) -> int:

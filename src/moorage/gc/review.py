@@ -1,0 +1,202 @@
+"""The review of candidates: decides which blobs nothing needs any more (G1).
+
+    lock the blobs ─► in a second statement: leases, references
+                       ├─ some left ─► ask again when the last lease ends
+                       └─ none ─► rows gone, keys in the trash
+
+The locks come first and the look second, each a statement of its own: a single `DELETE … WHERE NOT
+EXISTS` that waited for a push would still delete what that push had just referenced. One that
+somebody else has locked is left for another time.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, bindparam, delete, exists, func, literal, select
+
+from moorage import failpoints
+from moorage.artifacts import blobs, kinds, ledger
+from moorage.db.prepared import Prepared
+from moorage.db.tables import (
+    blob_trash,
+    gc_candidates,
+    manifest_blobs,
+    manifests,
+    repositories,
+    repository_blobs,
+)
+from moorage.db.tables import blobs as blob_table
+from moorage.db.transactions import Tx
+from moorage.db.types import from_now, now
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What one run did."""
+
+    reviewed: int = 0  # candidates looked at
+    blobs: int = 0  # blobs that went to the trash
+    size: int = 0  # their bytes
+    digests: tuple[str, ...] = ()  # of these blobs, when one batch tells of them
+
+    def __add__(self, other: "Collected") -> "Collected":
+        """The figures of both, without the digests."""
+        return Collected(
+            self.reviewed + other.reviewed, self.blobs + other.blobs, self.size + other.size
+        )
+
+
+class _Link(NamedTuple):
+    """A repository that has a blob, and whether it has a use for it."""
+
+    digest: str
+    repository: str
+    project_id: int
+    pending: bool
+    leased: bool
+    referenced: bool
+
+    @property
+    def idle(self) -> bool:
+        return not (self.leased or self.referenced)
+
+
+async def review(tx: Tx, digests: Sequence[str], keep: float) -> Collected:
+    """Step: review these candidates; keys of what goes stay in the trash for `keep` seconds."""
+    every = tx.dialect.many(digests)
+    sizes = {str(row[0]): int(row[1]) for row in await tx.fetch(_LOCK, digests=every)}
+    busy = await _there(tx, set(digests) - sizes.keys())  # a push holds them: next time
+    reviewed = set(digests) - busy
+    await tx.fetch(_REVIEWED, digests=tx.dialect.many(sorted(reviewed)))
+    # Pushed between two statements: the candidate that went was the push's own.
+    again = await _there(tx, reviewed - sizes.keys())
+    await blobs.nominate(tx, sorted(again), 0, "pushed again")
+    await failpoints.reach("gc.locked")
+    locked = tx.dialect.many(sorted(sizes))
+    links = [_Link(*row) for row in await tx.fetch(_LINKS, digests=locked)]
+    await _unlink(tx, [link for link in links if link.idle])
+    free = sorted(sizes.keys() - {link.digest for link in links if not link.idle})
+    gone = tx.dialect.many(free)
+    await tx.fetch(_DISCARD, digests=gone, keep=keep)
+    await tx.fetch(_DELETE, digests=gone)
+    if any(link.leased and not link.referenced for link in links):
+        await tx.fetch(_LOOK_AGAIN, digests=locked)
+    await _settle(tx, [link for link in links if link.idle and link.pending])
+    await failpoints.reach("gc.unlinking")
+    return Collected(len(reviewed), len(free), sum(sizes[each] for each in free), tuple(free))
+
+
+async def _there(tx: Tx, digests: Collection[str]) -> set[str]:
+    """Those of the digests that are blobs now."""
+    if not digests:
+        return set()
+    rows = await tx.fetch(_THERE, digests=tx.dialect.many(sorted(digests)))
+    return {digest for (digest,) in rows}
+
+
+async def _unlink(tx: Tx, idle: Sequence[_Link]) -> None:
+    """Remove blobs from repositories that neither reference them nor hold a lease.
+
+    Both are asked once more: where a link came or stays in spite of the lock on its blob, the
+    foreign key refuses what follows, and nothing happens.
+    """
+    if idle:
+        found = tx.dialect.many(sorted({link.digest for link in idle}))
+        await tx.fetch(_UNLINK, digests=found)
+    for link in idle:
+        tx.touch(kinds.BLOB.key(link.repository, link.digest))
+
+
+async def _settle(tx: Tx, pending: Iterable[_Link]) -> None:
+    """Stop counting what a link still promised; last, for it locks the ledgers of projects."""
+    left: dict[int, set[str]] = {}
+    for link in pending:
+        left.setdefault(link.project_id, set()).add(link.digest)
+    await ledger.settle_each(tx, left)
+
+
+def _referenced() -> ColumnElement[bool]:
+    """Whether a manifest of the repository of a link refers to its blob."""
+    return exists().where(
+        manifest_blobs.c.digest == repository_blobs.c.digest,
+        manifest_blobs.c.manifest_id == manifests.c.id,
+        manifests.c.repository_id == repository_blobs.c.repository_id,
+    )
+
+
+_LOCK = Prepared(
+    lambda dialect: dialect.for_update(
+        select(blob_table.c.digest, blob_table.c.size)
+        .where(dialect.among(blob_table.c.digest, "digests"))
+        .order_by(blob_table.c.digest),
+        skip_locked=True,
+    )
+)
+_THERE = Prepared(
+    lambda dialect: select(blob_table.c.digest).where(dialect.among(blob_table.c.digest, "digests"))
+)
+_REVIEWED = Prepared(
+    lambda dialect: delete(gc_candidates).where(dialect.among(gc_candidates.c.digest, "digests"))
+)
+_LINKS = Prepared(
+    lambda dialect: (
+        select(
+            repository_blobs.c.digest,
+            repositories.c.name,
+            repositories.c.project_id,
+            repository_blobs.c.pending,
+            repository_blobs.c.lease_until > now(),
+            _referenced(),
+        )
+        .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
+        .where(dialect.among(repository_blobs.c.digest, "digests"))
+    )
+)
+_UNLINK = Prepared(
+    lambda dialect: delete(repository_blobs).where(
+        dialect.among(repository_blobs.c.digest, "digests"),
+        repository_blobs.c.lease_until <= now(),
+        ~_referenced(),
+    )
+)
+_DISCARD = Prepared(
+    lambda dialect: (
+        dialect.insert(blob_trash)
+        .from_select(
+            ["storage_key", "digest", "size", "not_before"],
+            select(
+                blob_table.c.storage_key,
+                blob_table.c.digest,
+                blob_table.c.size,
+                from_now(bindparam("keep")),
+            ).where(dialect.among(blob_table.c.digest, "digests")),
+        )
+        .on_conflict_do_update(
+            index_elements=["storage_key"], set_={"not_before": from_now(bindparam("keep"))}
+        )
+    )
+)
+_DELETE = Prepared(
+    lambda dialect: delete(blob_table).where(dialect.among(blob_table.c.digest, "digests"))
+)
+_LOOK_AGAIN = Prepared(  # of what only a lease keeps, when the last of them ends
+    lambda dialect: (
+        dialect.insert(gc_candidates)
+        .from_select(
+            ["digest", "review_after", "reason"],
+            select(
+                repository_blobs.c.digest,
+                func.max(repository_blobs.c.lease_until),
+                literal("lease"),
+            )
+            .where(
+                dialect.among(repository_blobs.c.digest, "digests"),
+                repository_blobs.c.lease_until > now(),
+                ~_referenced(),
+            )
+            .group_by(repository_blobs.c.digest),
+        )
+        .on_conflict_do_nothing()
+    )
+)
