@@ -39,6 +39,13 @@ mutants: $(VENV)/.check  ## Put known bugs back, one by one, and see that the ch
 bench: $(VENV)/.dev  ## Compare with Debian's docker-registry and write benchmarks/results.md
 	$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: bench-gc soak-gc
+bench-gc: $(VENV)/.check  ## Collect up to a million blobs, and beside docker-registry; write benchmarks/garbage.md
+	$(BIN)/python -m benchmarks.garbage $(ARGS)
+
+soak-gc: $(VENV)/.check  ## Push and pull for ten minutes while garbage is collected every two seconds
+	TESTS_SOAK_SECONDS=$${TESTS_SOAK_SECONDS:-600} $(BIN)/pytest -n 0 -s $(ARGS) tests/cluster/test_gc_soak.py
+
 format: $(VENV)/.dev  ## Rewrite the code in the project's format
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .

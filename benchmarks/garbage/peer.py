@@ -1,34 +1,40 @@
 """The same images in Debian's docker-registry and in Moorage, both on one S3 server; then collect.
 
-Both are pushed to over HTTP, nine of ten manifests are deleted over HTTP, and both collect what is
-left over: the peer offline, as it has to, Moorage while it serves. What counts is the time from
-the order to the end of it, with every object deleted.
+The peer's bucket is written as the peer lays it out; ours is filled by pushes. Of ten images the
+manifests of nine are deleted. Both collect what is left over: the peer offline, as it has to,
+Moorage while it serves. What counts is the time from the order to its end, with every object gone.
 """
 
+import asyncio
 import json
-import os
 import random
+import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from http.client import HTTPConnection
 from pathlib import Path
 
-from tests.support.content import descriptor, image, sha256
+import obstore
+from obstore.store import S3Store
+from tests.support.content import ALICE, Content, image, sha256
 from tests.support.databases import running_postgres
 from tests.support.images import MANIFEST
 from tests.support.peers import DockerRegistry
 from tests.support.replicas import Calls
 from tests.support.requirements import path_of
 from tests.support.serving import Registry
-from tests.support.stores import SeaweedServer
+from tests.support.stores import Bucket, SeaweedServer
+
+from benchmarks.garbage.rows import opened
+from moorage.artifacts.rules import Rules
+from moorage.blobstore import open as open_store
 
 REPOSITORIES = 10
 LAYERS = 10  # of an image, beside its config
 BYTES = 4096  # of a layer
-AT_ONCE = 8
+AT_ONCE = 6
 WORKERS = 4
 GC = "/api/v2.0/system/gc"
 
@@ -62,52 +68,77 @@ def images(count: int) -> list[Image]:
     for number in range(count):
         config = json.dumps({"number": number}).encode()
         layers = [rng.randbytes(BYTES) for _ in range(LAYERS)]
-        repository = f"library/r{number % REPOSITORIES}"
+        repository = f"team/r{number % REPOSITORIES}"
         found.append(Image(repository, [config, *layers], image(config, layers)))
     return found
 
 
-class _Wire:
-    """Requests on one connection."""
-
-    def __init__(self, port: int, headers: Mapping[str, str]) -> None:
-        self._wire = HTTPConnection("127.0.0.1", port, timeout=60)
-        self._headers = headers
-
-    def ask(self, status: int, method: str, path: str, body: bytes = b"", kind: str = "") -> str:
-        """The location that a request of this status is answered with."""
-        headers = {**self._headers, "Content-Type": kind or "application/octet-stream"}
-        self._wire.request(method, path, body, headers)
-        answer = self._wire.getresponse()
-        said = answer.read()
-        assert answer.status == status, (method, path, answer.status, said[:300])
-        return (answer.getheader("location") or "").partition(f":{self._wire.port}")[2] or (
-            answer.getheader("location") or ""
-        )
-
-    def push(self, found: Image) -> None:
-        root = f"/v2/{found.repository}"
-        for blob in found.blobs:
-            where = self.ask(202, "POST", f"{root}/blobs/uploads/")
-            mark = "&" if "?" in where else "?"
-            self.ask(201, "PUT", f"{where}{mark}digest={sha256(blob)}", blob)
-        digest = sha256(found.payload)
-        self.ask(201, "PUT", f"{root}/manifests/{digest}", found.payload, MANIFEST)
+# --- content
 
 
-def fill(port: int, every: Sequence[Image], headers: Mapping[str, str]) -> None:
-    """Push all, and delete nine of ten."""
+async def _each(works: Sequence[Awaitable[object]]) -> None:
+    gate = asyncio.Semaphore(AT_ONCE)
 
-    def some(start: int) -> None:
-        wire = _Wire(port, headers)
-        for number, found in list(enumerate(every))[start::AT_ONCE]:
-            wire.push(found)
+    async def one(work: Awaitable[object]) -> None:
+        async with gate:
+            await work
+
+    await asyncio.gather(*(one(work) for work in works))
+
+
+def layout(every: Sequence[Image]) -> Mapping[str, bytes]:
+    """What the peer's bucket holds after all were pushed and nine of ten manifests deleted."""
+    found: dict[str, bytes] = {}
+    for number, each in enumerate(every):
+        repository = f"repositories/{each.repository}"
+        for blob in (*each.blobs, each.payload):
+            hex_ = sha256(blob).partition(":")[2]
+            found[f"blobs/sha256/{hex_[:2]}/{hex_}/data"] = blob
+        for blob in each.blobs:
+            hex_ = sha256(blob).partition(":")[2]
+            found[f"{repository}/_layers/sha256/{hex_}/link"] = sha256(blob).encode()
+        if number % 10 == 0:
+            hex_ = sha256(each.payload).partition(":")[2]
+            link = f"{repository}/_manifests/revisions/sha256/{hex_}/link"
+            found[link] = sha256(each.payload).encode()
+    return found
+
+
+async def fill_theirs(bucket: Bucket, every: Sequence[Image]) -> None:
+    """Write the objects that the peer would have."""
+    store = S3Store(
+        bucket.bucket,
+        endpoint=bucket.endpoint,
+        region=bucket.region,
+        access_key_id=bucket.access_key,
+        secret_access_key=bucket.secret_key,
+        client_options={"allow_http": True},
+    )
+    objects = layout(every)
+    root = "docker/registry/v2/"
+    await _each([obstore.put_async(store, root + key, data) for key, data in objects.items()])
+
+
+async def fill_ours(url: str, bucket: Bucket, folder: Path, every: Sequence[Image]) -> None:
+    """Push all images, and delete nine of ten."""
+    store = open_store(bucket.settings, data_dir=folder)
+    async with opened(url, folder) as db:
+        content = Content(db, store, Rules(lease=0, drain=0, trash=0))
+        await content.project("team")
+
+        async def push(number: int, each: Image) -> None:
+            for blob in each.blobs:
+                await content.push_blob(each.repository, blob)
+            digest = sha256(each.payload)
+            await content.manifests.put(ALICE, each.repository, digest, each.payload, MANIFEST)
             if number % 10:
-                path = f"/v2/{found.repository}/manifests/{sha256(found.payload)}"
-                wire.ask(202, "DELETE", path)
+                await content.manifests.delete(ALICE, each.repository, digest)
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(some, range(AT_ONCE)))
+        await _each([push(number, each) for number, each in enumerate(every)])
+    await store.close()
+
+
+# --- collecting
 
 
 def _theirs(peer: DockerRegistry) -> Collection:
@@ -146,16 +177,17 @@ def compare(folder: Path, count: int) -> tuple[Collection, Collection]:
         store = SeaweedServer(folder / "seaweed", path_of("weed"))
         stack.callback(store.kill)
         store.start()
-        peer = DockerRegistry(folder / "peer", store.bucket())
-        stack.callback(peer.stop)
-        peer.start()
-        fill(peer.port, every, {})
+        their_bucket, our_bucket = store.bucket(), store.bucket()
         database = stack.enter_context(running_postgres(durable=True))
         database.sql("CREATE DATABASE moorage")
+        url = database.url("moorage")
+        asyncio.run(fill_theirs(their_bucket, every))
+        peer = DockerRegistry(folder / "peer", their_bucket)
+        peer.configure()
         settings = {
-            "database.url": database.url("moorage"),
+            "database.url": url,
             "storage.driver": "s3",
-            "storage.s3": store.bucket().section(),
+            "storage.s3": our_bucket.section(),
             "gc.enabled": False,  # only when told to
             "gc.lease_seconds": 0,
             "gc.drain_seconds": 0,
@@ -163,35 +195,26 @@ def compare(folder: Path, count: int) -> tuple[Collection, Collection]:
         }
         ours = Registry(folder / "moorage", settings=settings)
         stack.enter_context(ours.running())
+        asyncio.run(fill_ours(url, our_bucket, folder, every))
         calls = Calls(ours)
-        project = json.dumps({"project_name": "library"}).encode()
-        made = calls.ask(
-            "POST", "/api/v2.0/projects", project, {"Content-Type": "application/json"}
-        )
-        assert made.status in (201, 409), made
-        fill(ours.port, every, {"Authorization": calls.authorization})
-        peer.stop()  # nobody may push while it collects
         theirs, own = _theirs(peer), _ours(calls)
+        for each in every[::10]:
+            for blob in each.blobs:
+                path = f"/v2/{each.repository}/blobs/{sha256(blob)}"
+                assert calls.ask("HEAD", path).status in (200, 307)
+        stack.callback(peer.stop)
         peer.start()
-        for found in every[::10]:
-            _whole(Calls(ours), found)
-        kept = f"/v2/{every[0].repository}/manifests/{sha256(every[0].payload)}"
-        _Wire(peer.port, {"Accept": MANIFEST}).ask(200, "GET", kept)
-    expected = sum(len(each.blobs) for number, each in enumerate(every) if number % 10)
-    assert own.blobs == expected, (own, expected)
+        kept = Calls.__new__(Calls)
+        kept.port, kept.authorization = peer.port, ""
+        path = f"/v2/{every[0].repository}/manifests/{sha256(every[0].payload)}"
+        assert kept.ask("GET", path).status == 200
+    gone = [each for number, each in enumerate(every) if number % 10]
+    assert own.blobs == sum(len(each.blobs) for each in gone), own
+    assert theirs.blobs == own.blobs + len(gone), theirs  # its manifests are objects too
     return theirs, own
 
 
-def _whole(calls: Calls, found: Image) -> None:
-    for blob in found.blobs:
-        path = f"/v2/{found.repository}/blobs/{sha256(blob)}"
-        assert calls.ask("HEAD", path).status in (200, 307), descriptor(blob)
-
-
 if __name__ == "__main__":
-    import sys
-    import tempfile
-
-    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as place:
+    with tempfile.TemporaryDirectory() as place:
         for each in compare(Path(place), int(sys.argv[1])):
-            print(each, f"{each.rate:,.0f} blobs a second")
+            print(each, f"{each.rate:,.0f} objects a second")

@@ -74,7 +74,7 @@ async def _blobs(tx: Tx, numbers: range) -> None:
     rows = []
     for number in numbers:
         name = hashlib.sha256(str(number).encode()).hexdigest()
-        key = f"blobs/sha256/{name[:2]}/{name}/{number:032x}"
+        key = f"blobs/{name[-2:]}/{name[-48:]}"
         rows.append({"digest": f"sha256:{name}", "size": BASE + number, "storage_key": key})
     await tx.execute(insert(t.blobs), rows)
 

@@ -34,11 +34,11 @@ def history(database: Database) -> History:
 
 async def test_a_short_lease_is_kept_as_well_as_a_long_one(database: Database) -> None:
     async def long(context: Context) -> None:
-        await asyncio.sleep(2.5)
+        await asyncio.sleep(4.5)
 
     made = await ask(database, NewTask("LONG"))
     kind = Kind("LONG", long)
-    async with working(*(worker(database, kind, lease_seconds=1) for _ in range(2))):
+    async with working(*(worker(database, kind, lease_seconds=2) for _ in range(2))):
         assert (await ended(database, made)).status == "Success"
     (task,) = await tasks_of(database, made)
     assert (task.runs, task.crashes) == (1, 0)
@@ -95,14 +95,14 @@ async def test_a_handler_that_takes_long_to_let_go_keeps_its_lease(database: Dat
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
-            await asyncio.sleep(2)
+            await asyncio.sleep(4)
             raise
 
     async def heir(context: Context) -> None:
         heirs.append(context.claim.crashes)
 
     made = await ask(database, NewTask("WORK"))
-    leaving = worker(database, Kind("WORK", stubborn), lease_seconds=1, drain_seconds=5)
+    leaving = worker(database, Kind("WORK", stubborn), lease_seconds=2, drain_seconds=20)
     async with working(leaving):
         await asyncio.wait_for(began.wait(), 10)
         other = asyncio.create_task(worker(database, Kind("WORK", heir)).live())
@@ -143,7 +143,7 @@ async def test_results_that_cannot_be_stored_are_a_failure_that_ends(database: D
 
     made = await ask(database, NewTask("ODD"))
     async with working(worker(database, Kind("ODD", odd))):
-        found = await ended(database, made, 5)
+        found = await ended(database, made)
     assert (found.status, found.status_message) == ("Error", "its results are not JSON")
     assert runs == [1]
 
@@ -156,7 +156,7 @@ async def test_whatever_a_handler_says_can_be_stored(database: Database) -> None
 
     made = await ask(database, NewTask("ODD"))
     async with working(worker(database, Kind("ODD", odd))):
-        found = await ended(database, made, 5)
+        found = await ended(database, made)
     assert (found.status, found.status_message) == ("Error", "e\\u0000f\\udc80")
     (task,) = await tasks_of(database, made)
     assert task.check_in == "a\\u0000b\\ud800"
@@ -169,7 +169,7 @@ async def test_a_handler_that_cancels_itself_has_failed(database: Database) -> N
 
     made = await ask(database, NewTask("ODD"))
     async with working(worker(database, Kind("ODD", odd))):
-        assert (await ended(database, made, 5)).status == "Error"
+        assert (await ended(database, made)).status == "Error"
 
 
 async def test_no_line_of_a_log_is_written_twice(database: Database) -> None:

@@ -132,7 +132,7 @@ async def test_what_waits_stops_at_once_and_what_runs_is_told(database: Database
                 made = await ask(database, NewTask("LONG"))
                 await asyncio.wait_for(began.wait(), 10)
                 await requests(database).stop("me", made)
-                assert (await ended(database, made, 5)).status == "Stopped"
+                assert (await ended(database, made)).status == "Stopped"
 
 
 async def test_a_lease_that_ran_out_is_taken_over_and_the_first_owner_can_do_no_more(

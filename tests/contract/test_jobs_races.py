@@ -4,7 +4,7 @@ Each test holds one transaction open and lets another one come.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from tests.support.jobs import ask, ended, row, tasks_of, worker, working
 from moorage.clock import SystemClock
 from moorage.db import connect, tables
 from moorage.db.engine import Database
-from moorage.db.transactions import Tx
 from moorage.db.types import from_now
 from moorage.jobs import Context, Kind, LocalBell, NewTask, Stopping, extend, presence, queue
 from moorage.jobs.records import Claim
@@ -55,12 +54,12 @@ async def claim(db: Database, kind: str, owner: str = "me", lease: float = 30) -
     return claimed
 
 
-async def hold(db: Database, execution_id: int, seconds: float) -> None:
-    """Let the rows of its tasks be locked for a while: the database gives no answer about them."""
+async def hold(db: Database, execution_id: int, over: Awaitable[Any]) -> None:
+    """Let the rows of its tasks be locked until then: the database gives no answer about them."""
     mine = tables.tasks.c.execution_id == execution_id
     async with db.write() as tx:
         await tx.execute(select(tables.tasks.c.id).where(mine).with_for_update())
-        await asyncio.sleep(seconds)
+        await over
 
 
 async def test_a_stop_reaches_a_task_that_is_being_claimed(postgres: Database) -> None:
@@ -114,35 +113,28 @@ async def test_what_is_stopped_gets_no_more_tasks(postgres: Database) -> None:
 
 async def test_a_limit_counts_a_task_whose_late_owner_is_still_at_it(postgres: Database) -> None:
     """Its lease is over, but nobody can take it now: its owner may renew the lease yet."""
-    await ask(postgres, NewTask("ONE"), NewTask("ONE"))
-    mine = await claim(postgres, "ONE", lease=0.3)
+    made = await ask(postgres, NewTask("ONE"), NewTask("ONE"))
+    mine = await claim(postgres, "ONE")
     async with postgres.write() as tx:
         assert await queue.guard(tx, "me", mine)
-        await asyncio.sleep(0.4)
+        await _set(postgres, made, lease_until=from_now(-1))
         assert await postgres.run(queue.claim, "ONE", 1, "other", 30, 1) == []
     assert await postgres.run(queue.beat, "me", [mine.id], 30) == {mine.id: (1, False)}
     assert await postgres.run(queue.claim, "ONE", 1, "other", 30, 1) == []
 
 
-async def test_parts_that_act_by_turns_do_not_keep_the_lease_from_being_renewed(
+async def test_parts_that_act_at_once_do_not_keep_the_lease_from_being_renewed(
     postgres: Database,
 ) -> None:
-    async def slow(tx: Tx) -> None:
-        await tx.execute(text("SELECT pg_sleep(0.3)"))
-
-    async def part(context: Context, late: float) -> None:
-        await asyncio.sleep(late)
-        for _ in range(10):
-            await context.run(slow)
-
-    async def work(context: Context) -> None:
-        await asyncio.gather(*(part(context, number / 10) for number in range(4)))
-
-    made = await ask(postgres, NewTask("WORK"))
-    async with working(worker(postgres, Kind("WORK", work), lease_seconds=1)):
-        assert (await ended(postgres, made)).status == "Success"
-    (task,) = await tasks_of(postgres, made)
-    assert (task.runs, task.crashes) == (1, 0)
+    """By turns they could hold the task for longer than its lease."""
+    await ask(postgres, NewTask("WORK"))
+    mine = await claim(postgres, "WORK")
+    async with postgres.write() as one, postgres.write() as other:
+        assert await queue.guard(one, "me", mine)
+        assert await queue.guard(other, "me", mine)
+        async with asyncio.timeout(20):  # one that waited would do so for ever
+            kept = await postgres.run(queue.beat, "me", [mine.id], 30)
+    assert kept == {mine.id: (1, False)}
 
 
 async def test_a_worker_that_gets_no_answer_for_a_whole_lease_lets_go(postgres: Database) -> None:
@@ -161,10 +153,7 @@ async def test_a_worker_that_gets_no_answer_for_a_whole_lease_lets_go(postgres: 
     made = await ask(postgres, NewTask("WORK"))
     async with working(worker(postgres, Kind("WORK", work), lease_seconds=1)):
         await asyncio.wait_for(began.wait(), 10)
-        holding = asyncio.create_task(hold(postgres, made, 4))
-        await asyncio.wait_for(cancelled.wait(), 2.5)
-        assert not holding.done()
-        await holding
+        await hold(postgres, made, asyncio.wait_for(cancelled.wait(), 20))
         assert (await ended(postgres, made)).status == "Success"
 
 
@@ -178,9 +167,9 @@ async def test_an_outcome_waits_for_a_database_that_gives_no_answer(postgres: Da
         await go.wait()
 
     made = await ask(postgres, NewTask("WORK"))
-    async with working(worker(postgres, Kind("WORK", work), lease_seconds=1)):
+    async with working(worker(postgres, Kind("WORK", work), lease_seconds=3)):
         await asyncio.wait_for(began.wait(), 10)
-        holding = asyncio.create_task(hold(postgres, made, 2.5))
+        holding = asyncio.create_task(hold(postgres, made, asyncio.sleep(5)))
         await blocked(postgres)
         go.set()
         await holding

@@ -128,7 +128,8 @@ async def test_a_push_is_told_as_harbor_tells_it(site: Site, receiver: Receiver)
     assert told.headers["user-agent"] == "moorage/9"
     assert (run.status, run.trigger, run.vendor_type) == ("Success", "EVENT", "WEBHOOK")
     log = await site.log(run)
-    assert "answered with status 200: hello" in log
+    assert "answered with status 200" in log
+    assert "hello" not in log  # what a network says that its reader may not look into
     assert "canary" not in log
 
 
@@ -259,7 +260,7 @@ async def test_a_redirect_leads_nowhere(site: Site, receiver: Receiver) -> None:
 async def test_a_bad_receiver_costs_bounded_time_and_memory_and_delays_nobody(
     site: Site, receiver: Receiver, how: str
 ) -> None:
-    """Late and never are given up after the time-out; of a gigabyte only the beginning is read."""
+    """Late and never are given up after the time-out; of a gigabyte next to nothing is read."""
     async with Receiver().listening("/good") as good:
         receiver.answers = [how] * 100
         bad = await site.policy(to(receiver), name="bad")
@@ -285,7 +286,7 @@ async def test_a_bad_receiver_costs_bounded_time_and_memory_and_delays_nobody(
 
 
 async def test_a_private_address_is_not_told(site: Site) -> None:
-    site.delivery = Delivery(site.policies, Guard(), SystemClock(), "9", 1.0)
+    site.delivery = Delivery(site.policies, Guard(), SystemClock(), "9", 20.0)
     for number, host in enumerate(
         ("localhost", "127.0.0.1", "169.254.169.254", "[::1]", "10.1.1.1")
     ):

@@ -60,10 +60,14 @@ class DockerRegistry:
         """Its processes."""
         return [self._process.pid] if self._process else []
 
-    def start(self) -> "DockerRegistry":
-        """Start it and wait until it answers."""
+    def configure(self) -> None:
+        """Write its configuration."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._config.write_text(_CONFIG.format(storage=self._storage, port=self.port))
+
+    def start(self) -> "DockerRegistry":
+        """Start it and wait until it answers."""
+        self.configure()
         log = self._folder / "log"
         with log.open("wb") as output:
             self._process = subprocess.Popen(

@@ -33,6 +33,8 @@ RESUMES = 5
 
 DELETES = 16
 """Deletions in flight where the store cannot take many at once."""
+BULKS, BULK = 8, 125
+"""Requests in flight that each delete so many objects: a store works on each in turn."""
 
 PING_SECONDS = 10.0
 
@@ -135,19 +137,23 @@ class ObjectStore:
 
     async def remove(self, names: Sequence[str]) -> None:
         """Delete objects by their full names."""
-        if self.profile.bulk_delete:
-            for first in range(0, len(names), 1000):
-                with storage_errors():
-                    await obstore.delete_async(self._store, names[first : first + 1000])
-            return
-        gate = asyncio.Semaphore(DELETES)
+        gate = asyncio.Semaphore(BULKS if self.profile.bulk_delete else DELETES)
 
         async def remove(name: str) -> None:
             async with gate:
                 with contextlib.suppress(BlobUnknown), storage_errors(name):
                     await obstore.delete_async(self._store, name)
 
-        await asyncio.gather(*(remove(name) for name in names))
+        async def remove_all(some: Sequence[str]) -> None:
+            async with gate:
+                with storage_errors():
+                    await obstore.delete_async(self._store, some)
+
+        if self.profile.bulk_delete:
+            starts = range(0, len(names), BULK)
+            await asyncio.gather(*(remove_all(names[first : first + BULK]) for first in starts))
+        else:
+            await asyncio.gather(*(remove(name) for name in names))
 
     async def scan(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
         storage_keys.check_prefix(prefix)

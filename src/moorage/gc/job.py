@@ -115,7 +115,9 @@ class GarbageJob:
             if options.delete_untagged:
                 await self._delete_untagged(context, totals)
             await self._collect(context, options.workers, totals, expected)
-            await self._sweep(context, totals, everything=options.empty_trash)
+            if options.empty_trash:
+                await self._sweeper.empty()
+            await together(*(self._sweep(context, totals) for _ in range(options.workers)))
         finally:  # also of one that was stopped
             context.extra = context.summary = {**options.dump(), **totals.dump()}
             context.log(
@@ -168,10 +170,8 @@ class GarbageJob:
                 done += len(some)
                 yield some
 
-    async def _sweep(self, context: Context, totals: _Totals, *, everything: bool) -> None:
+    async def _sweep(self, context: Context, totals: _Totals) -> None:
         """Delete what has been in the trash for long enough."""
-        if everything:
-            await self._sweeper.empty()
         while True:
             context.check()
             swept = await self._sweeper.run_once()

@@ -2,7 +2,9 @@
 
     row without an object, or one of another length    the blob is marked: the next push heals it
     object whose bytes have another digest (deep)      the same
+    object of a marked blob that is whole (deep)       it was put back: the mark goes
     object without a row, older than a week            an orphan: reported, deleted when asked
+    object under a name that is none of ours           counted, never touched
 
 What is missing is never decided by a listing, and an orphan never by one alone.
 """
@@ -12,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, union, update
 
 from moorage.artifacts import blobs as blob_steps
 from moorage.blobstore.base import BlobStore
@@ -27,6 +29,9 @@ from moorage.oci import digest as digests
 KIND = "STORAGE_VERIFY"
 SETTLED = 7 * 86400.0
 """Seconds after which an object without a row cannot be of a push that is still running."""
+
+OURS = "blobs/"
+"""How every key begins that a registry made; what an adopted bucket had before does not."""
 
 _PAGE = 200
 _AT_ONCE = 8
@@ -61,6 +66,8 @@ class _Found:
     checked: int = 0
     size: int = 0
     damaged: int = 0
+    healed: int = 0
+    foreign: int = 0
     orphans: int = 0
     orphan_bytes: int = 0
     deleted: int = 0
@@ -87,8 +94,8 @@ class VerifyJob:
             }
             context.log(
                 f"{found.checked} blobs of {found.size} bytes were checked, {found.damaged} are "
-                f"damaged; {found.orphans} objects of {found.orphan_bytes} bytes are unknown, "
-                f"{found.deleted} of them were deleted"
+                f"damaged, {found.healed} are whole again; {found.orphans} objects of "
+                f"{found.orphan_bytes} bytes are unknown, {found.deleted} of them were deleted"
             )
 
     # --- rows
@@ -102,8 +109,7 @@ class VerifyJob:
             async def work(rows: Iterator[Any] = rows) -> None:
                 for row in rows:
                     context.check()
-                    damaged = await self._check(context, row, options, pace)
-                    found.damaged += damaged  # not in one: others count while this one waits
+                    await self._check(context, row, options, pace, found)
                     found.checked += 1
                     found.size += row.size
 
@@ -114,30 +120,40 @@ class VerifyJob:
 
     async def _page(self, last: str) -> Sequence[Any]:
         query = (
-            select(blobs.c.digest, blobs.c.size, blobs.c.storage_key)
-            .where(blobs.c.digest > last, blobs.c.state == "live")
+            select(blobs.c.digest, blobs.c.size, blobs.c.storage_key, blobs.c.state)
+            .where(blobs.c.digest > last)
             .order_by(blobs.c.digest)
             .limit(_PAGE)
         )
         async with self._db.read() as tx:
             return (await tx.execute(query)).all()
 
-    async def _check(self, context: Context, row: Any, options: Options, pace: "_Pace") -> bool:
-        """Whether a blob is damaged now; it is marked then."""
+    async def _check(
+        self, context: Context, row: Any, options: Options, pace: "_Pace", found: _Found
+    ) -> None:
+        """Mark a blob that is damaged, and take the mark off one that is whole again."""
+        why = await self._fault(context, row, options, pace)
+        marked = row.state != "live"
+        if not why:
+            if marked and options.deep and await context.run(_unmark, row.digest, row.storage_key):
+                found.healed += 1
+                context.log(f"whole again: {row.digest}")
+            return
+        # Collected, or pushed anew under another key, since the page was read: nothing is wrong.
+        if await context.run(_mark, row.digest, row.storage_key):
+            found.damaged += 1
+            context.log(f"damaged blob: {row.digest}: {why}; push it again to heal it", "ERROR")
+
+    async def _fault(self, context: Context, row: Any, options: Options, pace: "_Pace") -> str:
+        """What is wrong with a blob's object; nothing when it is whole, as far as was asked."""
         size = await self._store.size(row.storage_key)
         if size is None:
-            why = "its object is missing"
-        elif size != row.size:
-            why = f"its object has {size} bytes instead of {row.size}"
-        elif options.deep and await self._digest(context, row, pace) != row.digest:
-            why = "its bytes have another digest"
-        else:
-            return False
-        # Collected, or pushed anew under another key, since the page was read: nothing is wrong.
-        if not await context.run(_mark, row.digest, row.storage_key):
-            return False
-        context.log(f"damaged blob: {row.digest}: {why}; push it again to heal it", "ERROR")
-        return True
+            return "its object is missing"
+        if size != row.size:
+            return f"its object has {size} bytes instead of {row.size}"
+        if options.deep and await self._digest(context, row, pace) != row.digest:
+            return "its bytes have another digest"
+        return ""
 
     async def _digest(self, context: Context, row: Any, pace: "_Pace") -> str:
         algorithm, _ = digests.parse(row.digest)
@@ -153,7 +169,7 @@ class VerifyJob:
     # --- objects
 
     async def _check_objects(self, context: Context, options: Options, found: _Found) -> None:
-        async for keys in self._old_objects():
+        async for keys in self._old_objects(found):
             unknown = await self._unknown(list(keys))
             for key in unknown:
                 found.orphans += 1
@@ -165,12 +181,14 @@ class VerifyJob:
             context.tell(f"{found.orphans} unknown objects")
             context.check()
 
-    async def _old_objects(self) -> AsyncIterator[dict[str, int]]:
-        """Pages of objects that no running push can have written."""
+    async def _old_objects(self, found: _Found) -> AsyncIterator[dict[str, int]]:
+        """Pages of objects of ours that no running push can have written."""
         page: dict[str, int] = {}
         latest = self._clock.now().timestamp() - SETTLED
         async for each in self._store.scan():
-            if each.modified_at < latest:
+            if not each.key.startswith(OURS):
+                found.foreign += 1
+            elif each.modified_at < latest:
                 page[each.key] = each.size
             if len(page) >= _DELETED:
                 yield page
@@ -179,11 +197,15 @@ class VerifyJob:
             yield page
 
     async def _unknown(self, keys: Sequence[str]) -> list[str]:
-        known: set[str] = set()
+        """In one statement: a key that moves from one table to another is always in one of them."""
+        held = union(
+            *(
+                select(table.c.storage_key).where(table.c.storage_key.in_(keys))
+                for table in (upload_segments, blobs, blob_trash)
+            )
+        )
         async with self._db.read() as tx:
-            for table in (blobs, blob_trash, upload_segments):
-                held = select(table.c.storage_key).where(table.c.storage_key.in_(keys))
-                known |= set((await tx.execute(held)).scalars())
+            known = set((await tx.execute(held)).scalars())
         return [key for key in keys if key not in known]
 
 
@@ -211,4 +233,14 @@ async def _mark(tx: Tx, digest: str, storage_key: str) -> bool:
     if (await tx.execute(query)).scalar_one_or_none() is None:
         return False
     await blob_steps.suspect(tx, digest, storage_key)
+    return True
+
+
+async def _unmark(tx: Tx, digest: str, storage_key: str) -> bool:
+    """Step: a marked blob that still is under this key is good again; whether it is."""
+    mine = blobs.c.digest == digest, blobs.c.storage_key == storage_key
+    healed = update(blobs).where(*mine, blobs.c.state == "suspect").values(state="live")
+    if not (await tx.execute(healed)).rowcount:
+        return False
+    await blob_steps.touch_everywhere(tx, digest)
     return True

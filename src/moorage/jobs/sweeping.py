@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 
 from moorage.db.engine import Database
 from moorage.db.tables import executions, task_logs
@@ -38,10 +38,11 @@ class Sweep:
     async def __call__(self, context: Context) -> None:
         swept = pieces = 0
         for vendor_type in await self._types():
-            while gone := await context.run(_sweep, vendor_type):
-                swept += gone
-                context.tell(f"{swept} executions")
-                context.check()
+            for vendor_id, oldest in await self._full(vendor_type):
+                while gone := await context.run(_sweep, vendor_type, vendor_id, oldest):
+                    swept += gone
+                    context.tell(f"{swept} executions")
+                    context.check()
         while gone := await context.run(_forget, self._log_seconds):
             pieces += gone
             context.check()
@@ -53,26 +54,41 @@ class Sweep:
         async with self._db.read() as tx:
             return list((await tx.execute(query)).scalars())
 
+    async def _full(self, vendor_type: str) -> list[tuple[int, int]]:
+        """Policies that have more than they may keep: id, and the oldest execution of those."""
+        kept = KEPT.get(vendor_type, KEPT_OF_OTHERS)
+        crowded = (
+            select(executions.c.vendor_id)
+            .where(executions.c.vendor_type == vendor_type)
+            .group_by(executions.c.vendor_id)
+            .having(func.count() > kept)
+        )
+        found = []
+        async with self._db.read() as tx:
+            for vendor_id in (await tx.execute(crowded)).scalars().all():
+                newest = select(executions.c.id).where(*_of(vendor_type, vendor_id))
+                last = newest.order_by(executions.c.id.desc()).offset(kept - 1).limit(1)
+                oldest = (await tx.execute(last)).scalar_one_or_none()
+                if oldest is not None:
+                    found.append((vendor_id, oldest))
+        return found
 
-async def _sweep(tx: Tx, vendor_type: str) -> int:
-    """Step: delete some that ended, of policies that have more than they may keep."""
-    newest = func.row_number().over(
-        partition_by=executions.c.vendor_id, order_by=executions.c.id.desc()
-    )
-    ranked = (
-        select(executions.c.id, executions.c.status, newest.label("place"))
-        .where(executions.c.vendor_type == vendor_type)
-        .subquery()
-    )
-    kept = KEPT.get(vendor_type, KEPT_OF_OTHERS)
+
+async def _sweep(tx: Tx, vendor_type: str, vendor_id: int, oldest: int) -> int:
+    """Step: delete some that ended, of a policy, before the oldest that it may keep."""
     old = (
-        select(ranked.c.id)
-        .where(ranked.c.place > kept, ranked.c.status.in_(FINAL))
-        .order_by(ranked.c.id)
+        select(executions.c.id)
+        .where(*_of(vendor_type, vendor_id), executions.c.id < oldest)
+        .where(executions.c.status.in_(FINAL))
+        .order_by(executions.c.id)
         .limit(_BATCH)
     )
     gone = await tx.execute(delete(executions).where(executions.c.id.in_(old)))
     return int(gone.rowcount)
+
+
+def _of(vendor_type: str, vendor_id: int) -> tuple[ColumnElement[bool], ...]:
+    return executions.c.vendor_type == vendor_type, executions.c.vendor_id == vendor_id
 
 
 async def _forget(tx: Tx, seconds: float) -> int:
