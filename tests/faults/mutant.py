@@ -27,15 +27,15 @@ Bug = Callable[[], None]
 
 def ignores_leases() -> None:
     """The collector takes what was promised to a push that has not named it yet (h#23116)."""
-    original, run_once = collector.Collector._unlink, collector.Collector.run_once
+    original, run_once = collector.review, collector.Collector.run_once
 
-    async def unlink(self: Any, tx: Tx, digests: Sequence[str]) -> Any:
+    async def review(tx: Tx, digests: Sequence[str], keep: float) -> Any:
         await tx.execute(
             repository_blobs.update()
             .where(repository_blobs.c.digest.in_(digests))
             .values(lease_until=from_now(-1))
         )
-        return await original(self, tx, digests)
+        return await original(tx, digests, keep)
 
     async def candidates(self: Any, page: int = 1024) -> AsyncIterator[Sequence[str]]:
         async with self._db.read() as tx:
@@ -46,7 +46,7 @@ def ignores_leases() -> None:
     async def all_of_them(self: Any, *, ignore_review: bool = False) -> Any:
         return await run_once(self, ignore_review=True)
 
-    collector.Collector._unlink = unlink  # type: ignore[method-assign]
+    collector.review = review
     collector.Collector.candidates = candidates  # type: ignore[method-assign]
     collector.Collector.run_once = all_of_them  # type: ignore[method-assign]
 
