@@ -19,6 +19,7 @@ from moorage.db.tables import gc_candidates, repository_blobs
 from moorage.db.transactions import Tx
 from moorage.db.types import from_now
 from moorage.gc import collector
+from moorage.gc import review as reviewing
 from moorage.jobs import queue
 from moorage.projects import immutability
 
@@ -27,7 +28,7 @@ Bug = Callable[[], None]
 
 def ignores_leases() -> None:
     """The collector takes what was promised to a push that has not named it yet (h#23116)."""
-    original, run_once = collector.review, collector.Collector.run_once
+    original, run_once = reviewing.review, collector.Collector.run_once
 
     async def review(tx: Tx, digests: Sequence[str], keep: float) -> Any:
         await tx.execute(
@@ -46,7 +47,7 @@ def ignores_leases() -> None:
     async def all_of_them(self: Any, *, ignore_review: bool = False) -> Any:
         return await run_once(self, ignore_review=True)
 
-    collector.review = review
+    reviewing.review = review
     collector.Collector.candidates = candidates  # type: ignore[method-assign]
     collector.Collector.run_once = all_of_them  # type: ignore[method-assign]
 

@@ -16,7 +16,8 @@ from moorage.db.engine import Database
 from moorage.db.tables import gc_candidates, repository_blobs
 from moorage.db.transactions import Tx
 from moorage.db.types import now
-from moorage.gc.review import Collected, review
+from moorage.gc import review as reviewing
+from moorage.gc.review import Collected
 
 HELD = 0.04
 """Seconds that a transaction should hold its locks at most."""
@@ -103,7 +104,7 @@ class Collector:
         async def step(tx: Tx) -> Collected:
             nonlocal began
             began = time.monotonic()
-            return await review(tx, sorted(digests), self._rules.retention)
+            return await reviewing.review(tx, sorted(digests), self._rules.retention)
 
         done: Collected = await run(step)
         self.stride.took(len(digests), time.monotonic() - began)
