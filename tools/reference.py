@@ -36,6 +36,7 @@ from moorage.roles import background
 from moorage.telemetry.figures import FIGURES, Values
 from moorage.telemetry.metrics import COMPONENTS, Metrics
 from moorage.web import measured as requests
+from tools import chart
 from tools.limits import LIMITS
 
 __all__ = ["FOLDER", "PAGES", "Settings", "page", "walk"]
@@ -337,6 +338,20 @@ def _verbs(group: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield f"{path} {name}", command
 
 
+def chart_values() -> list[str]:
+    """The values of the Helm chart."""
+    lines = head(
+        "Values of the Helm chart",
+        "The values of harbor-helm work as they stand. A key without a meaning here is accepted, "
+        "says so below and in the notes of an installation; one that would be unsafe to ignore "
+        "stops the render. [Kubernetes](../operate/kubernetes.md) says how to use them.",
+    )
+    for name, about, rows in chart.sections():
+        lines += [f"## {name}", "", about, ""] if name else []
+        lines += table(["value", "default", "meaning"], [[f"`{k}`", d, a] for k, d, a in rows])
+    return lines
+
+
 PAGES: dict[str, Callable[[], list[str]]] = {
     "settings.md": settings,
     "commands.md": commands,
@@ -346,6 +361,7 @@ PAGES: dict[str, Callable[[], list[str]]] = {
     "failpoints.md": failure_points,
     "metrics.md": metrics,
     "limits.md": limits,
+    "chart-values.md": chart_values,
 }
 
 
