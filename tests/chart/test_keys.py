@@ -171,10 +171,10 @@ def test_families(families: tuple[bool, bool], host: str, policy: Mapping[str, A
 
 def test_files_of_one_node_keep_their_pods_together() -> None:
     """All that hold the volume run where it is attached; the volume outlives the release."""
-    found = render()
+    found = render(METRICS)
     claim = found.one("PersistentVolumeClaim", "registry")
     assert claim["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
-    for role in ("registry", "core", "jobservice"):
+    for role in ("registry", "core", "jobservice", "exporter"):
         pod = found.pod(role)
         (term,) = pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
         wanted = term["labelSelector"]["matchLabels"].items()

@@ -58,7 +58,7 @@
 {{- $r = append $r "registry.relativeurls is false: pushes break where a proxy changes scheme, host or port. true is the default of this chart." -}}
 {{- end -}}
 {{- if include "moorage.oneNode" . -}}
-{{- $r = append $r "Blobs are files on a volume that one node can attach: all pods of registry, core and jobservice run on that node. Use ReadWriteMany or an object store for more." -}}
+{{- $r = append $r "Blobs are files on a volume that one node can attach: all pods of registry, core, jobservice and exporter run on that node. Use ReadWriteMany or an object store for more." -}}
 {{- end -}}
 {{- if and (not (include "moorage.files" .)) $v.persistence.persistentVolumeClaim.registry.existingClaim -}}
 {{- $r = append $r "persistence.persistentVolumeClaim.registry is not used: blobs are in an object store." -}}

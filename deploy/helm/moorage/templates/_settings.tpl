@@ -54,7 +54,7 @@
   "HTTP__EXTERNAL_URL" $v.externalURL
   "HTTP__RELATIVE_LOCATIONS" (ne false $v.registry.relativeurls)
   "HTTP__GRACE_SECONDS" (max 1 (sub (int $v.terminationGracePeriodSeconds) 25))
-  "HTTP__TRUSTED_PROXIES" (toJson $v.trustedProxies)
+  "HTTP__TRUSTED_PROXIES" (toJson (default list $v.trustedProxies))
   "LOG__LEVEL" (ternary "error" $v.logLevel (eq $v.logLevel "fatal"))
   "LOG__FORMAT" "json"
 -}}
