@@ -15,10 +15,8 @@ from typing import Any
 
 import pytest
 from tests.chart.matrix import SETS
-from tests.support.charts import CHART, COMING, HELMS, Rendered, render, render_all, run
+from tests.support.charts import CHART, HELMS, Rendered, render, render_all, run
 from tests.support.requirements import path_of, require
-
-from moorage.config import loading
 
 VERSIONS = ("1.25.0", "1.37.0")
 """Of Kubernetes: the oldest that the chart is for, and the newest."""
@@ -162,10 +160,9 @@ def test_the_product_takes_every_setting(rendered: Mapping[str, Rendered], name:
             settings = found.settings(each, kind)
             assert settings.database.postgres
             assert settings.auth.secret_key is not None
-    portal = found.environment(next(n for n in found.of("Deployment") if n.endswith("portal")))
-    unknown = portal.keys() & COMING
-    assert "MOORAGE_PORTAL__CORE_URL" in unknown
-    loading.load({key: text for key, text in portal.items() if key not in COMING})
+    portal = found.settings(next(n for n in found.of("Deployment") if n.endswith("portal")))
+    assert portal.portal.core_url
+    assert (portal.portal.ca_file is None) == portal.portal.core_url.startswith("http://")
 
 
 @pytest.mark.parametrize("name", SETS)

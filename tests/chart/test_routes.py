@@ -24,6 +24,8 @@ from tests.support.stores import free_ports
 from moorage.api.app import create_api
 from moorage.distribution.routes import ROUTES
 from moorage.ops.endpoints import PATHS
+from moorage.portal.assets import PATH as STATIC
+from moorage.portal.pages import ROUTES as PAGES
 from moorage.signin.exchange import PATH as EXCHANGE
 from moorage.signin.token import PATH as TOKEN
 
@@ -51,7 +53,9 @@ def paths() -> dict[str, str]:
         found[re.sub(r"\{[^}]*\}", "library", path)] = "core"
     pages = ("/c/login", "/c/log_out", "/c/oidc/login", "/c/oidc/callback")
     found |= dict.fromkeys((*pages, "/api/version"), "core")
-    for path in ("/", "/harbor/projects/1/repositories", "/static/app.css", "/v1", "/apis", "/cc"):
+    for path, _, _ in PAGES:
+        found[re.sub(r"\{[^}]*\}", "library", path)] = "portal"
+    for path in (f"{STATIC}app.css", "/v1", "/apis", "/cc", "/v2x"):
         found[path] = "portal"
     return found
 

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import time
 from base64 import b64encode
 from contextlib import closing
 from http.client import HTTPConnection, HTTPSConnection
@@ -83,3 +84,23 @@ def test_an_empty_host_means_all_addresses(tmp_path: Path) -> None:
             with closing(HTTPConnection(host, registry.port, timeout=30)) as wire:
                 wire.request("GET", "/healthz")
                 assert wire.getresponse().status == 200, host
+
+
+def test_a_portal_that_asks_over_https(tmp_path: Path) -> None:
+    """It is ready with the authority of the API's certificate, and not without."""
+    authority = Authority(tmp_path)
+    api = Secure(tmp_path / "api", authority)
+    with api.running():
+        core = {"portal.core_url": f"https://127.0.0.1:{api.port}"}
+        trusting = {**core, "portal.ca_file": authority.path}
+        with Registry(tmp_path / "knows", role="portal", settings=trusting).running():
+            pass
+        doubting = Registry(tmp_path / "doubts", role="portal", settings=core).launch()
+        try:
+            end = time.monotonic() + 60
+            while doubting.ready("/healthz") != 200:
+                assert time.monotonic() < end, doubting.log()
+                time.sleep(0.05)
+            assert doubting.ready() == 503
+        finally:
+            doubting.kill()

@@ -32,9 +32,6 @@ NAMESPACE = "registry"
 SECRET = "a secret of a pod, long enough"
 """What every secret of the cluster holds in these tests."""
 
-COMING = frozenset({"MOORAGE_PORTAL__CORE_URL", "MOORAGE_PORTAL__CA_FILE"})
-"""Settings of a role that the chart deploys and this version may not have."""
-
 Object = Mapping[str, Any]
 
 
@@ -121,11 +118,9 @@ class Rendered:
         ref = found["valueFrom"]["secretKeyRef"]
         return ref["name"].removeprefix("moorage-"), ref["key"]
 
-    def settings(self, name: str, kind: str = "Deployment", **secrets: str) -> Settings:
+    def settings(self, name: str, kind: str = "Deployment") -> Settings:
         """What the product understands; raises BadSettings."""
-        environment = self.environment(name, kind) | secrets
-        known = {name: text for name, text in environment.items() if name not in COMING}
-        return loading.load(known)
+        return loading.load(self.environment(name, kind))
 
     def secret(self, name: str) -> dict[str, str]:
         """The decoded data of a Secret of the output."""

@@ -1,5 +1,7 @@
 """Where the pages for people get what they show."""
 
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
@@ -14,6 +16,11 @@ class PortalSettings(BaseModel):
         description="Where the role `portal` finds the API: the address of the role `core`, or of "
         "a proxy before several. `core` believes the addresses of visitors when "
         "`http.trusted_proxies` there names the portals.",
+    )
+    ca_file: Path | None = Field(
+        None,
+        description="Certificates of the authority that signs the one at `core_url`, PEM; the "
+        "system's unless set.",
     )
 
     @field_validator("core_url")

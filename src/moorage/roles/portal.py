@@ -4,6 +4,7 @@ one process   ─► the API's own application, without a socket
 --role portal ─► `portal.core_url`, over HTTP
 """
 
+import ssl
 from collections.abc import Callable, Mapping
 
 import httpx2
@@ -36,7 +37,8 @@ def remote_portal(
     addresses that users name has no say here.
     """
     limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-    transport = httpx2.AsyncHTTPTransport(limits=limits, trust_env=False, retries=1)
+    trust = ssl.create_default_context(cafile=settings.portal.ca_file)
+    transport = httpx2.AsyncHTTPTransport(verify=trust, limits=limits, trust_env=False, retries=1)
     probing = httpx2.AsyncClient(transport=transport, base_url=settings.portal.core_url, timeout=3)
 
     async def core() -> str:

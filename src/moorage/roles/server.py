@@ -253,6 +253,8 @@ def _check(settings: Settings, role: Role) -> None:
     if role is Role.PORTAL:
         if not settings.portal.core_url:
             raise CannotStart("--role portal needs portal.core_url, the address of the API")
+        if (trusted := settings.portal.ca_file) is not None and not trusted.is_file():
+            raise CannotStart(f"portal.ca_file {trusted} is no file with certificates")
         return
     if role is not Role.ALL and not settings.database.postgres:
         raise CannotStart(
