@@ -56,7 +56,8 @@ def push(front: Calls, repository: str, tag: str) -> bytes:
     """Push a small artifact; its manifest."""
     config = front.push_blob(repository, b"{}")
     document = manifest(config, 2, len(tag))
-    assert front.push_manifest(repository, tag, document).status == 201
+    answer = front.push_manifest(repository, tag, document)
+    assert answer.status == 201, answer
     return document
 
 
@@ -103,6 +104,49 @@ def test_a_replica_dies_and_comes_back(ha: Topology, front: Calls) -> None:
     assert [answer.status for answer in answers] == [200] * 6
     first.start()
     assert calls(first.port, ha.password).ask("GET", path).body == document
+
+
+class Client(threading.Thread):
+    """Pushes and pulls through nginx until it is told to stop, and keeps what failed."""
+
+    def __init__(self, front: Calls, name: str) -> None:
+        super().__init__()
+        self._front, self._name = front, name
+        self.done, self.failed = 0, list[str]()
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        while not self.ended.is_set():
+            try:
+                document = push(self._front, f"library/{self._name}", f"t{self.done}")
+                path = f"/v2/library/{self._name}/manifests/t{self.done}"
+                found = self._front.ask("GET", path)
+                assert found.body == document, found
+                health = self._front.ask("GET", "/api/v2.0/projects")
+                assert health.status == 200, health
+            except Exception as error:
+                self.failed.append(repr(error))
+            self.done += 1
+
+
+def test_a_rolling_restart_fails_no_request(ha: Topology, front: Calls) -> None:
+    """One replica after the other ends and comes back while clients push and pull."""
+    clients = [Client(front, name) for name in ("left", "right")]
+    for client in clients:
+        client.start()
+    try:
+        for replica in (*ha.replicas["registry"], ha.replicas["core"][0]):
+            before = [client.done for client in clients]
+            replica.restart()
+            for client, count in zip(clients, before, strict=True):
+                assert client.is_alive()
+                assert client.done > count  # there was load
+    finally:
+        for client in clients:
+            client.ended.set()
+        for client in clients:
+            client.join(60)
+    assert [client.failed for client in clients] == [[], []]
 
 
 def test_the_primary_dies_and_the_standby_takes_over(ha: Topology, front: Calls) -> None:

@@ -86,7 +86,8 @@ class Calls:
         """Push a blob in one request; its digest."""
         digest = digest_of(content)
         path = f"/v2/{repository}/blobs/uploads/?digest={digest}"
-        assert self.ask("POST", path, content).status == 201
+        answer = self.ask("POST", path, content)
+        assert answer.status == 201, answer
         return digest
 
     def push_manifest(self, repository: str, reference: str, document: bytes) -> Answer:
