@@ -2,7 +2,7 @@
 
                 nginx
    ┌──────────────┼──────────────┐
-2 registry     2 core        (2 portal)       2 jobservice
+2 registry     2 core         2 portal        2 jobservice
    └───────┬──────┴──────┬───────┴──────┬─────────┘
     PostgreSQL primary ─► standby     Redis     SeaweedFS (S3)
 

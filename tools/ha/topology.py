@@ -105,7 +105,8 @@ class Topology:
             replica.settings = {**shared, **replica.settings}
         if portals := self.replicas.get("portal"):
             for portal in portals:
-                portal.settings["portal.core_url"] = self.replicas["core"][0].url
+                # Through nginx, so that no one core is needed.
+                portal.settings["portal.core_url"] = self.nginx.url
 
     def _settings(self) -> dict[str, object]:
         return {
@@ -150,12 +151,12 @@ class Topology:
         self.folder.chmod(0o711)  # PostgreSQL runs as another user where root starts it
         try:
             _together(self.postgres.start, self.redis.start, self.store.start)
-            _together(*(replica.start for replica in self._every()))
             ports = {role: [each.port for each in self.replicas[role]] for role in self.replicas}
             front = ports.get("portal") or ports["core"]
             self.nginx.route({"REGISTRY": ports["registry"], "CORE": ports["core"],
                               "PORTAL": front})  # fmt: skip
             self.nginx.start()
+            _together(*(replica.start for replica in self._every()))
         except BaseException:
             self.stop()
             raise

@@ -57,7 +57,7 @@ class Health:
         if self._role.core:
             parts["core"] = ""
         if self._role is Role.ALL:
-            parts |= {"registry": storage, "jobservice": database}
+            parts |= {"registry": storage, "jobservice": database, "portal": ""}
         elif "jobservice" not in found and not database:
             parts["jobservice"] = await self._working()
         parts |= found
