@@ -11,10 +11,11 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import obstore
 from obstore.store import S3Store
@@ -76,14 +77,18 @@ def images(count: int) -> list[Image]:
 # --- content
 
 
-async def _each(works: Sequence[Awaitable[object]]) -> None:
-    gate = asyncio.Semaphore(AT_ONCE)
+T = TypeVar("T")
 
-    async def one(work: Awaitable[object]) -> None:
-        async with gate:
-            await work
 
-    await asyncio.gather(*(one(work) for work in works))
+async def _each(things: Iterable[T], work: Callable[[T], Awaitable[object]]) -> None:
+    """Do it with each, a few at a time."""
+    left = iter(things)
+
+    async def some() -> None:
+        for thing in left:
+            await work(thing)
+
+    await asyncio.gather(*(some() for _ in range(AT_ONCE)))
 
 
 def layout(every: Sequence[Image]) -> Mapping[str, bytes]:
@@ -116,7 +121,11 @@ async def fill_theirs(bucket: Bucket, every: Sequence[Image]) -> None:
     )
     objects = layout(every)
     root = "docker/registry/v2/"
-    await _each([obstore.put_async(store, root + key, data) for key, data in objects.items()])
+
+    async def put(item: tuple[str, bytes]) -> None:
+        await obstore.put_async(store, root + item[0], item[1])
+
+    await _each(objects.items(), put)
 
 
 async def fill_ours(url: str, bucket: Bucket, folder: Path, every: Sequence[Image]) -> None:
@@ -126,7 +135,8 @@ async def fill_ours(url: str, bucket: Bucket, folder: Path, every: Sequence[Imag
         content = Content(db, store, Rules(lease=0, drain=0, trash=0))
         await content.project("team")
 
-        async def push(number: int, each: Image) -> None:
+        async def push(item: tuple[int, Image]) -> None:
+            number, each = item
             for blob in each.blobs:
                 await content.push_blob(each.repository, blob)
             digest = sha256(each.payload)
@@ -134,7 +144,7 @@ async def fill_ours(url: str, bucket: Bucket, folder: Path, every: Sequence[Imag
             if number % 10:
                 await content.manifests.delete(ALICE, each.repository, digest)
 
-        await _each([push(number, each) for number, each in enumerate(every)])
+        await _each(enumerate(every), push)
     await store.close()
 
 

@@ -161,7 +161,7 @@ async def collect(db: Database, workers: int) -> dict[str, Any]:
     job = GarbageJob(db, store, Rules(drain=0, trash=0), window=0)
     made = await ask(db, NewTask(KIND, Options(workers=workers).dump()), vendor=KIND)
     with _peak() as memory:
-        began = time.monotonic()
+        began, cpu = time.monotonic(), time.process_time()
         async with working(worker(db, Kind(KIND, job, limit=1))):
             told = ""
             while True:
@@ -172,10 +172,11 @@ async def collect(db: Database, workers: int) -> dict[str, Any]:
                     told = task.check_in
                     print(f"  {time.monotonic() - began:6.1f} s  {told}", file=sys.stderr)
                 await asyncio.sleep(0.25)
-        lasted = time.monotonic() - began
+        lasted, cpu = time.monotonic() - began, time.process_time() - cpu
     assert task.status == "Success", task.status_message
     return {
         "seconds": lasted,
+        "cpu": cpu,  # seconds of this process, without PostgreSQL's
         "collected": task.extra["purged_blobs"],
         "deleted": store.deleted,
         "requests": store.requests,
