@@ -127,44 +127,62 @@ class Download:
             return None
 
     async def _fetch(self, upstream: Upstream, name: str, uploads: Uploads) -> None:
+        """The first piece is asked for at once: readers do not wait until a session is recorded."""
+        host = upstream.remote.endpoint.host
+        parts = upstream.remote.blob(name, self.digest, self.size, throttle=upstream.throttle)
+        first = asyncio.create_task(self._take(parts))
         try:
             await uploads.push(
                 OPERATOR,
                 self.repository,
                 self.digest,
-                self._body(upstream, name),
+                self._body(first, parts),
                 length=self.size,
             )
             return
         except (DigestInvalid, SizeInvalid) as error:
-            raise Unreachable(
-                f"{upstream.remote.endpoint.host} sends something else than {self.digest}: "
-                f"{error.message}"
-            ) from error
+            message = f"{host} sends something else than {self.digest}: {error.message}"
+            raise Unreachable(message) from error
         except MoorageError as error:
+            await asyncio.gather(first, return_exceptions=True)
             if self._broken is not None:
                 raise self._broken from error
             log.warning("%s is served without being kept: %s", self.digest, error.message)
-        async for _ in self._body(upstream, name):
-            pass
+        finally:
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+            await parts.aclose()  # type: ignore[attr-defined]  # it is a generator
+        async for part in upstream.remote.blob(
+            name, self.digest, self.size, self._written, throttle=upstream.throttle
+        ):
+            self._keep(part)
         if await asyncio.to_thread(self._digest) != self.digest:
-            raise Unreachable(f"{upstream.remote.endpoint.host} sends another blob")
+            raise Unreachable(f"{host} sends something else than {self.digest}")
 
-    async def _body(self, upstream: Upstream, name: str) -> AsyncIterator[bytes]:
-        """What is missing, written down on the way."""
+    async def _take(self, parts: AsyncIterator[bytes]) -> bytes:
+        """The next piece, written down; empty at the end."""
         try:
-            async for part in upstream.remote.blob(
-                name, self.digest, self.size, self._written, throttle=upstream.throttle
-            ):
-                os.pwrite(self._file.fileno(), part, self._written)
-                self._written += len(part)
-                if self._written < self.size:
-                    self._available = self._written
-                    self._tell()
-                yield part
+            part = await anext(parts, b"")
         except MoorageError as error:
             self._broken = error
             raise
+        self._keep(part)
+        return part
+
+    async def _body(
+        self, first: asyncio.Task[bytes], parts: AsyncIterator[bytes]
+    ) -> AsyncIterator[bytes]:
+        part = await first
+        while part:
+            yield part
+            part = await self._take(parts)
+
+    def _keep(self, part: bytes) -> None:
+        os.pwrite(self._file.fileno(), part, self._written)
+        self._written += len(part)
+        if self._written < self.size:
+            self._available = self._written
+            self._tell()
 
     def _digest(self) -> str:
         algorithm, _ = digests.parse(self.digest)
