@@ -8,8 +8,8 @@ No segment begins with a dot, so that a driver may keep its own names (`.name.pa
 
 import re
 
-MAX_LENGTH = 240
-"""Characters of a key; a driver adds its root directory in front."""
+MAX_LENGTH = 480
+"""Characters of a key, as another registry's longest; a driver adds its root directory in front."""
 
 _FORM = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 

@@ -9,6 +9,7 @@ from moorage.cli import (
     backup,
     doctor,
     gc,
+    importing,
     jobs,
     migrate,
     move,
@@ -36,6 +37,7 @@ app.command("verify")(verify.verify)
 app.add_typer(backup.app, name="backup")
 app.command("restore")(restore.restore)
 app.command("move")(move.move)
+app.add_typer(importing.app, name="import")
 app.command("openapi")(openapi.openapi)
 app.add_typer(user.app, name="user")
 app.add_typer(robot.app, name="robot")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, exists, select, update
 
 from moorage import failpoints
+from moorage.artifacts import adopted
 from moorage.blobstore.base import BlobStore
 from moorage.db.engine import Database
 from moorage.db.tables import artifact_trash, blob_trash, blobs
@@ -67,7 +68,11 @@ class Sweeper:
         live = exists().where(blobs.c.storage_key == blob_trash.c.storage_key)
         query = (
             select(blob_trash.c.storage_key, blob_trash.c.size)
-            .where(blob_trash.c.not_before <= now(), ~live)
+            .where(
+                blob_trash.c.not_before <= now(),
+                ~live,
+                adopted.deletable(blob_trash.c.storage_key),
+            )
             .order_by(blob_trash.c.not_before)
             .limit(self._batch)
         )

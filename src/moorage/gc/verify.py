@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import select, union, update
 
+from moorage.artifacts import adopted
 from moorage.artifacts import blobs as blob_steps
 from moorage.blobstore.base import BlobStore
 from moorage.clock import Clock
@@ -169,7 +170,10 @@ class VerifyJob:
     # --- objects
 
     async def _check_objects(self, context: Context, options: Options, found: _Found) -> None:
-        async for keys in self._old_objects(found):
+        async with self._db.read() as tx:
+            # What another registry wrote may still be needed by it.
+            ours = (OURS, adopted.PREFIX) if await adopted.is_adopted(tx) else (OURS,)
+        async for keys in self._old_objects(found, ours):
             unknown = await self._unknown(list(keys))
             for key in unknown:
                 found.orphans += 1
@@ -181,12 +185,14 @@ class VerifyJob:
             context.tell(f"{found.orphans} unknown objects")
             context.check()
 
-    async def _old_objects(self, found: _Found) -> AsyncIterator[dict[str, int]]:
+    async def _old_objects(
+        self, found: _Found, ours: tuple[str, ...]
+    ) -> AsyncIterator[dict[str, int]]:
         """Pages of objects of ours that no running push can have written."""
         page: dict[str, int] = {}
         latest = self._clock.now().timestamp() - SETTLED
         async for each in self._store.scan():
-            if not each.key.startswith(OURS):
+            if not each.key.startswith(ours):
                 found.foreign += 1
             elif each.modified_at < latest:
                 page[each.key] = each.size

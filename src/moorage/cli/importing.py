@@ -1,0 +1,164 @@
+"""`moorage import`: what another registry has."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from moorage.cli.backup import PlaceConfig
+from moorage.cli.options import Config, Data, Json, fail, on_resources, settings, show
+from moorage.cli.progress import progress
+
+if TYPE_CHECKING:
+    from moorage.access.principals import Principal
+
+app = typer.Typer(help="Take over what another registry has.", no_args_is_help=True)
+
+
+class Phase(StrEnum):
+    """Which part of an import of storage."""
+
+    all = "all"
+    prepare = "prepare"
+    tags = "tags"
+    verify = "verify"
+
+
+ReportFile = Annotated[
+    Path | None, typer.Option("--report", help="Write the whole report into this file, as JSON.")
+]
+
+
+@app.command("storage")
+def storage(
+    place: Annotated[
+        str,
+        typer.Argument(
+            help="The folder or bucket of the old registry, as s3://BUCKET/FOLDER; "
+            "unless given, the storage of the settings."
+        ),
+    ] = "",
+    phase: Annotated[
+        Phase,
+        typer.Option(
+            "--phase",
+            help="prepare while the old registry goes on, tags when it takes no more pushes, "
+            "verify at last; all unless given.",
+        ),
+    ] = Phase.all,
+    project: Annotated[
+        str, typer.Option("--project", help="Project of repositories that name none.")
+    ] = "",
+    public: Annotated[
+        bool, typer.Option("--public", help="Make projects public that are not there yet.")
+    ] = False,
+    copy: Annotated[
+        bool,
+        typer.Option(
+            "--copy", help="Copy the bytes into the storage of the settings; else they stay in it."
+        ),
+    ] = False,
+    report: ReportFile = None,
+    place_config: PlaceConfig = None,
+    data: Data = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Take over the storage of a distribution or a Harbor, in place: nothing in it is changed.
+
+    The first part of a repository's name is its project, made when it is
+    missing. What is broken there is reported and left out. Run it again
+    when it was killed, or to take over what came since. Until
+    `moorage import adopt`, nothing in that storage is ever deleted, so that
+    the old registry can go on with it.
+    """
+    found = settings(config, data)
+
+    async def work(resources: Any) -> Any:
+        from moorage.blobstore import open as open_store
+        from moorage.config.storage import StorageSettings
+        from moorage.moving.places import identity
+        from moorage.moving.places import place as named
+        from moorage.moving.storage.adoption import PHASES, Adoption, Options
+        from moorage.moving.storage.inventory import Inventory
+
+        base = settings(place_config, None).storage if place_config else found.storage
+        where: StorageSettings = named(place, base) if place else found.storage
+        here = identity(where, found.data_dir) == identity(found.storage, found.data_dir)
+        if not here and not copy:
+            fail(
+                f"{place} is not the storage of the settings: set [storage] to it to take it over "
+                "in place, or give --copy"
+            )
+        source = open_store(where, data_dir=found.data_dir)
+        inventory = Inventory(found.data_dir)
+        try:
+            with progress() as tell:
+                run = Adoption(
+                    resources.db,
+                    source,
+                    resources.ground.store,
+                    inventory,
+                    resources.projects,
+                    await first_administrator(resources),
+                    Options(project, public, copy=not here),
+                    tell,
+                )
+                return await run.run(PHASES if phase == Phase.all else [phase.value])
+        finally:
+            inventory.close()
+            await source.close()
+
+    done = on_resources(found, work)
+    written(done, report, as_json=json)
+    if done.unverified:
+        raise typer.Exit(1)
+
+
+@app.command("adopt")
+def adopt(data: Data = None, config: Config = None, json: Json = False) -> None:
+    """Let garbage collection delete what was taken over in place, once the old registry is gone.
+
+    From then on it must not be started on that storage again.
+    """
+
+    async def work(resources: Any) -> dict[str, Any]:
+        from moorage.artifacts import adopted
+
+        await resources.db.run(adopted.adopt)
+        return {"adopted": True}
+
+    show(on_resources(settings(config, data), work), as_json=json)
+
+
+async def first_administrator(resources: Any) -> "Principal":
+    """Who owns the projects that are made."""
+    from sqlalchemy import select
+
+    from moorage.access.principals import Principal
+    from moorage.db.tables import users
+
+    await resources.prepare()
+    query = select(users.c.id, users.c.username).where(users.c.sysadmin).order_by(users.c.id)
+    async with resources.db.read() as tx:
+        row = (await tx.execute(query.limit(1))).one()
+    return Principal("user", row.id, row.username, sysadmin=True)
+
+
+def written(done: Any, report: Path | None, *, as_json: bool) -> None:
+    """Print a report, and write it where that was asked for."""
+    import json
+
+    if report is not None:
+        report.write_text(json.dumps(done.dump(), indent=1) + "\n")
+    if as_json:
+        show(done.dump(), as_json=True)
+        return
+    show(done.summary(), as_json=False)
+    for line in (*done.problems[:20], *done.repairs[:20]):
+        reference = f" {line['reference']}" if line["reference"] else ""
+        typer.echo(f"{line['repository']}{reference}: {line['what']}", err=True)
+    more = max(0, len(done.problems) - 20) + max(0, len(done.repairs) - 20)
+    if more:
+        typer.echo(f"and {more} more lines; --report FILE has them all", err=True)
