@@ -1,5 +1,6 @@
 """Pushes over plain HTTP with Basic credentials, without any client program."""
 
+import urllib.error
 import urllib.request
 from base64 import b64encode
 
@@ -32,4 +33,8 @@ class Pusher:
         request = urllib.request.Request(
             self._url + path, data=body, headers=headers, method=method
         )
-        urllib.request.urlopen(request, timeout=60).close()
+        try:
+            urllib.request.urlopen(request, timeout=60).close()
+        except urllib.error.HTTPError as error:
+            error.add_note(f"{method} {path}: {error.read()!r}")
+            raise

@@ -7,11 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from moorage.cli.backup import PlaceConfig
-from moorage.cli.options import Config, Data, Json, fail, on_resources, settings, show
+from moorage.cli.options import (
+    Config,
+    Data,
+    Json,
+    explained,
+    fail,
+    on_resources,
+    settings,
+    show,
+    table,
+)
 from moorage.cli.progress import progress
 
 if TYPE_CHECKING:
     from moorage.access.principals import Principal
+    from moorage.config.settings import Settings
 
 app = typer.Typer(help="Take over what another registry has.", no_args_is_help=True)
 
@@ -162,3 +173,131 @@ def written(done: Any, report: Path | None, *, as_json: bool) -> None:
     more = max(0, len(done.problems) - 20) + max(0, len(done.repairs) - 20)
     if more:
         typer.echo(f"and {more} more lines; --report FILE has them all", err=True)
+
+
+@app.command("harbor")
+def harbor(
+    url: Annotated[str, typer.Argument(help="Address of the Harbor, as https://harbor.example.")],
+    to: Annotated[
+        str, typer.Option("--to", help="Address of this registry; http.external_url unless given.")
+    ] = "",
+    username: Annotated[str, typer.Option("--username", help="An administrator there.")] = "admin",
+    password_file: Annotated[
+        Path | None,
+        typer.Option("--password-file", help="File with that password; asked for unless given."),
+    ] = None,
+    to_username: Annotated[
+        str, typer.Option("--to-username", help="An administrator here.")
+    ] = "admin",
+    to_password_file: Annotated[
+        Path | None,
+        typer.Option("--to-password-file", help="File with that password; asked for unless given."),
+    ] = None,
+    secrets_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--secrets-file",
+            help="New secrets of robot accounts and new passwords of users go into this file, "
+            "readable by its owner only.",
+        ),
+    ] = None,
+    artifacts: Annotated[
+        bool,
+        typer.Option(
+            "--artifacts",
+            help="Also give tags, labels and descriptions to what is here already, "
+            "by an import of storage or a replication.",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be carried, and what not.")
+    ] = False,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Take any certificate of both sides; for trials.")
+    ] = False,
+    report: ReportFile = None,
+    data: Data = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Carry a Harbor's projects, members, users, groups, robots, rules and settings over its API.
+
+    Both sides are only spoken to over HTTP, so this registry serves
+    meanwhile. What is here already is left as it is; run it again when it was
+    killed. Secrets that no API tells are made anew. The exit status is 1
+    when something was left.
+    """
+    import asyncio
+
+    found = settings(config, data)
+    here = to or found.http.external_url
+    if not here:
+        fail("give --to, the address of this registry: http.external_url is not set", 2)
+    if secrets_file is None and not dry_run:
+        fail("give --secrets-file: robot accounts and users get new secrets", 2)
+    theirs = username, _password(password_file, f"Password of {username} at {url}")
+    ours = to_username, _password(to_password_file, f"Password of {to_username} at {here}")
+    secrets = None if dry_run else secrets_file
+    with explained():
+        done = asyncio.run(
+            _carry(found, (url, *theirs), (here, *ours), secrets, artifacts, not insecure)
+        )
+    _told(done, report, as_json=json)
+
+
+def _password(file: Path | None, ask: str) -> str:
+    if file is None:
+        return str(typer.prompt(ask, hide_input=True, err=True))
+    try:
+        return file.read_text().rstrip("\r\n")
+    except OSError as error:
+        fail(f"cannot read {file}: {error.strerror}", 2)
+
+
+async def _carry(
+    found: "Settings",
+    theirs: tuple[str, str, str],
+    ours: tuple[str, str, str],
+    secrets: Path | None,
+    artifacts: bool,
+    verify: bool,
+) -> Any:
+    from ipaddress import ip_network
+
+    from moorage.moving.harbor.carrying import Carrying
+    from moorage.moving.harbor.client import Harbor
+    from moorage.moving.harbor.robots import SecretsFile
+    from moorage.outgoing import Guard
+
+    # Both addresses are the operator's own arguments: private networks are fine.
+    guard = Guard([ip_network("0.0.0.0/0"), ip_network("::/0")], found.outgoing.ca_file)
+    file = SecretsFile(secrets) if secrets is not None else None
+    try:
+        async with (
+            Harbor(guard, *theirs, verify=verify) as there,
+            Harbor(guard, *ours, verify=verify) as here,
+        ):
+            with progress() as tell:
+                return await Carrying(there, here, file, tell, artifacts=artifacts).run()
+    finally:
+        if file is not None:
+            file.close()
+
+
+def _told(done: Any, report: Path | None, *, as_json: bool) -> None:
+    import json
+
+    if report is not None:
+        report.write_text(json.dumps(done.dump(), indent=1) + "\n")
+    if as_json:
+        show(done.dump(), as_json=True)
+    else:
+        rows = [
+            {"kind": name, "made": each.made, "there": each.there, "left": each.left}
+            for name, each in done.kinds.items()
+        ]
+        table(rows, as_json=False)
+        for line in done.lines:
+            typer.echo(f"{line['kind']}: {line['name']}: {line['why']}", err=True)
+    if any(each.left for each in done.kinds.values()):
+        raise typer.Exit(1)
