@@ -90,7 +90,7 @@ def test_a_bucket_of_docker_registry(tmp_path: Path, seaweed: Bucket) -> None:
         made = filled(tmp_path, peer)
     finally:
         peer.stop()
-    storage = {"storage.driver": "s3", "storage.s3": seaweed.section(rootdirectory="old")}
+    storage = {"storage.driver": "s3", "storage.s3": seaweed.section()}
     registry = Registry(tmp_path / "ours", settings=storage)
     registry.run("migrate")
     done = json.loads(registry.run("import", "storage", "--project", "mirror", "--json"))
