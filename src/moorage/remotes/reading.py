@@ -212,7 +212,7 @@ class Reading(Requests):
 
     async def tags(self, repository: str) -> list[str]:
         """Every tag; raises NotFound."""
-        path = f"/v2/{repository}/tags/list?n={PAGE}"
+        path = f"/v2/{quote(repository)}/tags/list?n={PAGE}"
         return [tag async for tag in self._names(path, "tags", pulling(repository))]
 
     async def catalog(self) -> list[str]:
@@ -268,7 +268,7 @@ class Reading(Requests):
         return _of_type(entries(found.payload), artifact_type)
 
     async def _listed(self, repository: str, path: str) -> list[Listed]:
-        url: str | None = self.url(f"/v2/{repository}/referrers/{path}")
+        url: str | None = self.url(f"/v2/{quote(repository)}/referrers/{path}")
         found: list[Listed] = []
         while url is not None:
             answer, body = await self.text(
