@@ -64,7 +64,7 @@ def test_a_certificate_that_is_none_stops_the_start(tmp_path: Path) -> None:
         tmp_path / "registry",
         settings={"http.cert_file": tmp_path / "no.crt", "http.key_file": tmp_path / "no.key"},
     )
-    assert registry.launch().ended() == 1
+    assert registry.launch().ended(120) == 1
     assert "no.crt" in registry.log()
     assert "Traceback" not in registry.log()
 
