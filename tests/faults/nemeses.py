@@ -141,9 +141,25 @@ _STEPS = {
 def crash_at(topology: Topology, rng: random.Random) -> Iterator[None]:
     """A process ends at one of its steps, after a few passes."""
     role = rng.choice(sorted(_STEPS))
-    victim = rng.choice(topology.of(role))
     step = rng.choice([name for name in failpoints.NAMES if name.startswith(_STEPS[role])])
-    victim.extra = {"MOORAGE_FAILPOINTS": f"{step}={rng.randrange(6)}*crash"}
+    with _crashing(rng.choice(topology.of(role)), f"{step}={rng.randrange(6)}*crash"):
+        yield
+
+
+def crash_a(role: str, step: str) -> Nemesis:
+    """A process of a role ends when it comes to a step."""
+
+    @contextmanager
+    def strike(topology: Topology, rng: random.Random) -> Iterator[None]:
+        with _crashing(rng.choice(topology.of(role)), f"{step}=crash"):
+            yield
+
+    return Nemesis("F-X1", f"a {role} crashes at {step}", strike, (6, 12))
+
+
+@contextmanager
+def _crashing(victim: Process, failpoint: str) -> Iterator[None]:
+    victim.extra = {"MOORAGE_FAILPOINTS": failpoint}
     victim.stop(60)
     victim.launch()
     try:
