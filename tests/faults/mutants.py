@@ -15,7 +15,7 @@ from tests.faults.nemeses import BY_ID, crash_a
 from tests.faults.run import Course, Run
 from tests.faults.topology import Plan, Topology
 
-SECONDS = 40.0
+SECONDS, OPS = 40.0, 1500
 FAULTS = {"F-P2": BY_ID["F-P2"], "a job crashes": crash_a("jobservice", "job.claimed")}
 
 
@@ -24,7 +24,7 @@ def tried(name: str, folder: Path, seconds: float = SECONDS) -> list[str]:
     known = BUGS[name]
     nemeses = [FAULTS[known.needs]] if known.needs else []
     plan = Plan(registries=2, cores=1, jobservices=2, command=("tests.faults.mutant", name))
-    course = Course("mutant", seconds, rate=30, nemeses=nemeses)
+    course = Course("mutant", seconds, ops=OPS, most=6 * seconds, rate=30, nemeses=nemeses)
     with Topology(folder, plan) as topology:
         found = Run(topology, course).go().violations
     return [str(each) for each in found if each.invariant in known.breaks]

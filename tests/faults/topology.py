@@ -211,6 +211,9 @@ class Topology:
         began = time.monotonic()
         while late := self.ready():
             assert time.monotonic() - began < seconds, f"not ready: {late}\n{self.tails(late)}"
+            for each in self.processes:
+                if not each.alive:  # as what watches over processes does
+                    each.launch()
             time.sleep(0.1)
         return time.monotonic() - began
 
