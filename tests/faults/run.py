@@ -223,7 +223,10 @@ class Run:
         self.over.clear()
         client.wire.pace.rate = 0
         self.topology.await_ready(300)
-        wrong = read_everything(client, self.history, self.topology)
+        try:
+            wrong = read_everything(client, self.history, self.topology)
+        finally:
+            client.wire.close()
         self.history.close()
         outcome = self.outcome
         outcome.records = self.history.records
