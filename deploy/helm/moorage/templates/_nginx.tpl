@@ -40,7 +40,7 @@ connection, and Kubernetes sends that one to another pod.
 {{- $conf = replace "${ACCEL}" "/-/blobs/" $conf -}}
 {{- $conf = replace "${BLOBS}" "/nowhere/" $conf -}}
 {{- /* The scheme that clients use, also where TLS ends in front and nothing says so. */ -}}
-{{- $conf = replace "X-Forwarded-Proto $scheme" (printf "X-Forwarded-Proto %s" (include "moorage.externalScheme" .)) $conf -}}
+{{- $conf = replace "X-Forwarded-Proto $moorage_scheme" (printf "X-Forwarded-Proto %s" (include "moorage.externalScheme" .)) $conf -}}
 {{- if .Values.internalTLS.enabled -}}
 {{- $conf = replace "proxy_pass http://" "proxy_pass https://" $conf -}}
 {{- $names := list -}}
