@@ -34,7 +34,8 @@ async function copy(text) {
 
 function count() {
   for (const bar of $$(".bulk")) {
-    const picked = $$(`[data-check][form="${bar.id}"]:checked`).length;
+    // Not bar.id: boxes named "id" belong to the form, and stand before its own property.
+    const picked = $$(`[data-check][form="${bar.getAttribute("id")}"]:checked`).length;
     const label = bar.querySelector("[data-picked]");
     label.textContent = label.dataset.picked.replace("%s", picked);
     for (const button of $$("[data-needs]", bar)) button.disabled = picked !== Number(button.dataset.needs);
@@ -66,6 +67,22 @@ document.addEventListener("click", (event) => {
     for (const child of $$("tr.child", target.closest("tbody"))) child.hidden = open;
   }
 });
+
+// A menu in a table that scrolls would be cut off: it opens above everything.
+document.addEventListener("toggle", (event) => {
+  const menu = event.target;
+  if (!menu.open || !menu.matches(".scroll details.menu")) return;
+  const sheet = menu.querySelector(".sheet");
+  const from = menu.getBoundingClientRect();
+  sheet.style.position = "fixed";
+  sheet.style.right = `${document.documentElement.clientWidth - from.right}px`;
+  const below = innerHeight - from.bottom > sheet.offsetHeight + 8;
+  sheet.style.top = below ? `${from.bottom + 4}px` : `${from.top - sheet.offsetHeight - 4}px`;
+}, true);
+
+document.addEventListener("scroll", () => {
+  for (const menu of $$(".scroll details.menu[open]")) menu.open = false;
+}, true);
 
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-check-all]")) {
