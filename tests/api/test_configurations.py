@@ -1,6 +1,7 @@
 """Settings over REST, and what follows them."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -16,6 +17,11 @@ from moorage.settings import Configurations
 pytestmark = pytest.mark.anyio
 
 PATH = "/configurations"
+PLACES = [
+    ("oidc_client_secret", "oidc_endpoint", "oidc_client_id", "https://id.example", "https://x.y"),
+    ("ldap_search_password", "ldap_url", "ldap_search_dn", "ldaps://ldap.example", "ldap://x.y"),
+]
+"""Each secret with its server and whom it is for there; and two addresses."""
 SECRETS = ("ldap_search_password", "oidc_client_secret", "uaa_client_secret")
 
 
@@ -67,6 +73,17 @@ async def test_what_is_changed_stays_changed(world: World) -> None:
         ({"storage_per_project": 2**70}, 400),
         ({"auth_mode": "none"}, 400),
         ({"ldap_scope": 3}, 400),
+        ({"ldap_url": "http://directory.example"}, 400),
+        ({"ldap_filter": "(((uid="}, 400),
+        ({"ldap_filter": "people"}, 400),
+        ({"ldap_filter": "(!" * 2000}, 400),
+        ({"ldap_filter": "(!" * 1000 + "(a=b)" + ")" * 1000}, 400),
+        ({"ldap_group_search_filter": "(&(a=b)"}, 400),
+        ({"oidc_endpoint": "id.example.com"}, 400),
+        ({"oidc_endpoint": "https://user:canary@id.example.com"}, 400),
+        ({"oidc_endpoint": "https://id.example.com?realm=x"}, 400),
+        ({"oidc_extra_redirect_parms": '{"state": "mine"}'}, 400),
+        ({"oidc_group_filter": "(team"}, 400),
         ({"project_creation_restriction": "nobody"}, 400),
         ({"skip_audit_log_database": True}, 400),
         ({"banner_message": "x" * 70_000}, 400),
@@ -80,6 +97,9 @@ async def test_what_a_setting_cannot_be(world: World, settings: Any, status: int
         settings = {"oidc_name": "dex", **settings}
     answer = await world.call("sysadmin", "PUT", PATH, settings)
     assert answer.status_code == status, answer.text
+    if status == 400:
+        assert set(settings) & set(re.findall(r"\w+", answer.text)), "it says which"
+        assert "canary" not in answer.text
     assert (await values(world))["oidc_name"] == ""
 
 
@@ -95,6 +115,72 @@ async def test_a_secret_is_written_and_never_read(world: World) -> None:
     found = await world.configurations.current()
     assert found.ldap_search_password.get_secret_value() == "canary-1"
     assert "canary" not in repr(found)
+
+
+async def test_what_a_setting_of_the_sign_in_may_be(world: World) -> None:
+    """As Harbor's clients send it: filters without parentheses, empty texts, a slash at the end."""
+    await change(world, ldap_url="directory.example:3269", ldap_filter="objectClass=person")
+    await change(world, ldap_filter="(&(objectClass=user)(memberOf:1.2.840.113556.1.4.1941:=cn=x))")
+    await change(
+        world, oidc_endpoint="https://id.example.com/realms/a/", oidc_group_filter="^team-"
+    )
+    await change(world, ldap_url="", ldap_filter="", oidc_endpoint="", oidc_group_filter="")
+
+
+async def test_what_was_wrong_before_can_stay_until_it_is_changed(world: World) -> None:
+    """A filter that this version does not take is not forgotten: then everybody could sign in."""
+    async with world.content.db.write() as tx:
+        row = {"name": "ldap_filter", "value": '"(((uid="'}
+        await tx.execute(tables.configuration.insert().values(row))
+    await change(world, oidc_name="dex")
+    await change(world, ldap_filter="(((uid=", oidc_name="keycloak")
+    assert (await values(world))["ldap_filter"] == "(((uid="
+
+
+@pytest.mark.parametrize(("secret", "server", "account", "first", "other"), PLACES)
+async def test_a_secret_stays_with_its_server(
+    world: World, secret: str, server: str, account: str, first: str, other: str
+) -> None:
+    """Whoever turns the server gives the secret again, so nobody has it sent to one of his own.
+
+    Harbor 77095571: the secret that was stored went wherever the address was changed to.
+    """
+
+    async def stored() -> str:
+        return str(getattr(await world.configurations.current(), secret).get_secret_value())
+
+    await change(world, **{secret: "canary-1"})
+    await change(world, **{server: first, account: "registry"})  # it waited for its server
+    for moved in ({server: other}, {account: "another"}, {server: other, "oidc_name": "x"}):
+        refused = await world.call("sysadmin", "PUT", PATH, moved)
+        assert refused.status_code == 400, moved
+        assert f"{secret} was given for another" in refused.text
+        assert "canary" not in refused.text
+    found = await values(world)
+    assert (found[server], found[account], found["oidc_name"]) == (first, "registry", "")
+    await change(world, **{server: first, account: "registry"})  # the same again is no change
+    assert await stored() == "canary-1"
+    await change(world, **{server: other, secret: "canary-2"})
+    assert await stored() == "canary-2"
+    await change(world, **{server: ""})
+    assert await stored() == "", "it went with its server"
+    await change(world, **{server: first})
+
+
+@pytest.mark.parametrize(("secret", "server", "account", "first", "other"), PLACES)
+async def test_a_secret_of_the_environment_goes_nowhere_else(
+    world: World, secret: str, server: str, account: str, first: str, other: str
+) -> None:
+    """Whoever does not know it cannot say where it goes, not even for the first time."""
+    world.fix(Configuration(**{secret: "canary"}))
+    for _ in range(2):
+        refused = await world.call("sysadmin", "PUT", PATH, {server: other})
+        assert refused.status_code == 400
+        await change(world, **{server: first, secret: "canary"})
+        assert (await world.call("sysadmin", "PUT", PATH, {server: ""})).status_code == 400
+    guessed = {server: other, secret: "guess"}
+    assert (await world.call("sysadmin", "PUT", PATH, guessed)).status_code == 403
+    assert (await values(world))[server] == first
 
 
 async def test_a_changed_secret_key_seals_the_secrets_anew(world: World) -> None:

@@ -21,6 +21,7 @@ from moorage.access.principals import ANONYMOUS, Principal
 from moorage.access.roles import ROLE_NAMES
 from moorage.access.secretbox import SecretBox
 from moorage.accounts.access_tokens import AccessTokens
+from moorage.accounts.checks import CHECKS
 from moorage.accounts.federation import FederationRules
 from moorage.accounts.groups import Groups
 from moorage.accounts.issuers import Issuers
@@ -122,7 +123,9 @@ class World:
         for name, role in MEMBERS.items():
             await members.add(root, self.projects["team"], role, username=name)
         self.passwords = Passwords(memory_kib=8, passes=1)  # quick, and of no use to a thief
-        self.configurations = Configurations(db, self.content.cache, SecretBox(SECRET_KEY))
+        self.configurations = Configurations(
+            db, self.content.cache, SecretBox(SECRET_KEY), checks=CHECKS
+        )
         self.guard = Guard((ip_network("127.0.0.0/8"),))
         self.issuers = Issuers(self.guard)
         self.ldap, self.oidc = Ldap(self.guard), Provider(self.guard, self.issuers)
@@ -138,7 +141,9 @@ class World:
     def fix(self, settings: Configuration) -> None:
         """Let the environment set these."""
         db, cache = self.content.db, self.content.cache
-        self.configurations = Configurations(db, cache, SecretBox(SECRET_KEY), settings)
+        self.configurations = Configurations(
+            db, cache, SecretBox(SECRET_KEY), settings, checks=CHECKS
+        )
         self.app = self._app()
 
     def _app(self) -> FastAPI:

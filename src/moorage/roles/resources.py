@@ -20,6 +20,7 @@ from moorage.access.tokens import Tokens
 from moorage.accounts import groups
 from moorage.accounts.access_tokens import AccessTokens
 from moorage.accounts.bootstrap import first_admin, secret_key_file
+from moorage.accounts.checks import CHECKS
 from moorage.accounts.federation import Exchange, FederationRules, Lending
 from moorage.accounts.groups import Groups
 from moorage.accounts.issuers import Issuers
@@ -123,6 +124,7 @@ class Resources:
             self.box,
             settings.configuration,
             reach=self.syslog.reach,
+            checks=CHECKS,
             follow=groups.follow,
         )
         self.scanners = Registrations(ground.db, self.box)

@@ -43,8 +43,20 @@ SECRETS = frozenset(
 Reach = Callable[[str], Awaitable[None]]
 """Tries a syslog server; raises Invalid when it cannot be used."""
 
+Checks = Mapping[str, Callable[[str], object]]
+"""By the name of a setting: raises Invalid when a new text cannot be it."""
+
 Follow = Callable[[Tx, Collection[str]], Awaitable[None]]
 """Step: what goes with a change of the settings of these names."""
+
+BOUND: Mapping[str, tuple[str, ...]] = {
+    "ldap_search_password": ("ldap_url", "ldap_search_dn"),
+    "oidc_client_secret": ("oidc_endpoint", "oidc_client_id"),
+}
+"""Secrets, and the settings that say where each goes: its server, and as whom.
+
+Nobody can read a secret here. Who could turn the server alone would have it sent to one of his own.
+"""
 
 _LOCK = "configuration"  # a row of `properties`: one change after the other
 
@@ -60,17 +72,20 @@ class Configurations:
         fixed: Configuration | None = None,
         *,
         reach: Reach | None = None,
+        checks: Checks | None = None,
         follow: Follow | None = None,
     ) -> None:
         """`fixed` is what the file and the environment say; what it sets, nobody else can.
 
-        `reach` tries a new `audit_log_forward_endpoint`; `follow` is part of each change.
+        `reach` tries a new `audit_log_forward_endpoint`, `checks` look at new texts; `follow` is
+        part of each change.
         """
         self._db = db
         self._cache = cache
         self._box = box
         self._fixed = fixed or Configuration()
         self._reach = reach
+        self._checks = checks or {}
         self._follow = follow
         self._parse = lru_cache(maxsize=4)(self._parsed)
 
@@ -104,11 +119,14 @@ class Configurations:
         async def step(tx: Tx) -> list[str]:
             await _lock(tx)
             before = self._parsed(tuple((await _rows(tx)).items()))
-            after = _checked({**_plain(before), **values})
+            after = _checked({**_plain(before), **values, **self._left(before, values)})
             changed = sorted(
-                name for name in values if getattr(before, name) != getattr(after, name)
+                name
+                for name in Configuration.model_fields
+                if getattr(before, name) != getattr(after, name)
             )
             self._check(actor, changed, after)
+            self._check_bound(changed, before, values)
             for name in changed:
                 await self._write(tx, name, after)
             if changed:
@@ -146,6 +164,9 @@ class Configurations:
             )
         if actor.via and any(map(_of_sign_in, changed)):
             raise Denied("a token or CLI secret cannot change who signs in; use a password")
+        for name in changed:
+            if name in self._checks and getattr(after, name):
+                self._checks[name](getattr(after, name))
         if after.auth_mode == "ldap_auth" and not (after.ldap_url and after.ldap_base_dn):
             raise Invalid("auth_mode ldap_auth needs ldap_url and ldap_base_dn")
         if after.auth_mode == "oidc_auth" and not (after.oidc_endpoint and after.oidc_client_id):
@@ -155,6 +176,32 @@ class Configurations:
                 "skip_audit_log_database needs audit_log_forward_endpoint: "
                 "the audit log would be kept nowhere"
             )
+
+    def _left(self, before: Configuration, values: Mapping[str, Any]) -> dict[str, str]:
+        """Secrets that go with their server, when that is taken away."""
+        return {
+            secret: ""
+            for secret, (server, *_) in BOUND.items()
+            if values.get(server) == "" and getattr(before, server)
+            if secret not in values and secret not in self.fixed
+        }
+
+    def _check_bound(
+        self, changed: list[str], before: Configuration, values: Mapping[str, Any]
+    ) -> None:
+        """Whoever says where a secret goes says the secret too.
+
+        One that was stored first waits for its server; one of the file or the environment is for
+        no server that the API names.
+        """
+        for secret, places in BOUND.items():
+            if secret in values or secret in changed or not getattr(before, secret):
+                continue
+            moved = [name for name in places if name in changed]
+            if moved and (secret in self.fixed or any(getattr(before, name) for name in moved)):
+                raise Invalid(
+                    f"{secret} was given for another {' and '.join(moved)}: give it again"
+                )
 
     async def _write(self, tx: Tx, name: str, after: Configuration) -> None:
         value = getattr(after, name)

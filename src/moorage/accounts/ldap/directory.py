@@ -205,7 +205,7 @@ class Directory:
                 size_limit=most,
                 time_limit=settings.seconds,
             )
-        except ldap3.core.exceptions.LDAPInvalidFilterError:
+        except (ldap3.core.exceptions.LDAPInvalidFilterError, RecursionError):
             raise Invalid("the LDAP filter is not valid: (objectClass=person)") from None
         except ldap3.core.exceptions.LDAPInvalidDnError:
             raise Invalid("a DN of the LDAP settings is not valid") from None
@@ -235,6 +235,23 @@ class Directory:
             email=_text(attributes, "mail") or _text(attributes, "email"),
             memberships=dict(_named(each.decode(errors="replace") for each in named[:MOST])),
         )
+
+
+def check_filter(name: str, text: str) -> None:
+    """Raises Invalid when the setting `name` cannot be this filter.
+
+    Without the library nothing is told: then nobody can use the filter either.
+    """
+    try:
+        from ldap3.core.exceptions import LDAPInvalidFilterError
+        from ldap3.operation.search import compile_filter, parse_filter
+    except ImportError:
+        return
+    try:
+        found = parse_filter(_both(text, "(cn=*)"), None, True, True, None, False)
+        compile_filter(found.elements[0])
+    except (LDAPInvalidFilterError, RecursionError):
+        raise Invalid(f"{name} is no LDAP filter: (objectClass=person)") from None
 
 
 def _tls(context: ssl.SSLContext | None, host: str) -> Any:
