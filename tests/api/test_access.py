@@ -293,7 +293,10 @@ def fill(route: str, project: str) -> str:
 async def test_every_route_opens_to_the_roles_of_the_table_alone(
     world: World, project: str
 ) -> None:
-    """401 to nobody and 403 to the others; whoever may gets the answer of the handler."""
+    """401 to nobody and 403 to the others; whoever may gets the answer of the handler.
+
+    CVE-2024-22278.
+    """
     await world.content.push_image(f"{project}/app", "v1")
     wrong = []
     for method, route, private, public, body in ROUTES:
@@ -370,7 +373,10 @@ async def test_a_member_of_another_project_is_out_of_reach(world: World) -> None
 
 
 async def test_a_token_of_the_registry_does_not_open_the_api(world: World) -> None:
-    """It was issued for repositories, not for everything that its owner may do."""
+    """It was issued for repositories, not for everything that its owner may do.
+
+    CVE-2026-123710.
+    """
 
     async def identify(authorization: bytes | None, address: str) -> Any:
         from moorage.web.callers import Caller

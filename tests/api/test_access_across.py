@@ -110,7 +110,10 @@ def crossing() -> list[tuple[str, str, Any]]:
 
 
 async def test_no_role_of_one_project_reaches_into_another(world: World) -> None:
-    """403 or 404 for everybody, 401 for nobody, and nothing is changed."""
+    """403 or 404 for everybody, 401 for nobody, and nothing is changed.
+
+    CVE-2022-31666, CVE-2022-31669.
+    """
     things = await possessions(world)
     before, wrong = await state(world), []
     assert len(crossing()) > 20

@@ -172,6 +172,27 @@ async def test_every_route_opens_to_robot_accounts_with_its_pairs_alone(world: W
     assert tried > 50
 
 
+async def test_all_projects_are_not_the_system(world: World) -> None:
+    """A robot account with everything in every project enters nothing that is of no project.
+
+    GHSA-xq2m-cj8w-56v5.
+    """
+    name = await Robots(world).of_system(frozenset(), PROJECT_PAIRS, "*")
+    closed = [
+        (method, route, body)
+        for method, route, private, _, body in ROUTES
+        if private == "S" and all(of_system for of_system, _ in PAIRS[method, route])
+    ]
+    assert len(closed) > 40
+    wrong = [
+        f"{method} {route}"
+        for method, route, body in closed
+        if await _enters(world, name, method, route, body)
+    ]
+    assert wrong == []
+    assert await _enters(world, name, "GET", "/projects/{project_name_or_id}", None)
+
+
 @pytest.mark.parametrize("values", [{"disabled": True}, {"expires_at": from_now(-1)}])
 async def test_no_route_opens_to_a_robot_account_that_has_ended(
     world: World, values: dict[str, Any]

@@ -272,7 +272,10 @@ async def test_the_types_of_events_say_which_are_on(world: World) -> None:
 
 
 async def test_no_secret_reaches_the_log(world: World) -> None:
-    """Canaries in every field that holds a secret: none is in any table that the log fills."""
+    """Canaries in every field that holds a secret: none is in any table that the log fills.
+
+    GHSA-prh4-vhfh-24mj, Harbor 3fc70d01, Harbor 2fbbf4c5.
+    """
     canary = "Canary-7f3a9"
     new = {"username": "carol", "email": "c@x.org", "realname": "C", "password": f"{canary}-pass"}
     where = (await done(world, "sysadmin", "POST", "/users", new)).headers["location"]

@@ -154,7 +154,10 @@ async def test_a_broken_query_string_is_a_bad_request(world: World, path: str) -
 
 
 async def test_no_filter_of_a_client_breaks_a_list(world: World) -> None:
-    """Any q and any sort give a page or a 400, on every column of every kind."""
+    """Any q and any sort give a page or a 400, on every column of every kind.
+
+    GO-2024-2916, GHSA-rh89-vvrg-fg64.
+    """
     await world.content.push_image("open/app", "v1")
     fields = st.sampled_from(
         ["id", "name", "public", "creation_time", "tags", "type", "digest", "size", "labels", "x"]

@@ -227,7 +227,10 @@ async def stage(world: World) -> dict[str, Any]:
 
 
 async def test_no_body_sets_what_is_the_servers_to_say(world: World, stage: dict[str, Any]) -> None:
-    """Neither at the top nor inside; what there was stays, and what is new is the caller's own."""
+    """Neither at the top nor inside; what there was stays, and what is new is the caller's own.
+
+    CVE-2019-16097.
+    """
     team = world.projects["team"]
     before = await _facts(world)
     worked = set()
@@ -293,7 +296,10 @@ async def test_every_body_of_the_document_was_thought_of(world: World) -> None:
     ],
 )
 async def test_no_user_agent_opens_anything(world: World, agent: str) -> None:
-    """It says what somebody would like to be."""
+    """It says what somebody would like to be.
+
+    GHSA-wrw5-gmvj-gf23.
+    """
     for name, path in (("stranger", TEAM), ("", TEAM), ("guest", "/users"), ("", "/quotas")):
         async with world.client(name) as client:
             answer = await client.get(path, headers={"User-Agent": agent})
@@ -301,7 +307,10 @@ async def test_no_user_agent_opens_anything(world: World, agent: str) -> None:
 
 
 async def test_no_name_of_an_account_opens_anything(world: World) -> None:
-    """Neither that of a part of the system, nor the administrator's in other letters."""
+    """Neither that of a part of the system, nor the administrator's in other letters.
+
+    GHSA-xvh7-74g6-29xw, Harbor c0800603.
+    """
     root, api = world.people["sysadmin"], world.services
     for name in ("scanner-trivy", "proxy-cache", "harbor-core", "admin"):
         made = await api.robots.create(
@@ -322,7 +331,10 @@ async def test_no_name_of_an_account_opens_anything(world: World) -> None:
 
 
 async def test_no_get_shows_a_secret(world: World, stage: dict[str, Any]) -> None:
-    """Whoever asks, whatever is asked: of robot accounts, users, tokens, scanners and settings."""
+    """Whoever asks, whatever is asked: of robot accounts, users, tokens, scanners and settings.
+
+    CVE-2026-18255, GHSA-prh4-vhfh-24mj.
+    """
     robot = await world.call("nia", "PATCH", f"/robots/{stage['robot_id']}", {})
     token = await world.call("nia", "POST", "/users/current/tokens", {"name": "shown-once"})
     scanner = {
@@ -381,7 +393,10 @@ class CountingPasswords(Passwords):
 
 
 async def test_wrong_credentials_cost_the_same_for_everybody(world: World) -> None:
-    """One hash for who is there and who is not, with the same answer in every byte."""
+    """One hash for who is there and who is not, with the same answer in every byte.
+
+    GHSA-6qj9-33j4-rvhg, GO-2022-0704, GO-2023-2109.
+    """
     counting = CountingPasswords()
     replica = Replica(world.content.db, passwords=counting)
     root = world.people["sysadmin"]

@@ -101,7 +101,10 @@ async def test_a_secret_is_kept_and_never_shown(world: World, other: OtherRegist
 
 
 async def test_a_secret_stays_with_its_server(world: World, other: OtherRegistry) -> None:
-    """Neither an update nor a ping sends it to another URL, or under another name."""
+    """Neither an update nor a ping sends it to another URL, or under another name.
+
+    Harbor 77095571.
+    """
     async with OtherRegistry().serving() as thief:
         thief.scheme = "basic"
         other.scheme = "basic"
@@ -123,7 +126,10 @@ async def test_a_secret_stays_with_its_server(world: World, other: OtherRegistry
 
 
 async def test_addresses_of_administrators_obey_the_operator(world: World) -> None:
-    """A system robot that may register cannot reach the machine's own network either."""
+    """A system robot that may register cannot reach the machine's own network either.
+
+    CVE-2026-32591.
+    """
     registries = Registries(world.content.db, SecretBox(SECRET_KEY), Guard())
     object.__setattr__(world.services, "registries", registries)
     for url in ("http://127.0.0.1:80", "http://169.254.169.254", "http://[::1]"):

@@ -264,7 +264,10 @@ async def routes(world: World, path: str, execution: str, task: int) -> list[Any
 
 
 async def test_only_those_who_may_in_its_project_reach_a_policy(world: World) -> None:
-    """Everybody else reads what he reads of one that is not there."""
+    """Everybody else reads what he reads of one that is not there.
+
+    CVE-2022-31670.
+    """
     await world.content.push_image("team/app", "v1")
     path = await make(world, policy(rule()))
     execution = await apply(world, path, dry_run=True)
@@ -285,7 +288,10 @@ async def test_only_those_who_may_in_its_project_reach_a_policy(world: World) ->
 
 
 async def test_an_execution_of_another_policy_is_not_found(world: World) -> None:
-    """Nor its tasks and logs, whoever asks with a policy of his own; nothing is stopped."""
+    """Nor its tasks and logs, whoever asks with a policy of his own; nothing is stopped.
+
+    CVE-2022-31670.
+    """
     await world.content.push_image("other/app", "v1")
     mine = await make(world, policy(rule()))
     theirs = await make(world, policy(rule(), project=world.projects["other"]), "sysadmin")

@@ -175,7 +175,10 @@ async def test_somebody_new_chooses_a_name_and_is_known_afterwards(
 async def test_a_name_that_is_taken_is_refused_and_another_may_be_tried(
     site: Site, oidc_provider: RealProvider
 ) -> None:
-    """Whoever is called admin at the provider does not become the administrator."""
+    """Whoever is called admin at the provider does not become the administrator.
+
+    GHSA-xvh7-74g6-29xw.
+    """
     oidc_provider.user("evil", name="admin", email="admin@example.com")
     browser = site.browser()
     await sign_in(site, oidc_provider, browser, "evil")
@@ -216,7 +219,10 @@ async def test_accounts_are_made_by_themselves_where_that_is_set(
 async def test_groups_and_administrators_are_those_of_the_last_sign_in(
     site: Site, oidc_provider: RealProvider
 ) -> None:
-    """Only groups that fit the filter; the group of administrators counts all the same."""
+    """Only groups that fit the filter; the group of administrators counts all the same.
+
+    GO-2025-3409, CVE-2025-23208.
+    """
     site.settings.turn(oidc_auto_onboard=True, oidc_group_filter="st.*", oidc_admin_group="bosses")
     oidc_provider.user("kim-id", name="kim", groups=["staff", "bosses", 7, "x" * 999])
     browser = site.browser()
@@ -394,7 +400,10 @@ async def test_no_secret_is_logged(
     ],
 )
 def test_a_browser_is_only_sent_to_paths_of_this_server(text: str, path: str) -> None:
-    """No open redirect, and no header of somebody else's."""
+    """No open redirect, and no header of somebody else's.
+
+    GO-2024-2915, zot 3844.
+    """
     assert own_path(text) == path
 
 

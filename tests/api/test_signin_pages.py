@@ -140,7 +140,10 @@ async def test_every_sign_in_begins_another_session(site: Site) -> None:
 
 
 async def test_a_forged_request_is_refused(site: Site) -> None:
-    """A session's POST needs the token of the browser's own cookie; reads and others do not."""
+    """A session's POST needs the token of the browser's own cookie; reads and others do not.
+
+    GO-2022-0876.
+    """
     fields = {"principal": "alice", "password": PASSWORD}
     assert (await site.client.post("/c/login", data=fields)).status_code == 403
     await site.login()

@@ -69,6 +69,10 @@ async def test_bodies_that_cannot_be(world: World) -> None:
 
 
 async def test_a_policy_counts_in_its_own_project_only(world: World) -> None:
+    """Its id means nothing in the paths of another.
+
+    CVE-2022-31666.
+    """
     number = await made(world)
     for method, more in (("GET", ""), ("DELETE", ""), ("POST", "/test"), ("GET", "/executions")):
         path = f"/projects/other/webhook/policies/{number}{more}"
@@ -83,6 +87,10 @@ async def test_a_policy_counts_in_its_own_project_only(world: World) -> None:
 async def test_a_test_tells_the_targets_and_its_log_says_how(
     world: World, receiver: Receiver
 ) -> None:
+    """The log holds the status, and nothing that the receiver said or that only it may know.
+
+    CVE-2020-13788.
+    """
     number = await made(
         world, targets=[{"type": "http", "address": receiver.url, "auth_header": "canary-header"}]
     )

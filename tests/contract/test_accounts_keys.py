@@ -128,7 +128,10 @@ async def _kids(database: Database) -> set[str]:
 
 
 def test_a_secret_key_is_made_once(tmp_path: Path) -> None:
-    """Only its owner can read the file, and processes that start together agree."""
+    """Only its owner can read the file, and processes that start together agree.
+
+    GHSA-j7jh-fmcm-xxwv.
+    """
     path = tmp_path / "secret_key"
     with ThreadPoolExecutor(8) as pool:
         keys = list(pool.map(secret_key_file, [path] * 8))

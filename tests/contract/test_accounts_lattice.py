@@ -116,7 +116,10 @@ async def test_no_chain_of_robots_gains_rights(
     second: tuple[Level, list[Permission]],
     changed: list[Permission],
 ) -> None:
-    """A robot account that a robot account made, or changed, holds nothing that its maker lacks."""
+    """A robot account that a robot account made, or changed, holds nothing that its maker lacks.
+
+    GHSA-w5fq-xrhj-j7g2, GHSA-xq2m-cj8w-56v5.
+    """
     maker = await make(replica, ADMIN, f"maker{next(_NAMES)}", *first)
     if maker is None:
         return

@@ -182,7 +182,10 @@ async def test_brackets_and_commas_in_dns_and_groups(stage: Stage) -> None:
 
 
 async def test_groups_follow_the_directory(stage: Stage) -> None:
-    """At every sign-in; those outside the base do not count."""
+    """At every sign-in; those outside the base do not count.
+
+    GO-2025-3409, CVE-2025-23208.
+    """
     stage.server.group("staff", stage.alice)
     outside = f"cn=outside,{PEOPLE}"
     stage.server.add(outside, ["groupOfNames"], {"cn": "outside", "member": [stage.alice]})
@@ -235,7 +238,10 @@ async def test_administrators_are_those_of_a_group(stage: Stage) -> None:
 
 
 async def test_a_name_is_no_proof_of_who_somebody_is(stage: Stage) -> None:
-    """Whoever is called admin in the directory does not become the administrator here."""
+    """Whoever is called admin in the directory does not become the administrator here.
+
+    GHSA-xvh7-74g6-29xw.
+    """
     stage.server.person("admin", "Other-secret1")
     assert await stage.signs_in("admin", "Other-secret1") is None
     assert (await stage.signs_in("admin", PASSWORD)).principal.sysadmin

@@ -37,7 +37,10 @@ ADMIN = Principal("user", 1, "admin", sysadmin=True)
 
 
 async def test_the_first_start_makes_an_administrator_once(database: Database) -> None:
-    """A random password is told to whoever started first, and to nobody later."""
+    """A random password is told to whoever started first, and to nobody later.
+
+    CVE-2026-4404.
+    """
     replica = Replica(database)
     password = await first_admin(database, replica.passwords, "admin")
     assert password is not None
@@ -155,7 +158,10 @@ async def test_an_administrator_sets_the_password_of_others(replica: Replica) ->
 
 
 async def test_who_may_change_users_does_not_become_an_administrator(replica: Replica) -> None:
-    """Neither a robot account with user:update nor a user takes an administrator's account over."""
+    """Neither a robot account with user:update nor a user takes an administrator's account over.
+
+    GHSA-w5fq-xrhj-j7g2.
+    """
     made = await replica.robots.create(
         ADMIN, name="ops", level="system", permissions=[in_system("user:update", "user:delete")]
     )

@@ -273,7 +273,10 @@ async def test_events_that_are_switched_off_are_never_written(
 
 
 async def test_a_new_server_has_to_answer(database: Database) -> None:
-    """And to be where this server may connect to."""
+    """And to be where this server may connect to.
+
+    CVE-2026-2377.
+    """
     collector = Collector()
 
     def configurations(guard: Guard) -> Configurations:

@@ -44,7 +44,10 @@ async def until_it_says(cache: RedisCache, why: str) -> dict[str, object]:
 
 
 async def test_password_and_database_number(tmp_path: Path) -> None:
-    """The URL's password and database are used; a wrong password is a reason, without itself."""
+    """The URL's password and database are used; a wrong password is a reason, without itself.
+
+    Harbor 62564cca.
+    """
     require("redis-server")
     server = RedisServer(tmp_path, "user default on >open-sesame ~* &* +@all").start()
     try:

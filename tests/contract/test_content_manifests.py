@@ -136,7 +136,10 @@ async def test_an_index_needs_its_children(content: Content) -> None:
 
 
 async def test_indexes_nest_only_so_deep(content: Content) -> None:
-    """Five levels are stored, six are refused."""
+    """Five levels are stored, six are refused.
+
+    zot 4318.
+    """
     document = await content.push_image("library/a", "v1")
     for level in range(5):
         document = index([document])

@@ -71,7 +71,10 @@ async def test_a_rule_is_made_while_its_tag_moves(content: Content, hold: Hold) 
 
 @pytest.mark.parametrize("how", ["move", "delete tag", "delete manifest", "delete repository"])
 async def test_a_tag_changes_while_a_rule_is_made(content: Content, how: str) -> None:
-    """The rule was first: the change waits for it, and is refused."""
+    """The rule was first: the change waits for it, and is refused.
+
+    CVE-2026-31801.
+    """
     old, new = await two_images(content)
     change: dict[str, Any] = {
         "move": lambda: put(content, "v1", new),

@@ -129,7 +129,10 @@ def test_the_operator_opens_networks_one_by_one() -> None:
     "host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "127.1", "::1", "::ffff:127.0.0.1"]
 )
 async def test_no_spelling_of_the_own_machine_is_reached(host: str) -> None:
-    """Nor does anything arrive there."""
+    """Nor does anything arrive there.
+
+    CVE-2026-85471.
+    """
     connected = asyncio.Event()
 
     async def handle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

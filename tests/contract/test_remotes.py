@@ -136,7 +136,10 @@ async def test_credentials_go_to_the_registry(
 
 
 async def test_credentials_go_nowhere_else(other: OtherRegistry, stack: AsyncExitStack) -> None:
-    """Not to a realm on another host, not to where blobs are redirected, not by a location."""
+    """Not to a realm on another host, not to where blobs are redirected, not by a location.
+
+    CVE-2026-33540, CVE-2026-103868.
+    """
     async with OtherRegistry().serving() as thief:
         other.scheme, other.realm = "bearer", f"{thief.url}/token"
         data = b"layer"
@@ -205,7 +208,10 @@ async def test_what_fails_for_a_moment_is_tried_again(
 async def test_a_private_address_needs_the_operator(
     other: OtherRegistry, stack: AsyncExitStack
 ) -> None:
-    """Redirects pass the same guard."""
+    """Redirects pass the same guard.
+
+    CVE-2026-32591.
+    """
     with pytest.raises(AddressRefused):
         await remote(stack, other, guard=Guard()).ping()
     digest = other.blob(APP, b"layer")

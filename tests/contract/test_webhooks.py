@@ -286,6 +286,10 @@ async def test_a_bad_receiver_costs_bounded_time_and_memory_and_delays_nobody(
 
 
 async def test_a_private_address_is_not_told(site: Site) -> None:
+    """Not the machine itself, not its network, not the address of a cloud's metadata.
+
+    CVE-2020-13788, CVE-2026-111590, GHSA-2phj-cp9f-qq6w.
+    """
     site.delivery = Delivery(site.policies, Guard(), SystemClock(), "9", 20.0)
     for number, host in enumerate(
         ("localhost", "127.0.0.1", "169.254.169.254", "[::1]", "10.1.1.1")

@@ -52,7 +52,10 @@ def newest(site: Site) -> str:
 
 
 def test_every_page_is_whole_and_harmless(site: Site) -> None:
-    """200, under the policy, and nothing that somebody wrote is HTML."""
+    """200, under the policy, and nothing that somebody wrote is HTML.
+
+    GO-2025-3825, CVE-2025-32019.
+    """
     admin = site.admin()
     for path in paths(site.project("payments"), newest(site)):
         answer = admin.client.get(path)
@@ -109,7 +112,10 @@ def test_the_front_door(site: Site) -> None:
 
 @pytest.mark.parametrize("elsewhere", ["//evil.example", "https://evil.example", "/\\evil", "x"])
 def test_signing_in_leads_to_no_other_site(site: Site, elsewhere: str) -> None:
-    """Only a path of the portal is a place to go to."""
+    """Only a path of the portal is a place to go to.
+
+    GO-2024-2915, zot 3844.
+    """
     answer = site.visitor().post(
         "/account/sign-in", principal="mara", password="Work-2026-Long", redirect_url=elsewhere
     )
@@ -126,7 +132,10 @@ def test_strangers_see_public_projects(site: Site) -> None:
 
 
 def test_forms_need_the_token_of_their_page(site: Site) -> None:
-    """Without it, or with another's, nothing happens and the page says so."""
+    """Without it, or with another's, nothing happens and the page says so.
+
+    GO-2022-0876.
+    """
     admin, other = site.admin(), site.admin()
     for token in ("", "x", other.token("/harbor/projects")):
         answer = admin.client.post(

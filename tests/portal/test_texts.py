@@ -68,7 +68,10 @@ def test_vendored_files_are_the_listed_ones() -> None:
 
 
 def test_markdown_does_nothing_but_show() -> None:
-    """No scripts, no pictures from elsewhere, no addresses that run."""
+    """No scripts, no pictures from elsewhere, no addresses that run.
+
+    GO-2025-3825, CVE-2025-32019.
+    """
     hostile = (
         "# Title\n<script>alert(1)</script> <img src=x onerror=alert(1)>\n\n"
         "[a](javascript:alert(1)) ![p](https://evil.example/p.png) [b](https://example.com)\n\n"

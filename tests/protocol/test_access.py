@@ -32,7 +32,10 @@ def filled(path: str, repository: str) -> str:
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path}")
 async def test_nobody_gets_in_without_saying_who(registry: Registry, route: Route) -> None:
-    """Every route answers 401 with a challenge, on public projects too."""
+    """Every route answers 401 with a challenge, on public projects too.
+
+    GO-2022-0785.
+    """
     answer = await registry.client().ask(route.method, filled(route.path, "open/app"))
     assert answer.status == 401
     challenge = answer.header("www-authenticate") or ""
@@ -180,7 +183,10 @@ async def test_an_account_that_was_locked_cannot_write(registry: Registry, dev: 
 async def test_unknown_and_foreign_blobs_answer_alike(
     registry: Registry, dev: Client, method: str
 ) -> None:
-    """Whether somebody else has a blob cannot be seen: same status, headers and body."""
+    """Whether somebody else has a blob cannot be seen: same status, headers and body.
+
+    CVE-2024-39897, openshift/origin#9819.
+    """
     await registry.client("stranger").push_blob("other/app", BODY)
     await dev.push_blob(REPO, b"mine")
     foreign = await dev.ask(method, f"/v2/{REPO}/blobs/{DIGEST}")
@@ -197,7 +203,10 @@ async def test_unknown_and_foreign_blobs_answer_alike(
 async def test_mounting_unknown_and_foreign_blobs_answers_alike(
     registry: Registry, dev: Client
 ) -> None:
-    """202 and a session in every case: absent, not readable, in a project that is not there."""
+    """202 and a session in every case: absent, not readable, in a project that is not there.
+
+    CVE-2024-39897, pulp_container#1286.
+    """
     await registry.client("stranger").push_blob("other/app", BODY)
     answers = []
     for digest, query in (
@@ -270,7 +279,10 @@ async def test_unknown_and_forbidden_projects_answer_alike(
 
 
 async def test_an_upload_of_known_content_sends_all_of_it(registry: Registry, dev: Client) -> None:
-    """Knowing a digest is no proof of having the content."""
+    """Knowing a digest is no proof of having the content.
+
+    CVE-2024-39897.
+    """
     await registry.client("stranger").push_blob("other/app", BODY)
     where = (await dev.ask("POST", f"/v2/{REPO}/blobs/uploads/", length=0)).location
     answer = await dev.ask("PUT", f"{where}?digest={DIGEST}", length=0)

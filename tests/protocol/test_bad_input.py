@@ -106,7 +106,10 @@ async def test_manifests_that_are_none(registry: Registry, dev: Client, name: st
 
 
 async def test_a_manifest_too_large_is_cut_off_while_it_comes(dev: Client) -> None:
-    """Without Content-Length the limit holds as well."""
+    """Without Content-Length the limit holds as well.
+
+    CVE-2017-11468.
+    """
     pieces = [b" " * (1 << 20)] * 5
     answer = await dev.ask(
         "PUT", f"/v2/{REPO}/manifests/v1", headers={"content-type": IMAGE}, body=pieces
@@ -165,7 +168,10 @@ PATHS = [
 
 @pytest.mark.parametrize(("target", "status", "code"), PATHS, ids=range(len(PATHS)))
 async def test_paths_that_lead_nowhere(dev: Client, target: str, status: int, code: str) -> None:
-    """Names, references and queries out of bounds."""
+    """Names, references and queries out of bounds.
+
+    GHSA-qj39-pjf2-wmrc.
+    """
     answer = await dev.ask("GET", target)
     assert (answer.status, answer.code) == (status, code)
 

@@ -54,7 +54,10 @@ async def manifests(client: Client) -> tuple[bytes, bytes]:
 
 
 async def test_a_kept_tag_is_pushed_once(dev: Client, rule: int) -> None:
-    """And again with what it names; another image goes under another tag."""
+    """And again with what it names; another image goes under another tag.
+
+    CVE-2026-31801.
+    """
     one, two = await manifests(dev)
     assert await push(dev, "v1", one) == 201
     assert await push(dev, "v1", one) == 201
@@ -68,7 +71,10 @@ async def test_a_kept_tag_is_pushed_once(dev: Client, rule: int) -> None:
 
 
 async def test_a_kept_tag_is_not_deleted(dev: Client, rule: int) -> None:
-    """Neither by its name nor by its digest."""
+    """Neither by its name nor by its digest.
+
+    CVE-2026-41888.
+    """
     one, _ = await manifests(dev)
     await push(dev, "v1", one)
     await push(dev, "latest", one)

@@ -47,7 +47,10 @@ async def test_a_hundred_thousand_tags(registry: Registry, dev: Client) -> None:
 
 
 async def test_many_repositories(registry: Registry, dev: Client) -> None:
-    """The catalog never sends more than its limit."""
+    """The catalog never sends more than its limit.
+
+    CVE-2023-2253.
+    """
     await dev.push_image(REPO, "v1")
 
     async def many(tx: Tx) -> None:

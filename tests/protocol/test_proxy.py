@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
+from moorage.access.principals import Principal
 from moorage.access.secretbox import SecretBox
+from moorage.access.tokens import Right
 from moorage.artifacts.manifests import Manifests
 from moorage.artifacts.rules import Rules
 from moorage.artifacts.uploads import Uploads
@@ -23,6 +25,7 @@ from moorage.errors import Unreachable
 from moorage.outgoing import Guard
 from moorage.proxy import Proxies, Through, ThroughListing, ThroughManifests
 from moorage.remotes import Registries
+from tests.protocol.client import Client
 from tests.protocol.registry import Registry
 from tests.support.content import image, index, sha256
 from tests.support.otherregistry import INDEX, Answer, OtherRegistry
@@ -188,8 +191,22 @@ async def test_a_lying_registry_poisons_nothing(cache: Cache) -> None:
     assert (await cache.get("manifests/v2")).status >= 500
 
 
+async def called(cache: Cache, name: str) -> Client:
+    """The administrator under another name, with a token that lets him push."""
+    registry = cache.registry
+    project = await registry.parts["grants"].project("hub")
+    right = Right(frozenset({"pull", "push"}), (project.id, project.created_at))
+    principal = Principal("user", 1, name, sysadmin=True)
+    standing = await registry.standings.of(principal)
+    issued = registry.tokens.issue(principal, {APP: right}, revision=standing.revision)
+    return Client(cache.app, f"Bearer {issued.token}")
+
+
 async def test_nobody_pushes(cache: Cache) -> None:
-    """Also not an administrator; what is cached can be deleted."""
+    """Also not an administrator; what is cached can be deleted.
+
+    Harbor c0800603.
+    """
     cache.other.push(THERE, "v1")
     digest = (await cache.get("manifests/v1")).header("docker-content-digest")
     for method, path in (
@@ -199,6 +216,9 @@ async def test_nobody_pushes(cache: Cache) -> None:
         answer = await cache.admin.ask(method, path, body=b"{}")
         assert answer.status == 403, (path, answer.body)
         assert "proxy project" in json.loads(answer.body)["errors"][0]["message"]
+        for name in ("scanner-trivy", "robot$scanner-trivy", "proxy-cache", "harbor-core"):
+            named = await called(cache, name)
+            assert (await named.ask(method, path, body=b"{}")).status == 403, name
     assert (await cache.admin.ask("DELETE", f"/v2/{APP}/manifests/{digest}")).status == 202
 
 

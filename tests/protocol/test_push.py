@@ -266,8 +266,13 @@ async def test_a_body_without_a_digest_is_not_stored(registry: Registry, dev: Cl
 
 
 async def test_blob_delete(dev: Client) -> None:
-    """202, then 404; a manifest's blob stays."""
+    """202, then 404; a manifest's blob stays.
+
+    CVE-2026-35172.
+    """
     await dev.push_blob(REPO, BODY)
+    for method in ("GET", "HEAD"):  # whatever is remembered of it
+        assert (await dev.ask(method, f"/v2/{REPO}/blobs/{DIGEST}")).status == 200
     assert (await dev.ask("DELETE", f"/v2/{REPO}/blobs/{DIGEST}")).status == 202
     for method in ("GET", "HEAD", "DELETE"):
         assert (await dev.ask(method, f"/v2/{REPO}/blobs/{DIGEST}")).status == 404

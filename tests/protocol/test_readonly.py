@@ -15,7 +15,10 @@ ADMIN = Principal("user", 1, "admin", sysadmin=True)
 
 
 async def test_read_only_refuses_what_changes_something(registry: Registry, dev: Client) -> None:
-    """With the code that Harbor's clients know, and an upload goes on afterwards."""
+    """With the code that Harbor's clients know, and an upload goes on afterwards.
+
+    CVE-2026-41888.
+    """
     digest = sha256(BODY)
     assert (await dev.ask("POST", f"{START}?digest={digest}", body=BODY)).status == 201
     begun = (await dev.ask("POST", START, length=0)).location

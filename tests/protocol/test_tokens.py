@@ -101,7 +101,10 @@ async def test_forged_tokens(registry: Registry, dev: Client, how: str) -> None:
 
 
 async def test_a_token_from_before_its_project_was_made_again(registry: Registry) -> None:
-    """The new project of that name is another one: nothing opens it, nor mounts from it."""
+    """The new project of that name is another one: nothing opens it, nor mounts from it.
+
+    Harbor 8b822331.
+    """
     admin, projects = principal_of("admin"), Projects(registry.db)
     number = await projects.create(admin, "temp")
     old = await registry.bearer("admin", {"temp/app": "pull,push", REPO: "pull,push"})

@@ -143,7 +143,10 @@ def test_the_forger_of_these_tests_can_sign(service: Service) -> None:
     ids=str,
 )
 def test_claims_that_are_not_ours_are_refused(service: Service, changes: dict[str, Any]) -> None:
-    """Even when the signature is right: fuzzed claims end in a refusal, never in an error."""
+    """Even when the signature is right: fuzzed claims end in a refusal, never in an error.
+
+    CVE-2026-123710, Harbor 8b822331.
+    """
     with pytest.raises(Unauthenticated):
         service.tokens.verify(service.sign(service.claims(**changes)))
 

@@ -1,6 +1,7 @@
 """Hashes of passwords, and secrets at rest."""
 
 import asyncio
+import hmac
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -48,6 +49,23 @@ async def test_argon2id_hashes() -> None:
     assert not passwords.outdated(first)
     assert Passwords(memory_kib=16, passes=1).outdated(first)
     passwords.close()
+
+
+async def test_time_does_not_tell_how_much_of_a_secret_is_right(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Right or wrong, it is compared as a whole.
+
+    GO-2023-2109, Harbor f2eccb11.
+    """
+    compared = []
+    monkeypatch.setattr(hmac, "compare_digest", lambda a, b: compared.append(a) or a == b)
+    passwords = Passwords(memory_kib=8, passes=1)
+    passwords.close()
+    encoded = digest_secret("a secret")
+    assert await passwords.verify(encoded, "a secret")
+    assert not await passwords.verify(encoded, "a secreT")
+    assert len(compared) == 2
 
 
 async def test_a_secret_of_ours_is_quick_to_check() -> None:
@@ -152,7 +170,10 @@ def test_keys_stay_out_of_texts() -> None:
     ],
 )
 def test_settings_that_are_refused(values: dict[str, object]) -> None:
-    """Published defaults, weak keys, and what no client could use; the value is not repeated."""
+    """Published defaults, weak keys, and what no client could use; the value is not repeated.
+
+    GHSA-j7jh-fmcm-xxwv, CVE-2026-4404.
+    """
     with pytest.raises(ValidationError) as caught:
         AuthSettings.model_validate(values)
     assert "Harbor12345" not in str(caught.value)

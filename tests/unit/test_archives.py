@@ -81,7 +81,10 @@ def test_a_name_that_leads_out_is_refused(name: str) -> None:
 
 
 def test_bombs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each limit by itself."""
+    """Each limit by itself.
+
+    Harbor 5713e11f.
+    """
     with pytest.raises(TooLarge, match="times its size"):
         read(gzip.compress(tar(entry("d/other/x", bytes(8 << 20)))))
     with pytest.raises(TooLarge, match="has more than 4 MiB"):

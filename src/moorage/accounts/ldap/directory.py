@@ -205,7 +205,7 @@ class Directory:
                 size_limit=most,
                 time_limit=settings.seconds,
             )
-        except (ldap3.core.exceptions.LDAPInvalidFilterError, RecursionError):
+        except (ldap3.core.exceptions.LDAPInvalidFilterError, RecursionError, ValueError):
             raise Invalid("the LDAP filter is not valid: (objectClass=person)") from None
         except ldap3.core.exceptions.LDAPInvalidDnError:
             raise Invalid("a DN of the LDAP settings is not valid") from None
@@ -250,7 +250,7 @@ def check_filter(name: str, text: str) -> None:
     try:
         found = parse_filter(_both(text, "(cn=*)"), None, True, True, None, False)
         compile_filter(found.elements[0])
-    except (LDAPInvalidFilterError, RecursionError):
+    except (LDAPInvalidFilterError, RecursionError, ValueError):
         raise Invalid(f"{name} is no LDAP filter: (objectClass=person)") from None
 
 
