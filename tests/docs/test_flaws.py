@@ -81,11 +81,14 @@ FLAWS = (
 
 def _told() -> str:
     """The docstrings of all tests."""
-    found = []
-    for path in TESTS.rglob("test_*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                found.append((node.name.startswith("test_") and ast.get_docstring(node)) or "")
+    trees = (ast.parse(path.read_text()) for path in TESTS.rglob("test_*.py"))
+    found = (
+        ast.get_docstring(node) or ""
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if node.name.startswith("test_")
+    )
     return "\n".join(found)
 
 
