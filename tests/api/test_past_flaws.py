@@ -6,9 +6,10 @@
     an answer, or its work, that tells who exists   GHSA-6qj9-33j4-rvhg, GO-2022-0704
     a name that writes lines of its own into a log
 
-Others have their place beside what they are about, and `docs/test_flaws` lists them all: ids of other projects in `test_access_across`,
-tokens of other classes in `test_access_tokens` (unit) and `test_federation`, mounts in `protocol`,
-addresses in `test_outgoing`, archives in `test_additions`, filters and sorts in `test_past_flaws_lists`.
+Others have their place beside what they are about, and `docs/test_flaws` lists them all: ids of
+other projects in `test_access_across`, tokens of other classes in `test_access_tokens` (unit) and
+`test_federation`, mounts in `protocol`, addresses in `test_outgoing`, archives in `test_additions`,
+filters and sorts in `test_past_flaws_lists`.
 """
 
 import base64

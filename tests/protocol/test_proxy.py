@@ -198,6 +198,7 @@ async def called(cache: Cache, name: str) -> Client:
     right = Right(frozenset({"pull", "push"}), (project.id, project.created_at))
     principal = Principal("user", 1, name, sysadmin=True)
     standing = await registry.standings.of(principal)
+    assert standing is not None
     issued = registry.tokens.issue(principal, {APP: right}, revision=standing.revision)
     return Client(cache.app, f"Bearer {issued.token}")
 
