@@ -1,7 +1,8 @@
 """A process from its start to its end.
 
     lock the folder ─► listen (503) ─► database? ─ wait ─► migrate ─► keys, admin ─► ready
-    SIGTERM ─► stop listening ─► running requests end, or the grace time does ─► close in reverse
+    SIGTERM ─► answers close their connections ─► no connection is left, or LINGER seconds passed
+            ─► stop listening ─► running requests end, or the grace time does ─► close in reverse
 
 Listening comes early, so that an orchestrator sees a process that lives and is not ready yet; a
 database that is away is waited for, and only what waiting cannot mend ends the process.
@@ -14,7 +15,6 @@ import fcntl
 import gc
 import logging
 import os
-import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -30,6 +30,7 @@ from moorage.ops import Operations
 from moorage.roles.background import Work, flushes, keep_going, works
 from moorage.roles.certificate import Certificate, certificate_of
 from moorage.roles.connections import BoundedConnection
+from moorage.roles.ending import Server
 from moorage.roles.faces import Faces, Role, layered
 from moorage.roles.jobs import ensure_schedules, worker
 from moorage.roles.resources import Resources, opened
@@ -42,7 +43,6 @@ FATAL = (SchemaTooNew, WrongSecretKey, MoorageError, ValueError)
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _BACKLOG = 2048
-_CLEANING = 3.0
 _LEAST_LEASE = 3600
 
 
@@ -75,7 +75,7 @@ class _Process:
         self._faces = Faces(self._operations, settings.database.wait_seconds)
         http = settings.http
         self._certificate = certificate = _certificate(settings)
-        self._server = _Server(
+        self._server = Server(
             uvicorn.Config(
                 layered(self._faces, settings, self._metrics),
                 ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
@@ -191,27 +191,6 @@ class _Process:
         port = self._server.servers[0].sockets[0].getsockname()[1]
         scheme = "http" if self._certificate is None else "https"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-class _Server(uvicorn.Server):
-    """Says that it is leaving before it stops to listen; a second signal ends it at once."""
-
-    def __init__(self, config: uvicorn.Config, operations: Operations) -> None:
-        super().__init__(config)
-        self._operations = operations
-
-    def handle_exit(self, sig: int, frame: object) -> None:
-        if self.should_exit:
-            self.force_exit = True
-        self._operations.leaving = True
-        self.should_exit = True
-        log.info("%s: ending", signal.Signals(sig).name)
-
-    async def settle(self) -> None:
-        """Let requests that were cut off clean up before what they use is closed."""
-        tasks = self.server_state.tasks
-        if tasks and not self.force_exit:
-            await asyncio.wait(list(tasks), timeout=_CLEANING)
 
 
 @contextlib.asynccontextmanager
