@@ -1,7 +1,7 @@
 """How a server stops to listen without failing a request that is on its way.
 
-    SIGTERM ─► /readyz says 503 ─► each answer closes its connection, new ones are still let in
-            ─► no connection is open, or LINGER is over ─► uvicorn's own end
+SIGTERM ─► /readyz says 503 ─► each answer closes its connection, new ones are still let in
+        ─► no connection is open, or LINGER is over ─► uvicorn's own end
 """
 
 import asyncio
@@ -56,7 +56,7 @@ class Server(uvicorn.Server):
                 cycle.keep_alive = False
         loop = asyncio.get_running_loop()
         until = loop.time() + self.LINGER
-        while state.connections and not self.force_exit and loop.time() < until:
+        while state.connections and not self.force_exit and loop.time() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
     async def settle(self) -> None:
