@@ -120,7 +120,10 @@ async def test_a_blob_of_another_length_is_refused(
 async def test_credentials_go_to_the_registry(
     other: OtherRegistry, stack: AsyncExitStack, scheme: str
 ) -> None:
-    """A wrong password is told apart from a registry that is away."""
+    """A wrong password is told apart from a registry that is away.
+
+    Who has none that is right gets nothing by what another bought there: CVE-2026-103868.
+    """
     other.scheme = scheme
     digest = other.push(APP, "v1")
     client = remote(stack, other, username="robot", password="secret")
@@ -138,7 +141,7 @@ async def test_credentials_go_to_the_registry(
 async def test_credentials_go_nowhere_else(other: OtherRegistry, stack: AsyncExitStack) -> None:
     """Not to a realm on another host, not to where blobs are redirected, not by a location.
 
-    CVE-2026-33540, CVE-2026-103868.
+    CVE-2026-33540.
     """
     async with OtherRegistry().serving() as thief:
         other.scheme, other.realm = "bearer", f"{thief.url}/token"

@@ -105,7 +105,7 @@ class Receiver:
                 await writer.drain()
                 self.sent += len(piece)
             return
-        writer.write(b"HTTP/1.1 %d X\r\ncontent-length: 5\r\n\r\nhello" % int(how))
+        writer.write(b"HTTP/1.1 %d X\r\ncontent-length: 13\r\n\r\ncanary-answer" % int(how))
         await writer.drain()
 
 
