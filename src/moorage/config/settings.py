@@ -1,7 +1,7 @@
 """All settings, as one frozen tree.
 
 [http]  [database]  [storage]  [redis]  [cache]  [auth]  [gc]  [uploads]  [log]
-[metrics]  [health]  [jobs]  [webhooks]  [remotes]  [proxy]  [portal]  [outgoing]
+[metrics]  [health]  [trace]  [jobs]  [webhooks]  [remotes]  [proxy]  [portal]  [outgoing]
 [configuration]
 """
 
@@ -21,6 +21,7 @@ from moorage.config.proxy import ProxySettings
 from moorage.config.redis import CacheSettings, RedisSettings
 from moorage.config.remotes import RemoteSettings
 from moorage.config.storage import StorageSettings
+from moorage.config.trace import TraceSettings
 from moorage.config.webhooks import WebhookSettings
 
 
@@ -175,5 +176,6 @@ class Settings(_Section):
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
     health: HealthSettings = HealthSettings()
+    trace: TraceSettings = TraceSettings()
     outgoing: OutgoingSettings = OutgoingSettings()
     configuration: Configuration = Configuration()

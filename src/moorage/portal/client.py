@@ -18,7 +18,7 @@ import orjson
 from starlette.types import ASGIApp
 
 from moorage.portal.shapes import Shape
-from moorage.telemetry.logs import REQUEST_ID
+from moorage.telemetry.logs import REQUEST_ID, TRACEPARENT
 
 T = TypeVar("T", bound=Shape)
 
@@ -185,6 +185,7 @@ def _headers(visitor: Visitor) -> dict[str, str]:
     found = {
         "Accept": "application/json",
         "X-Request-Id": REQUEST_ID.get(),
+        "Traceparent": TRACEPARENT.get(),
         "X-Forwarded-For": visitor.address,
         "X-Forwarded-Proto": visitor.scheme,
         "Cookie": visitor.cookies,

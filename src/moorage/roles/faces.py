@@ -28,9 +28,11 @@ from moorage.signin.exchange import TokenExchange
 from moorage.signin.token import PATH as TOKEN
 from moorage.signin.token import TokenService
 from moorage.telemetry.metrics import Metrics
+from moorage.telemetry.tracing import Tracing
 from moorage.web.bounds import Bounded
 from moorage.web.measured import Measured
 from moorage.web.requests import Forwarded, RequestIds
+from moorage.web.traced import Traced
 
 
 class Role(StrEnum):
@@ -168,20 +170,23 @@ def _problem(status: int, code: str, message: str) -> ASGIApp:
     return JSONResponse({"errors": [{"code": code, "message": message}]}, status, headers)
 
 
-Layer = Callable[[ASGIApp, Settings, Metrics], ASGIApp]
+Layer = Callable[[ASGIApp, Settings, Metrics, Tracing | None], ASGIApp]
 
 MIDDLEWARE: Sequence[Layer] = (
-    lambda app, settings, _: Forwarded(app, trusted=settings.http.trusted_proxies),
+    lambda app, settings, *_: Forwarded(app, trusted=settings.http.trusted_proxies),
     lambda app, *_: RequestIds(app),
-    lambda app, _, metrics: Measured(app, metrics=metrics),
+    lambda app, _, __, tracing: Traced(app, tracing=tracing) if tracing else app,
+    lambda app, _, metrics, __: Measured(app, metrics=metrics),
     lambda app, *_: Bounded(app),
 )
 """The layers of every request, the outermost first."""
 
 
-def layered(faces: ASGIApp, settings: Settings, metrics: Metrics) -> ASGIApp:
+def layered(
+    faces: ASGIApp, settings: Settings, metrics: Metrics, tracing: Tracing | None = None
+) -> ASGIApp:
     """`faces` within all layers."""
     app = faces
     for layer in reversed(MIDDLEWARE):
-        app = layer(app, settings, metrics)
+        app = layer(app, settings, metrics, tracing)
     return app

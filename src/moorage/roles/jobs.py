@@ -15,6 +15,7 @@ WEBHOOK, SLACK            any      3      one target is told of one event
 
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sqlalchemy import select
 
@@ -25,7 +26,8 @@ from moorage.db.transactions import Tx
 from moorage.gc import job as gc_job
 from moorage.gc import verify
 from moorage.jobs import SCHEDULE, Context, Kind, NewTask, Schedule, enqueue, schedules, sweeping
-from moorage.jobs.records import FINAL
+from moorage.jobs.context import Lost
+from moorage.jobs.records import FINAL, Stopping
 from moorage.jobs.schedules import Fire, Ticker, single
 from moorage.jobs.worker import LIGHT, Worker
 from moorage.remotes import health
@@ -35,6 +37,7 @@ from moorage.replication import policies as replicating
 from moorage.retention import executions as applying
 from moorage.retention.job import RetentionJob
 from moorage.roles.resources import Resources
+from moorage.telemetry.tracing import Tracing
 from moorage.webhooks import Delivery
 from moorage.webhooks.records import KINDS as TOLD
 
@@ -144,12 +147,27 @@ async def ensure_schedules(resources: Resources) -> None:
     await resources.db.run(step)
 
 
-def worker(resources: Resources, *, only: Sequence[str] = ()) -> Worker:
+def _traced(kind: Kind, tracing: Tracing) -> Kind:
+    """The kind with a span around each of its runs; being told to stop is no failure."""
+
+    async def run(context: Context) -> None:
+        claim = context.claim
+        attributes = {"moorage.job": kind.name, "moorage.task": claim.id}
+        with tracing.span(f"job {kind.name}", attributes, server=False, quiet=(Stopping, Lost)):
+            await kind.run(context)
+
+    return replace(kind, run=run)
+
+
+def worker(
+    resources: Resources, *, only: Sequence[str] = (), tracing: Tracing | None = None
+) -> Worker:
     """A worker of this process; `only` of these kinds, and then without schedules."""
     settings = resources.settings
+    mine = [kind for kind in kinds(resources) if not only or kind.name in only]
     found = Worker(
         resources.db,
-        [kind for kind in kinds(resources) if not only or kind.name in only],
+        [_traced(kind, tracing) for kind in mine] if tracing else mine,
         resources.ground.bell,
         resources.ground.clock,
         settings.jobs,

@@ -35,6 +35,7 @@ from moorage.roles.faces import Faces, Role, layered
 from moorage.roles.jobs import ensure_schedules, worker
 from moorage.roles.resources import Resources, opened
 from moorage.telemetry.metrics import Metrics
+from moorage.telemetry.tracing import NoTraces, Tracing
 
 log = logging.getLogger(__name__)
 
@@ -71,13 +72,14 @@ class _Process:
         self._role = role
         self._announce = announce
         self._metrics = Metrics(__version__)
+        self._tracing = tracing = _tracing(settings, role)
         self._operations = Operations(self._metrics)
         self._faces = Faces(self._operations, settings.database.wait_seconds)
         http = settings.http
         self._certificate = certificate = _certificate(settings)
         self._server = Server(
             uvicorn.Config(
-                layered(self._faces, settings, self._metrics),
+                layered(self._faces, settings, self._metrics, tracing),
                 ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
                 host=http.host,
                 port=http.port,
@@ -121,6 +123,8 @@ class _Process:
             await _cancel(starting)
             await _cancel(following)
             await self._server.settle()
+            if self._tracing is not None and not self._server.force_exit:
+                await asyncio.to_thread(self._tracing.close)
 
     async def _start_portal(self) -> None:
         """Open the pages at once: while the API is away they say so."""
@@ -177,7 +181,7 @@ class _Process:
         """Do background jobs where that is the role, until cancelled."""
         if not self._role.jobservice:
             await asyncio.Event().wait()
-        await worker(resources).live()
+        await worker(resources, tracing=self._tracing).live()
 
     def _works(self, resources: Resources) -> list[Work]:
         found = flushes(resources)
@@ -214,6 +218,22 @@ def _certificate(settings: Settings) -> Certificate | None:
         raise CannotStart(
             f"cannot use http.cert_file {settings.http.cert_file} with http.key_file: {error}"
         ) from None
+
+
+def _tracing(settings: Settings, role: Role) -> Tracing | None:
+    trace = settings.trace
+    if not trace.enabled:
+        return None
+    resource = {
+        **trace.attributes,
+        "service.name": trace.service_name,
+        "service.version": __version__,
+        "moorage.role": role.value,
+    }
+    try:
+        return Tracing(trace.endpoint, trace.sample_rate, resource)
+    except NoTraces as error:
+        raise CannotStart(str(error)) from None
 
 
 async def _follow(certificate: Certificate | None) -> None:

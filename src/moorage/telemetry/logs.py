@@ -32,13 +32,16 @@ HIDDEN = frozenset({"authorization", "cookie", "set-cookie", "password", "secret
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request that is being answered; it is on every line that is written meanwhile."""
 
+TRACEPARENT: ContextVar[str] = ContextVar("traceparent", default="")
+"""The span that runs, as W3C Trace Context writes it: `00-trace-span-flags`; empty without."""
+
 Event = MutableMapping[str, Any]
 
 
 def configure(level: str, form: str) -> None:
     """Send the logs of this process and its libraries to standard error."""
     shared: list[structlog.typing.Processor] = [
-        _with_request_id,
+        _with_ids,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.PositionalArgumentsFormatter(),
@@ -73,10 +76,12 @@ def configure(level: str, form: str) -> None:
     )
 
 
-def _with_request_id(_: Any, __: str, event: Event) -> Event:
+def _with_ids(_: Any, __: str, event: Event) -> Event:
     known = REQUEST_ID.get()
     if known:
         event["request_id"] = known
+    if span := TRACEPARENT.get():
+        _, event["trace_id"], event["span_id"], _ = span.split("-")
     return event
 
 

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from moorage.telemetry.metrics import Metrics
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 RESOURCES = frozenset(
     {
         *("health", "ping", "search", "statistics", "systeminfo", "version", "openapi.json"),
@@ -19,7 +19,7 @@ RESOURCES = frozenset(
 )
 _BODIES = frozenset({"POST", "PUT", "PATCH"})
 _PAGES = ("/harbor", "/account/", "/static/", "/oidc-onboard")
-_UNCOUNTED = frozenset({"/healthz", "/readyz", "/metrics"})
+UNCOUNTED = frozenset({"/healthz", "/readyz", "/metrics"})
 HANDLERS = (
     ("/manifests/", "manifest"),
     ("/blobs/uploads", "blob_upload"),
@@ -43,11 +43,11 @@ class Measured:
         self._core = metrics.core_requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in _UNCOUNTED:
+        if scope["type"] != "http" or scope["path"] in UNCOUNTED:
             await self._app(scope, receive, send)
             return
         path, method = scope["path"], scope["method"]
-        if method not in _METHODS:
+        if method not in METHODS:
             method = "OTHER"
         count = self._of_registry if path.startswith("/v2") else self._of_core
         await count(scope, receive, send, operation(path), method)

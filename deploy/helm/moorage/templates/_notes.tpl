@@ -82,7 +82,7 @@
 {{- if or .jobLog .scanDataExports -}}{{- $ignored = append $ignored "persistence.persistentVolumeClaim.jobservice and jobservice.jobLoggers (logs of jobs are in the database and no volume is made, so that none has to be shared)" -}}{{- end -}}
 {{- end -}}
 {{- if dig "enabled" false $v.trivy -}}{{- $ignored = append $ignored "trivy (there is no scanner yet: NOTHING IS SCANNED)" -}}{{- end -}}
-{{- if $v.trace.enabled -}}{{- $ignored = append $ignored "trace (there are no traces yet)" -}}{{- end -}}
+{{- if $v.trace.enabled -}}{{- $ignored = append $ignored "trace (the image is without the extra otel: docs/operate/tracing.md says how to add it)" -}}{{- end -}}
 {{- if or $v.proxy.httpProxy $v.proxy.httpsProxy -}}{{- $ignored = append $ignored "proxy (connections go out directly)" -}}{{- end -}}
 {{- if $v.caSecretName -}}{{- $ignored = append $ignored "caSecretName" -}}{{- end -}}
 {{- if or $v.core.secretName (trim (toString (default "" $v.core.tokenKey))) -}}{{- $ignored = append $ignored "core.secretName, tokenKey, tokenCert (keys that sign tokens are in the database, and change by themselves)" -}}{{- end -}}
