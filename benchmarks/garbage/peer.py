@@ -1,8 +1,11 @@
 """The same images in Debian's docker-registry and in Moorage, both on one S3 server; then collect.
 
-The peer's bucket is written as the peer lays it out; ours is filled by pushes. Of ten images the
-manifests of nine are deleted. Both collect what is left over: the peer offline, as it has to,
-Moorage while it serves. What counts is the time from the order to its end, with every object gone.
+The peer's bucket is written as the peer lays it out; ours is filled by pushes. Then the manifests
+of some images are deleted. Both collect what is left over: the peer offline, as it has to, Moorage
+while it serves. What counts is the time from the order to its end, with every object gone.
+
+The peer looks at all that is kept before it deletes, Moorage only at what was let go: so the share
+that is deleted decides, and is a parameter. Where nearly all goes, the store's own deletes do.
 """
 
 import asyncio
@@ -47,6 +50,7 @@ class Image:
     repository: str
     blobs: Sequence[bytes]
     payload: bytes
+    deleted: bool
 
 
 @dataclass(frozen=True)
@@ -62,15 +66,16 @@ class Collection:
         return self.blobs / self.seconds
 
 
-def images(count: int) -> list[Image]:
-    """Images that share no blob; the same for everybody."""
+def images(count: int, percent: int) -> list[Image]:
+    """Images that share no blob, so many percent of them to be deleted; the same for everybody."""
     rng = random.Random(4711)
     found = []
     for number in range(count):
         config = json.dumps({"number": number}).encode()
         layers = [rng.randbytes(BYTES) for _ in range(LAYERS)]
         repository = f"team/r{number % REPOSITORIES}"
-        found.append(Image(repository, [config, *layers], image(config, layers)))
+        deleted = number * percent // 100 < (number + 1) * percent // 100
+        found.append(Image(repository, [config, *layers], image(config, layers), deleted))
     return found
 
 
@@ -92,9 +97,9 @@ async def _each(things: Iterable[T], work: Callable[[T], Awaitable[object]]) -> 
 
 
 def layout(every: Sequence[Image]) -> Mapping[str, bytes]:
-    """What the peer's bucket holds after all were pushed and nine of ten manifests deleted."""
+    """What the peer's bucket holds after all were pushed and some manifests deleted."""
     found: dict[str, bytes] = {}
-    for number, each in enumerate(every):
+    for each in every:
         repository = f"repositories/{each.repository}"
         for blob in (*each.blobs, each.payload):
             hex_ = sha256(blob).partition(":")[2]
@@ -102,7 +107,7 @@ def layout(every: Sequence[Image]) -> Mapping[str, bytes]:
         for blob in each.blobs:
             hex_ = sha256(blob).partition(":")[2]
             found[f"{repository}/_layers/sha256/{hex_}/link"] = sha256(blob).encode()
-        if number % 10 == 0:
+        if not each.deleted:
             hex_ = sha256(each.payload).partition(":")[2]
             link = f"{repository}/_manifests/revisions/sha256/{hex_}/link"
             found[link] = sha256(each.payload).encode()
@@ -129,22 +134,21 @@ async def fill_theirs(bucket: Bucket, every: Sequence[Image]) -> None:
 
 
 async def fill_ours(url: str, bucket: Bucket, folder: Path, every: Sequence[Image]) -> None:
-    """Push all images, and delete nine of ten."""
+    """Push all images, and delete those that are to go."""
     store = open_store(bucket.settings, data_dir=folder)
     async with opened(url, folder) as db:
         content = Content(db, store, Rules(lease=0, drain=0, trash=0))
         await content.project("team")
 
-        async def push(item: tuple[int, Image]) -> None:
-            number, each = item
+        async def push(each: Image) -> None:
             for blob in each.blobs:
                 await content.push_blob(each.repository, blob)
             digest = sha256(each.payload)
             await content.manifests.put(ALICE, each.repository, digest, each.payload, MANIFEST)
-            if number % 10:
+            if each.deleted:
                 await content.manifests.delete(ALICE, each.repository, digest)
 
-        await _each(enumerate(every), push)
+        await _each(every, push)
     await store.close()
 
 
@@ -179,9 +183,11 @@ def _ours(calls: Calls) -> Collection:
     return Collection(done["purged_blobs"], lasted)
 
 
-def compare(folder: Path, count: int) -> tuple[Collection, Collection]:
-    """Theirs and ours, of so many images."""
-    every = images(count)
+def compare(folder: Path, count: int, percent: int) -> tuple[Collection, Collection]:
+    """Theirs and ours, of so many images of which so many percent were deleted."""
+    every = images(count, percent)
+    kept = [each for each in every if not each.deleted]
+    gone = [each for each in every if each.deleted]
     with ExitStack() as stack:
         (folder / "seaweed").mkdir()
         store = SeaweedServer(folder / "seaweed", path_of("weed"))
@@ -208,17 +214,16 @@ def compare(folder: Path, count: int) -> tuple[Collection, Collection]:
         asyncio.run(fill_ours(url, our_bucket, folder, every))
         calls = Calls(ours)
         theirs, own = _theirs(peer), _ours(calls)
-        for each in every[::10]:
+        for each in kept:
             for blob in each.blobs:
                 path = f"/v2/{each.repository}/blobs/{sha256(blob)}"
                 assert calls.ask("HEAD", path).status in (200, 307)
         stack.callback(peer.stop)
         peer.start()
-        kept = Calls.__new__(Calls)
-        kept.port, kept.authorization = peer.port, ""
-        path = f"/v2/{every[0].repository}/manifests/{sha256(every[0].payload)}"
-        assert kept.ask("GET", path).status == 200
-    gone = [each for number, each in enumerate(every) if number % 10]
+        anonymous = Calls.__new__(Calls)
+        anonymous.port, anonymous.authorization = peer.port, ""
+        path = f"/v2/{kept[0].repository}/manifests/{sha256(kept[0].payload)}"
+        assert anonymous.ask("GET", path).status == 200
     assert own.blobs == sum(len(each.blobs) for each in gone), own
     assert theirs.blobs == own.blobs + len(gone), theirs  # its manifests are objects too
     return theirs, own
@@ -226,5 +231,5 @@ def compare(folder: Path, count: int) -> tuple[Collection, Collection]:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
-        for each in compare(Path(place), int(sys.argv[1])):
+        for each in compare(Path(place), int(sys.argv[1]), int(sys.argv[2])):
             print(each, f"{each.rate:,.0f} objects a second")
