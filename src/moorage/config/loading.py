@@ -165,7 +165,9 @@ def _hint(path: str) -> str:
     known = list(paths())
     sections = {key.rpartition(".")[0] for key in known}
     others = [name.removeprefix(PREFIX).lower() for name in (*SHORT, *NOT_SETTINGS)]
-    near = difflib.get_close_matches(path, [*known, *sections, *others], n=1)
+    # A key by its last name alone comes first: `port` is nearer to `portal` than to `http.port`.
+    near = [key for key in known if key.rpartition(".")[2] == path]
+    near = near or difflib.get_close_matches(path, [*known, *sections, *others], n=1)
     if not near:
         return ""
     return f"; did you mean {variable(near[0]) if near[0] in others else near[0]}?"
