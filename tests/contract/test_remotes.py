@@ -355,6 +355,55 @@ async def test_gitlab_lists_a_group(other: OtherRegistry, stack: AsyncExitStack)
     assert other.requests[0].headers["private-token"] == "secret"
 
 
+async def test_a_token_of_another_header_follows_no_redirect(
+    other: OtherRegistry, stack: AsyncExitStack
+) -> None:
+    """GitLab's own header is as secret as a password, wherever the API sends its caller."""
+    async with OtherRegistry().serving() as thief:
+        moved = Answer(302, headers={"location": f"{thief.url}/api/v4/groups/group/x"})
+        other.answers = [moved]
+        thief.answers = [Answer(200, b"[]")]
+        client = remote(stack, other, "gitlab", username="me", password="secret")
+        assert client.adapter.catalog is not None
+        assert await client.adapter.catalog(client, "group/") == []
+        (stolen,) = thief.requests
+        assert "secret" not in stolen.headers.values()
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:99999/x", "http://[::1", "mailto:x@localhost"]
+)
+async def test_addresses_that_are_none(
+    other: OtherRegistry, stack: AsyncExitStack, address: str
+) -> None:
+    """Of a redirect, a session, a next page or a realm: the registry fails, and not we."""
+    other.push(APP, "v1")
+    client = remote(stack, other)
+    other.answers = [Answer(307, headers={"location": address})] * 9
+    with pytest.raises(Unreachable):
+        await client.manifest(APP, "v1")
+    other.answers = [Answer(202, headers={"location": address})] * 9
+    with pytest.raises(Unreachable):
+        await client.push_blob(APP, sha256(b"x"), 1, lambda start, end: body(b"x"[start:end]))
+    page = {"link": f'<{address}>; rel="next"'}
+    other.answers = [Answer(200, b'{"tags": ["v1"]}', page)]
+    with pytest.raises(Unreachable):
+        await client.tags(APP)
+    asks = Answer(401, headers={"www-authenticate": f'Bearer realm="{address}"'})
+    other.answers = [asks] * 9
+    with pytest.raises(Unreachable):
+        await client.manifest(APP, "v1")
+
+
+async def test_names_that_are_none_take_no_room(
+    other: OtherRegistry, stack: AsyncExitStack
+) -> None:
+    """A list is bounded in its names, and so has each name to be."""
+    endless = "x" * 100_000
+    other.answers = [Answer(200, json.dumps({"tags": ["v1", endless, 7]}).encode())]
+    assert await remote(stack, other).tags(APP) == ["v1"]
+
+
 async def test_ecr_signs_its_request() -> None:
     """By AWS's rules: the same input has the same signature."""
     from datetime import UTC, datetime

@@ -28,7 +28,7 @@ from moorage.remotes import Registries
 from tests.protocol.client import Client
 from tests.protocol.registry import Registry
 from tests.support.content import image, index, sha256
-from tests.support.otherregistry import INDEX, Answer, OtherRegistry
+from tests.support.otherregistry import IMAGE, INDEX, Answer, OtherRegistry
 
 pytestmark = pytest.mark.anyio
 
@@ -189,6 +189,25 @@ async def test_a_lying_registry_poisons_nothing(cache: Cache) -> None:
     cache.other.push(THERE, "v2", layers=(b"two",))
     cache.other.swapped[cache.other.tags[THERE, "v2"]] = image(b"{}", (b"evil",))
     assert (await cache.get("manifests/v2")).status >= 500
+
+
+@pytest.mark.parametrize(
+    ("media_type", "payload"),
+    [
+        ("text/html", b"<script>alert(1)</script>"),
+        ("text/html", b'{"mediaType": "text/html", "x": "<script>alert(1)</script>"}'),
+        (IMAGE, b'{"mediaType": "text/html\\r\\nset-cookie: sid=1", "schemaVersion": 2}'),
+    ],
+)
+async def test_what_is_no_manifest_is_not_passed_on(
+    cache: Cache, media_type: str, payload: bytes
+) -> None:
+    """A registry cannot make this server's address show a page of its own to a browser."""
+    cache.other.manifest(THERE, payload, "v1", media_type=media_type)
+    for reference in ("v1", sha256(payload)):
+        got = await cache.get(f"manifests/{reference}")
+        assert got.status == 503
+        assert b"<script>" not in got.body
 
 
 async def called(cache: Cache, name: str) -> Client:

@@ -38,7 +38,8 @@ from moorage.errors import (
     Unreachable,
 )
 from moorage.oci import digest as digests
-from moorage.oci import names
+from moorage.oci import media_types, names
+from moorage.oci.manifest import parse
 from moorage.proxy.downloads import OPERATOR, Downloads
 from moorage.proxy.proxies import PAUSED, Proxies, Upstream
 from moorage.remotes import Fetched
@@ -170,7 +171,7 @@ class Through:
             return await self._pulls.manifest(repository, fetched.digest)
         except MoorageError as error:
             log.warning("%s@%s is not kept: %s", repository, fetched.digest, error.message)
-        resolved = Resolved(0, 0, fetched.digest, fetched.media_type, len(fetched.payload))
+        resolved = Resolved(0, 0, fetched.digest, _type(fetched), len(fetched.payload))
         return Manifest(resolved, fetched.payload)
 
     def count(self, resolved: Resolved, reference: str, principal: Principal) -> None:
@@ -280,6 +281,19 @@ class Through:
     async def presign(self, blob: Blob, filename: str) -> str | None:
         """A URL of what is here."""
         return None if isinstance(blob, Pending) else await self._pulls.presign(blob, filename)
+
+
+def _type(fetched: Fetched) -> str:
+    """The media type of a manifest that is not kept; raises Unreachable for what is none.
+
+    A registry must not choose what a browser takes an answer of this server for.
+    """
+    if fetched.media_type in media_types.DOCKER_SCHEMA1:
+        return fetched.media_type
+    try:
+        return parse(fetched.payload, fetched.media_type).media_type
+    except MoorageError as error:
+        raise Unreachable("the registry behind this project sends what is no manifest") from error
 
 
 def _told(error: MoorageError) -> MoorageError:

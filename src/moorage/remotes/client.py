@@ -10,7 +10,7 @@ A location may be anywhere; credentials go to it only where it is on the registr
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import httpx2
 import orjson
@@ -19,6 +19,7 @@ from moorage.errors import DigestInvalid, Invalid, MoorageError, NotFound, Unrea
 from moorage.oci import digest as digests
 from moorage.oci import media_types
 from moorage.remotes.reading import Reading, stand_in
+from moorage.remotes.records import joined
 from moorage.remotes.throttle import FREE, Throttle
 
 SMALL = 4 << 20
@@ -242,7 +243,7 @@ class Remote(Reading):
         target = answer.headers.get("location", "")
         if not target:
             return url
-        found = urljoin(url, target)
+        found = joined(url, target)
         if urlsplit(url).scheme == "https" and urlsplit(found).scheme != "https":
             raise Unreachable(f"{self.endpoint.host} wants bytes without encryption")
         return found

@@ -10,7 +10,7 @@ blob the length that its manifest says, and its digest is compared by whoever st
 import re
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import httpx2
 import orjson
@@ -26,7 +26,7 @@ from moorage.errors import (
 from moorage.oci import digest as digests
 from moorage.oci import media_types
 from moorage.oci.manifest import MAX_BYTES
-from moorage.remotes.records import Fetched, Listed, origin
+from moorage.remotes.records import Fetched, Listed, joined, origin
 from moorage.remotes.requests import Requests
 from moorage.remotes.throttle import FREE, Throttle
 
@@ -34,6 +34,8 @@ LIST_BYTES = 16 << 20
 """Bytes of one page of a list."""
 MOST_NAMES = 1_000_000
 """Names of one list."""
+LONGEST = 512
+"""Characters of a name; longer ones are none, and are left out."""
 PAGE = 1000
 
 ACCEPT = ", ".join(
@@ -227,7 +229,7 @@ class Reading(Requests):
             answer, document = await self.json("GET", url, LIST_BYTES, scopes=(scope,))
             found = document.get(key) if isinstance(document, dict) else None
             for name in found if isinstance(found, list) else []:
-                if isinstance(name, str):
+                if isinstance(name, str) and len(name) <= LONGEST:
                     seen += 1
                     yield name
             following = self.following(url, answer)
@@ -240,7 +242,7 @@ class Reading(Requests):
         link = _NEXT.search(answer.headers.get("link", ""))
         if link is None:
             return None
-        following = str(urljoin(url, link[1]))
+        following = joined(url, link[1])
         if origin(following) != origin(self.endpoint.url):
             parts = urlsplit(following)  # a registry that does not know its own name
             following = self.url(parts.path + (f"?{parts.query}" if parts.query else ""))

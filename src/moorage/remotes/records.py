@@ -4,15 +4,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
+
+from moorage.errors import Unreachable
 
 Origin = tuple[str, str | None, int | None]
 
 
 def origin(url: str) -> Origin:
-    """(scheme, host, port): what tells one server from another."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    """(scheme, host, port): what tells one server from another; raises Unreachable."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        raise Unreachable("a registry names an address that is none") from None
+    return parts.scheme, parts.hostname, port
+
+
+def joined(base: str, target: str) -> str:
+    """Where a header of an answer leads; raises Unreachable for what is no web address."""
+    try:
+        found = urljoin(base, target)
+    except ValueError:
+        raise Unreachable("a registry names an address that is none") from None
+    scheme, host, _ = origin(found)
+    if scheme not in ("http", "https") or not host:
+        raise Unreachable("a registry names an address that is none")
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import httpx2
 import orjson
@@ -26,7 +26,7 @@ from moorage.errors import (
 from moorage.outgoing import Guard
 from moorage.remotes import adapters
 from moorage.remotes.auth import Authorizer, bounded
-from moorage.remotes.records import Endpoint, origin
+from moorage.remotes.records import Endpoint, joined, origin
 
 TRIES = 4
 PAUSE, LONGEST = 0.5, 30.0
@@ -144,7 +144,8 @@ class Requests:
         headers: Mapping[str, str],
         content: Content,
     ) -> httpx2.Response:
-        home = origin(url) == origin(self.endpoint.url)
+        first = origin(url)
+        home = first == origin(self.endpoint.url)
         answer = await self._send(method, url, scopes, headers, content, home=home)
         if answer.status_code == 401 and home:
             wanted = answer.headers.get_list("www-authenticate")
@@ -156,11 +157,13 @@ class Requests:
             if answer.status_code not in _REDIRECTED or not target or method not in _SAFE:
                 return answer
             await answer.aclose()
-            following = urljoin(url, target)
+            following = joined(url, target)
             if urlsplit(url).scheme == "https" and urlsplit(following).scheme != "https":
                 raise Unreachable(f"{self.endpoint.host} redirects to what is not encrypted")
             url = following
             home = home and origin(url) == origin(self.endpoint.url)
+            if origin(url) != first:  # what one server is told beside its URL is for it alone
+                headers = {name: headers[name] for name in _HARMLESS if name in headers}
             answer = await self._send(method, url, scopes, headers, content, home=home)
         await answer.aclose()
         raise Unreachable(f"{self.endpoint.host} redirects too often")
@@ -177,11 +180,11 @@ class Requests:
     ) -> httpx2.Response:
         """One request; with credentials only `home`, to the registry itself."""
         sent = dict(headers)
-        if home:
-            authorization = await self._authorizer.header(scopes)
-            if authorization is not None:
-                sent["authorization"] = authorization
         try:
+            if home:
+                authorization = await self._authorizer.header(scopes)
+                if authorization is not None:
+                    sent["authorization"] = authorization
             request = self._http.build_request(
                 method, url, headers=sent, content=content() if callable(content) else content
             )
@@ -212,6 +215,8 @@ class Requests:
 
 
 _SAFE = ("GET", "HEAD")
+_HARMLESS = ("accept", "range")
+"""Headers that follow a redirect to another server."""
 
 
 def _code(body: bytes) -> str:
