@@ -359,6 +359,25 @@ def test_assets_are_kept_for_ever(site: Site) -> None:
     assert again.status_code == 304
 
 
+def test_names_lead_to_no_other_resource(site: Site) -> None:
+    """What stands in a path of the portal is one name in the API, however it is written."""
+    admin = site.admin()
+    for path in (
+        "/harbor/projects/%2e%2e/repositories",
+        "/harbor/projects/payments/repositories/%2e%2e/artifacts-tab",
+        "/harbor/projects/payments/repositories/api/artifacts-tab/artifacts/%2e%2e",
+    ):
+        assert admin.client.get(httpx2.URL(site.registry.url).join(path)).status_code == 404, path
+
+
+def test_cookies_of_others_are_not_passed_on(site: Site) -> None:
+    """What cannot be ours is as good as none, and breaks no page."""
+    for sid in (b"\xff\xfe", b'"a\\015\\012x: y"', b'"a\\073 b=c"'):
+        headers = {b"cookie": b"sid=" + sid}
+        answer = site.visitor().client.get("/harbor/projects", headers=headers)
+        assert answer.status_code == 200, sid
+
+
 def test_visitors_do_not_share_cookies(site: Site) -> None:
     """The portal asks the API for many people at once: nobody is taken for the one before."""
     site.visitor("mara", "Work-2026-Long").get("/account/profile")
@@ -371,8 +390,11 @@ def test_signing_out_ends_the_session(site: Site) -> None:
     """The cookie is worth nothing afterwards."""
     admin = site.admin()
     kept = dict(admin.client.cookies)
-    answer = admin.client.post("/account/sign-out", data={"csrf": "x"})
-    assert answer.status_code in (303, 403)
+    stranger = site.visitor().token("/account/sign-in")  # as another site can get one
+    for wrong in ("x", stranger):
+        answer = admin.client.post("/account/sign-out", data={"csrf": wrong})
+        assert answer.headers["location"] == "/harbor/projects"
+        assert "sid=" not in answer.headers.get("set-cookie", "")
     answer = admin.post("/account/sign-out", csrf=admin.token("/harbor/projects"))
     assert answer.headers["location"] == "/account/sign-in"
     old = site.visitor()

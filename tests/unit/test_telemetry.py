@@ -113,7 +113,9 @@ def test_only_what_is_wanted_is_written(written: Written) -> None:
     assert event["timestamp"].endswith("Z")
 
 
-@pytest.mark.parametrize("library", ["sqlalchemy.engine.Engine", "aiosqlite", "asyncpg"])
+@pytest.mark.parametrize(
+    "library", ["sqlalchemy.engine.Engine", "aiosqlite", "asyncpg", "httpcore2.http11"]
+)
 def test_statements_are_not_written(written: Written, library: str) -> None:
     """Drivers that are asked for everything print values, and hashes of passwords among them."""
     logs.configure("debug", "json")

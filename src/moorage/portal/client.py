@@ -129,6 +129,9 @@ class PortalApi:
         form: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
         """The answer to one request; raises Problem for one that is no success."""
+        if any(part in (".", "..") for part in path.split("/")):
+            # A client joins them as folders: a name would lead to another resource of the API.
+            raise Problem(404, "NOT_FOUND", "not found")
         headers = _headers(visitor)
         content = None
         if body is not None:

@@ -8,6 +8,7 @@ that compressed answers do not give it away letter by letter (BREACH).
 import asyncio
 import base64
 import binascii
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,6 +41,7 @@ T = TypeVar("T", bound=Shape)
 
 FLASH = "flash"
 _PASSED = (SESSION_COOKIE, CSRF_COOKIE, "oidc")
+_PLAIN = re.compile(r"[!#-+\--:<-\[\]-~]+")  # RFC 6265, "cookie-octet"
 _MOST_PAGES = 10**6
 _DEFAULTS: Mapping[str, Any] = {
     "title": "",
@@ -101,7 +103,9 @@ class Visit:
 
     def _visitor(self, *, quiet: bool) -> Visitor:
         request = self.request
-        passed = {name: self._cookies[name] for name in _PASSED if name in self._cookies}
+        known = {name: self._cookies.get(name, "") for name in _PASSED}
+        # Ours are plain; what is not cannot be in a header, or would be another cookie.
+        passed = {name: value for name, value in known.items() if _PLAIN.fullmatch(value)}
         return Visitor(
             cookies="; ".join(f"{name}={value}" for name, value in passed.items()),
             address=request.client.host if request.client else "",

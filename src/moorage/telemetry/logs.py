@@ -66,7 +66,9 @@ def configure(level: str, form: str) -> None:
     root.setLevel(level.upper())
     # Whatever the level: sqlalchemy at INFO and aiosqlite at DEBUG print the values of statements.
     logging.getLogger("uvicorn.error").setLevel("ERROR")  # its warnings are any client's to cause
-    for chatty in ("alembic", "asyncio", "sqlalchemy", "aiosqlite", "asyncpg", "httpx2"):
+    for chatty in ("alembic", "asyncio", "sqlalchemy", "aiosqlite", "asyncpg"):
+        logging.getLogger(chatty).setLevel("WARNING")
+    for chatty in ("httpx2", "httpcore2"):  # at DEBUG with every header, of which some are secret
         logging.getLogger(chatty).setLevel("WARNING")
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

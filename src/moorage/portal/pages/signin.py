@@ -1,5 +1,6 @@
 """Signing in and out: /account/sign-in, /account/sign-out, /oidc-onboard; and the way home."""
 
+import hmac
 from urllib.parse import urlencode
 
 from starlette.responses import RedirectResponse, Response
@@ -52,10 +53,10 @@ async def enter(visit: Visit) -> Response:
 
 
 async def leave(visit: Visit) -> Response:
-    """End the session. The token of the form is checked by a page that changes nothing."""
-    if not visit.visitor.csrf:
-        raise Problem(403, "FORBIDDEN", visit.gettext("The page was too old. Try again."))
+    """End the session. The API takes that by GET, so the token of the form is compared here."""
     shell = await visit.shell()
+    if not shell.csrf or not hmac.compare_digest(visit.visitor.csrf, shell.csrf):
+        raise Problem(403, "FORBIDDEN", visit.gettext("The page was too old. Try again."))
     if shell.info.auth_mode == "oidc_auth":
         return RedirectResponse("/c/oidc/logout", 303)
     answer = await visit.api.ask(visit.visitor, "GET", "/c/log_out")
