@@ -64,6 +64,31 @@ async def test_a_preview_moves_nothing(world: World, other: OtherRegistry) -> No
     assert (await world.call("sysadmin", "GET", POLICIES)).json() == []
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"filters": [{"type": "name", "value": 5}]},
+        {"filters": [{"type": "name", "value": ["a"]}]},
+        {"filters": [{"type": "name", "value": "{a,b}" * 40}]},
+        {"filters": [{"type": "label", "value": {"a": 1}}]},
+        {"filters": [{"type": "colour", "value": "red"}]},
+        {"dest_namespace": "UP"},
+        {"dest_namespace_replace_count": -7},
+        {"src_registry": None},
+    ],
+)
+async def test_a_preview_of_what_would_be_no_policy(
+    world: World, other: OtherRegistry, wrong: dict[str, Any]
+) -> None:
+    """It is refused as the policy itself is, before anybody is asked."""
+    said = pulling(await register(world, other)) | wrong
+    other.requests.clear()
+    for path in (f"{POLICIES}/preview", POLICIES):
+        answer = await world.call("sysadmin", "POST", path, json=said)
+        assert answer.status_code == 400, (path, answer.text)
+    assert other.requests == []
+
+
 async def test_a_run_with_a_task_that_fails(world: World, other: OtherRegistry) -> None:
     """Counted, narrowed, logged, and done again."""
     registry = await register(world, other)

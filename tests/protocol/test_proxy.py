@@ -210,6 +210,17 @@ async def test_what_is_no_manifest_is_not_passed_on(
         assert b"<script>" not in got.body
 
 
+@pytest.mark.parametrize("status", [400, 403, 404, 418, 429, 503])
+async def test_clients_are_not_told_who_is_behind(cache: Cache, status: int) -> None:
+    """Neither the name of the registry behind nor its paths, whatever it answers."""
+    digest = cache.other.push(THERE, "v1")
+    for path in ("manifests/v1", f"manifests/{digest}", f"blobs/{sha256(b'none')}", "tags/list"):
+        cache.other.answers = [Answer(status, headers={"retry-after": "0"})] * 2
+        got = await cache.get(path)
+        assert got.status >= 400, path
+        assert b"127.0.0.1" not in got.body, path
+
+
 async def called(cache: Cache, name: str) -> Client:
     """The administrator under another name, with a token that lets him push."""
     registry = cache.registry

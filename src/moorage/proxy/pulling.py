@@ -228,7 +228,7 @@ class Through:
         if size is None:
             try:
                 size = await upstream.remote.blob_size(name, digest)
-            except _AWAY as error:
+            except (*_AWAY, Invalid) as error:
                 raise _told(error) from error
         if size is None:
             raise BlobUnknown(detail={"digest": digest})
@@ -271,7 +271,9 @@ class Through:
         try:
             async for part in running.read(self._pulls, start, stop):
                 yield part
-        except _AWAY as error:
+        except NotFound as error:
+            raise BlobUnknown(detail={"digest": blob.digest}) from error
+        except (*_AWAY, Invalid) as error:
             raise _told(error) from error
 
     def path(self, blob: Blob) -> Path | None:

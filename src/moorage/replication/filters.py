@@ -23,6 +23,7 @@ RESOURCES = ("image", "chart", "artifact")
 MOST = 32
 """Filters of one policy."""
 _TIE = len("sha256-") + 64
+_MOST = 1000  # names that braces stand for
 _WILD = frozenset("*?[{\\")
 
 
@@ -97,9 +98,10 @@ def _alternatives(pattern: str) -> list[str]:
     inside, closing, after = rest.partition("}")
     if not opening or not closing:
         return [pattern]
-    return [
-        before + choice + tail for choice in inside.split(",") for tail in _alternatives(after)
-    ][:1000]
+    tails = _alternatives(after)  # once: twenty braces would be a million times
+    return [before + choice + tail for choice in inside.split(",")[:_MOST] for tail in tails][
+        :_MOST
+    ]
 
 
 def about_repository(filters: Iterable[Filter], name: str) -> bool:

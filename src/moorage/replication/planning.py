@@ -8,6 +8,7 @@ from moorage.db.queries import Page, Query
 from moorage.errors import Invalid
 from moorage.oci.names import check_repository
 from moorage.replication import filters
+from moorage.replication.policies import check_route
 from moorage.replication.records import COPY, Artifact, Move, Settings
 from moorage.replication.sides import Here, There
 
@@ -77,7 +78,11 @@ class ReplicationPreview:
         self._ends = ends
 
     async def page(self, said: Settings, query: Query) -> Page[tuple[Move, str]]:
-        """The first ones of PREVIEWED artifacts; each with what would happen to it."""
+        """The first ones of PREVIEWED artifacts; each with what would happen to it.
+
+        Raises Invalid for what would be no policy.
+        """
+        check_route(said)
         moves: list[Move] = []
         async with self._ends(said) as ends:
             planner = Planner(said, ends.source)

@@ -198,8 +198,7 @@ def _values(said: Settings) -> dict[str, Any]:
         raise Invalid("a replication policy's name has 1 to 255 printable characters")
     if len(said.description) > 1024:
         raise Invalid("a replication policy's description has at most 1024 characters")
-    if (said.source_id is None) == (said.target_id is None):
-        raise Invalid("either src_registry or dest_registry is another registry, not both")
+    check_route(said)
     if said.trigger not in TRIGGERS:
         raise Invalid(f"the type of a trigger is one of {', '.join(TRIGGERS)}")
     if said.trigger == "event_based" and said.source_id is not None:
@@ -208,15 +207,22 @@ def _values(said: Settings) -> dict[str, Any]:
         plain = cron.check(said.cron)
         if plain.split()[0] != "0" or plain.split()[1] == "*":
             raise Invalid("the cron expression begins with second 0 and some minute: 0 0 2 * * *")
-    if said.namespace:
-        check_repository(f"{said.namespace}/x")
-    if not -1 <= said.replaced <= 16:
-        raise Invalid("dest_namespace_replace_count is -1 to 16")
     if not -1 <= said.speed < 2**31:
         raise Invalid("speed is -1 to 2147483647")
     return {
         name: getattr(said, name) for name in Settings.__slots__ if name not in ("filters", "cron")
-    } | {"filters": filters.dump(filters.check(said.filters))}
+    } | {"filters": filters.dump(said.filters)}
+
+
+def check_route(said: Settings) -> None:
+    """What goes where, as a preview needs it too; raises Invalid."""
+    if (said.source_id is None) == (said.target_id is None):
+        raise Invalid("either src_registry or dest_registry is another registry, not both")
+    if said.namespace:
+        check_repository(f"{said.namespace}/x")
+    if not -1 <= said.replaced <= 16:
+        raise Invalid("dest_namespace_replace_count is -1 to 16")
+    filters.check(said.filters)
 
 
 async def _hold_registry(tx: Tx, said: Settings) -> None:
