@@ -5,10 +5,12 @@ from html.parser import HTMLParser
 
 import httpx2
 import pytest
+from tests.portal.data import EMPTY, MANIFEST, SIGNATURE, Maker
 from tests.portal.paths import paths
 from tests.portal.visitor import Site
 
 from moorage.portal import Portal, PortalApi
+from moorage.portal.pages.artifact import MOST_ASKED
 
 MOST_CALLS = 12
 """How often a page asks the API, with all that stands around it."""
@@ -88,6 +90,45 @@ async def test_a_page_asks_the_api_a_few_times(site: Site) -> None:
             if api.calls - before > most:
                 wrong[path] = api.calls - before
         assert wrong == {}
+
+
+@pytest.mark.anyio
+async def test_a_tower_of_signatures_is_no_lever(site: Site) -> None:
+    """Whoever pushes signatures of signatures does not decide how much work a page is."""
+    maker = site.maker()
+    top = maker.image("payments/tower", "v1")
+    below = [signature(maker, top, f"{n}") for n in range(7)]
+    for subject in below:
+        for n in range(4):
+            signature(maker, subject, f"{subject}{n}")
+    place = f"/harbor/projects/{site.project('payments')}/repositories/tower/artifacts-tab"
+    async with (
+        PortalApi(httpx2.AsyncHTTPTransport(), site.registry.url) as api,
+        httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(Portal(api)), base_url=site.registry.url
+        ) as client,
+    ):
+        client.cookies = site.admin().client.cookies
+        answer = await client.get(f"{place}/artifacts/{top}", params={"tab": "referrers"})
+        assert answer.status_code == 200
+        assert all(subject in answer.text for subject in below)
+        assert api.calls <= MOST_CALLS + MOST_ASKED
+
+
+def signature(maker: Maker, subject: str, text: str) -> str:
+    """Push something that is attached to `subject`."""
+    repository = "payments/tower"
+    empty = maker.blob(repository, b"{}", EMPTY)
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": SIGNATURE,
+        "config": empty,
+        "layers": [empty],
+        "subject": {"mediaType": MANIFEST, "digest": subject, "size": 1},
+        "annotations": {"text": text},
+    }
+    return maker.manifest(repository, "", document)
 
 
 def test_the_front_door(site: Site) -> None:

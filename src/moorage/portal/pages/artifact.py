@@ -19,6 +19,8 @@ MOST_CHILDREN = 100
 EVERYTHING = {"with_label": True, "with_accessory": True, "with_immutable_status": True}
 DEEPEST = 4
 """Levels of attached artifacts that are shown: a signature of an SBOM of an image."""
+MOST_ASKED = 20
+"""Artifacts of which is asked what is attached to them."""
 _LONGEST = 512 << 10
 
 
@@ -241,19 +243,31 @@ async def _layers(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]:
 
 
 async def _referrers(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]:
-    return {"branches": await _branches(visit, found, one.digest, DEEPEST)}
+    return {"branches": _grown(await _attached(visit, found, one.digest), one.digest, DEEPEST)}
 
 
-async def _branches(visit: Visit, found: Place, digest: str, depth: int) -> Sequence[Branch]:
-    path = f"{found.artifact_api(digest)}/accessories"
-    listed = (await visit.all(Accessory, path, page_size=100)).items
-    if depth <= 1:
-        return [Branch(each, ()) for each in listed]
-    below = await asyncio.gather(
-        *(_branches(visit, found, each.digest, depth - 1) for each in listed[:20])
-    )
-    rest = [Branch(each, ()) for each in listed[20:]]
-    return [Branch(each, more) for each, more in zip(listed, below, strict=False)] + rest
+async def _attached(visit: Visit, found: Place, digest: str) -> Mapping[str, Sequence[Accessory]]:
+    """What is attached, level by level: whoever pushes decides how much there is, not we."""
+
+    async def ask(subject: str) -> Sequence[Accessory]:
+        path = f"{found.artifact_api(subject)}/accessories"
+        return (await visit.all(Accessory, path, page_size=100)).items
+
+    listed: dict[str, Sequence[Accessory]] = {}
+    level = [digest]
+    for _ in range(DEEPEST):
+        level = [each for each in level if each not in listed][: MOST_ASKED - len(listed)]
+        answers = await asyncio.gather(*map(ask, level))
+        listed |= dict(zip(level, answers, strict=True))
+        level = [each.digest for answer in answers for each in answer]
+    return listed
+
+
+def _grown(listed: Mapping[str, Sequence[Accessory]], digest: str, depth: int) -> Sequence[Branch]:
+    if not depth:
+        return ()
+    found = listed.get(digest, ())
+    return [Branch(each, _grown(listed, each.digest, depth - 1)) for each in found]
 
 
 async def _addition(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]:
