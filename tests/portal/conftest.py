@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.portal.data import CANARY, fill
+from tests.portal.elsewhere import connect
 from tests.portal.visitor import Site
 from tests.support.serving import Registry
 
@@ -11,7 +12,8 @@ from tests.support.serving import Registry
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One process on SQLite: two projects, every text that somebody may write with a canary."""
-    registry = Registry(tmp_path_factory.mktemp("portal"))
+    folder = tmp_path_factory.mktemp("portal")
+    registry = Registry(folder, settings={"outgoing.allow": '["127.0.0.0/8"]'})
     with registry.running():
         site = Site(registry)
         maker = site.maker()
@@ -19,6 +21,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             fill(maker, projects=2, repositories=1, artifacts=3, note=CANARY)
             about = {"description": f"**ok** {CANARY}"}
             maker.api("PUT", "/projects/payments/repositories/api", about)
+            site.elsewhere.update(connect(maker, registry, note=CANARY))
             yield site
         finally:
             site.close()

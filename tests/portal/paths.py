@@ -1,6 +1,6 @@
 """Every page of the portal, for tests that look at all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 APP = "/harbor/projects/{id}/repositories/api"
 CHART = "/harbor/projects/{id}/repositories/charts%2Fpayments"
@@ -8,6 +8,10 @@ CHART = "/harbor/projects/{id}/repositories/charts%2Fpayments"
 PATHS: Sequence[str] = (
     "/harbor/projects",
     "/harbor/projects?do=new",
+    "/harbor/projects?do=proxy",
+    "/harbor/projects/{cache}/repositories",
+    "/harbor/projects/{cache}/summary",
+    "/harbor/projects/{cache}/configs",
     "/harbor/projects/{id}/repositories",
     "/harbor/projects/{id}/repositories?do=delete&id=api",
     "/harbor/projects/{id}/summary",
@@ -63,6 +67,18 @@ PATHS: Sequence[str] = (
     "/harbor/labels?do=new",
     "/harbor/project-quotas",
     "/harbor/project-quotas?do=default",
+    "/harbor/registries",
+    "/harbor/registries?do=new",
+    "/harbor/registries?do=edit&id={registry}",
+    "/harbor/registries?do=delete&id={registry}",
+    "/harbor/replications",
+    "/harbor/replications?do=new",
+    "/harbor/replications?do=edit&id={rule}",
+    "/harbor/replications?do=delete&id={rule}",
+    "/harbor/replications/{rule}",
+    "/harbor/replications/{rule}?do=preview",
+    "/harbor/replications/{run}/tasks",
+    "/harbor/replications/{run}/tasks?task={task}",
     "/harbor/clearing-job/gc",
     "/harbor/clearing-job/gc?do=run",
     "/harbor/clearing-job/audit-log-purge",
@@ -82,6 +98,9 @@ PATHS: Sequence[str] = (
 )
 
 
-def paths(project: int, tag: str) -> list[str]:
-    """The pages of a project that `tests.portal.data` made; `tag` is its newest version."""
-    return [path.format(id=project, tag=tag) for path in PATHS]
+def paths(project: int, tag: str, elsewhere: Mapping[str, int]) -> list[str]:
+    """The pages of a project that `tests.portal.data` made; `tag` is its newest version.
+
+    `elsewhere` names what belongs to other registries: registry, rule, run, task and cache.
+    """
+    return [path.format(id=project, tag=tag, **elsewhere) for path in PATHS]

@@ -59,7 +59,7 @@ def test_every_page_is_whole_and_harmless(site: Site) -> None:
     GO-2025-3825, CVE-2025-32019.
     """
     admin = site.admin()
-    for path in paths(site.project("payments"), newest(site)):
+    for path in paths(site.project("payments"), newest(site), site.elsewhere):
         answer = admin.client.get(path)
         assert answer.status_code == 200, (path, answer.text[:500])
         assert (
@@ -82,7 +82,7 @@ async def test_a_page_asks_the_api_a_few_times(site: Site) -> None:
     ):
         client.cookies = site.admin().client.cookies
         wrong = {}
-        for path in paths(site.project("payments"), newest(site)):
+        for path in paths(site.project("payments"), newest(site), site.elsewhere):
             before = api.calls
             answer = await client.get(path)
             assert answer.status_code == 200, path

@@ -19,6 +19,8 @@ class Site:
     registry: Registry
     visitors: "list[Visitor]" = field(default_factory=list)
     makers: list[Maker] = field(default_factory=list)
+    elsewhere: dict[str, int] = field(default_factory=dict)
+    """Ids of a registry, a rule, a run of it, a task of that, and a proxy cache."""
 
     def visitor(self, name: str = "", password: str = "") -> "Visitor":
         """Somebody who is signed in, or nobody."""

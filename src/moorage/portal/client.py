@@ -158,6 +158,11 @@ def segment(text: object) -> str:
     return quote(quote(str(text), safe=""), safe="") if "/" in str(text) else quote(str(text), "")
 
 
+def quoted(text: str) -> str:
+    """A text within the API's `q`, whose commas would end it."""
+    return text.replace("%", "%25").replace(",", "%2C").replace(";", "%3B")
+
+
 def repository_path(name: str) -> str:
     """The path of a repository by its full name."""
     project, _, rest = name.partition("/")

@@ -65,6 +65,11 @@ def meter(used: int, hard: int) -> Cell:
     return Cell("meter", (used, hard))
 
 
+def progress(done: int, expected: int) -> Cell:
+    """Bytes that were moved, of those that are known to come."""
+    return Cell("progress", (done, expected))
+
+
 def state(value: str) -> Cell:
     """The state of something that runs."""
     return Cell("state", value)
@@ -147,6 +152,7 @@ class Field:
     help: str = ""
     required: bool = False
     choices: Sequence[Choice] = ()
+    """Of a select or checks; what a text can be completed to."""
     placeholder: str = ""
     disabled: bool = False
 
@@ -165,6 +171,10 @@ class Form:
     values: Mapping[str, str] = field(default_factory=dict)
     names: Sequence[str] = ()
     """What will be touched, shown as a list."""
+    also: Sequence[Item] = ()
+    """What else can be done with what is typed; the page comes again and says what came of it."""
+    in_place: bool = False
+    """Whether nothing but the outcome of these changes on the page."""
 
 
 @dataclass(frozen=True, slots=True)

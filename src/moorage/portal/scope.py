@@ -89,6 +89,8 @@ class Scope:
         public = self.project.public
         role = ROLES.get(self.project.current_user_role_id)
         badges = [(_("Public") if public else _("Private"), "teal" if public else "plain")]
+        if self.project.registry_id:
+            badges.append((_("Proxy cache"), "violet"))
         if role is not None:
             badges.append((_(role), "plain"))
         return {

@@ -104,6 +104,13 @@ class Amounts(Shape):
     storage: int = 0
 
 
+class RegistryName(Shape):
+    """Another registry, by name."""
+
+    id: int = 0
+    name: str = ""
+
+
 class QuotaPart(Shape):
     """What is used of what."""
 
@@ -121,6 +128,7 @@ class Summary(Shape):
     guest_count: int = 0
     limited_guest_count: int = 0
     quota: QuotaPart | None = None
+    registry: RegistryName | None = None
 
 
 class Usage(Shape):
@@ -596,3 +604,134 @@ class Restored(Shape):
 
     digest: str = ""
     tags: list[str] = []
+
+
+class Account(Shape):
+    """As whom another registry is used."""
+
+    access_key: str = ""
+    access_secret: str = ""
+
+
+class Registry(RegistryName):
+    """Another registry."""
+
+    url: str = ""
+    type: str = ""
+    credential: Account = Account()
+    insecure: bool = False
+    ca_certificate: str = ""
+    description: str = ""
+    status: str = ""
+    creation_time: Moment = None
+
+
+class Place(Shape):
+    """Where registries of a kind are."""
+
+    key: str = ""
+    value: str = ""
+
+
+class Places(Shape):
+    """The places to choose from."""
+
+    endpoints: list[Place] = []
+
+
+class Provider(Shape):
+    """A kind of registries."""
+
+    endpoint_pattern: Places = Places()
+
+
+class Condition(Shape):
+    """A condition on what is replicated."""
+
+    type: str = ""
+    value: str | list[str] = ""
+    decoration: str = ""
+    kind: str = ""
+
+
+class Times(Shape):
+    """When a rule comes."""
+
+    cron: str = ""
+
+
+class Cause(Shape):
+    """What makes a rule run."""
+
+    type: str = ""
+    trigger_settings: Times = Times()
+
+
+class Replication(Shape):
+    """What is replicated, where to, and when."""
+
+    id: int = 0
+    name: str = ""
+    description: str = ""
+    src_registry: Registry = Registry()
+    dest_registry: Registry = Registry()
+    dest_namespace: str = ""
+    dest_namespace_replace_count: int = 1
+    trigger: Cause = Cause()
+    filters: list[Condition] = []
+    replicate_deletion: bool = False
+    override: bool = False
+    enabled: bool = False
+    creation_time: Moment = None
+    speed: int = 0
+    copy_by_chunk: bool = False
+    single_active_replication: bool = False
+
+    @property
+    def pulls(self) -> bool:
+        """Whether it brings artifacts here."""
+        return self.src_registry.id != 0
+
+
+class ReplicationRun(Shape):
+    """One run of a rule."""
+
+    id: int = 0
+    policy_id: int = 0
+    status: str = ""
+    status_text: str = ""
+    trigger: str = ""
+    total: int = 0
+    failed: int = 0
+    succeed: int = 0
+    in_progress: int = 0
+    stopped: int = 0
+    start_time: Moment = None
+    end_time: Moment = None
+
+
+class ReplicationTask(Shape):
+    """One artifact of a run."""
+
+    id: int = 0
+    status: str = ""
+    operation: str = ""
+    resource_type: str = ""
+    src_resource: str = ""
+    dst_resource: str = ""
+    progress: str = ""
+    message: str = ""
+    moved_bytes: int = 0
+    start_time: Moment = None
+    end_time: Moment = None
+
+
+class Movable(Shape):
+    """An artifact that a rule would look at."""
+
+    src_resource: str = ""
+    dst_resource: str = ""
+    digest: str = ""
+    type: str = ""
+    size: int = 0
+    outcome: str = ""

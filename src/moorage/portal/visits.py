@@ -91,6 +91,8 @@ class Visit:
         self.query = request.query_params
         self.form = form or {}
         self.problem: Problem | None = None
+        self.notice = ""
+        """What came of a form that is shown again as it was typed: a test, a preview."""
         self._templates = templates
         self._cookies = cookies(request.scope)
         self.language = i18n.choose(
@@ -268,6 +270,7 @@ class Visit:
                 "shell": shell,
                 "csrf": masked(shell.csrf),
                 "problem": self.problem,
+                "notice": self.notice,
                 "flash": "" if "live" in self.query else flash,
                 **_DEFAULTS,
                 **context,

@@ -7,9 +7,8 @@ from urllib.parse import urlencode
 
 from starlette.responses import RedirectResponse, Response
 
-from moorage.portal.client import Problem
+from moorage.portal.client import Problem, quoted
 from moorage.portal.pages import artifact, compare
-from moorage.portal.pages.projects import quoted
 from moorage.portal.parts import Choice, Column, Field, Filter, Form, Item, View
 from moorage.portal.places import COMPARE, INFO, Place, place
 from moorage.portal.scope import PROJECTS

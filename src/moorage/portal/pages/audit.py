@@ -5,7 +5,7 @@ from typing import Any
 from starlette.responses import Response
 
 from moorage.portal import parts
-from moorage.portal.pages.projects import quoted
+from moorage.portal.client import quoted
 from moorage.portal.parts import Choice, Column, Crumb, Filter, Row, Table
 from moorage.portal.scope import PROJECTS, scope
 from moorage.portal.shapes import Logged

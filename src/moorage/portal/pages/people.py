@@ -3,9 +3,8 @@
 from starlette.responses import Response
 
 from moorage.portal import parts
-from moorage.portal.client import Problem
+from moorage.portal.client import Problem, quoted
 from moorage.portal.i18n import N_
-from moorage.portal.pages.projects import quoted
 from moorage.portal.parts import Choice, Column, Crumb, Field, Filter, Form, Item, Row, Table
 from moorage.portal.shapes import AccessToken, Group, User
 from moorage.portal.visits import Visit

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import quote
 
 from starlette.responses import RedirectResponse, Response
 
 from moorage.portal import parts
-from moorage.portal.client import Listing, Problem, segment
+from moorage.portal.client import Listing, Problem, quoted, segment
+from moorage.portal.pages.caches import cache_fields, cache_metadata, new_cache
 from moorage.portal.parts import (
     Choice,
     Column,
@@ -46,12 +48,18 @@ async def projects(visit: Visit) -> Response:
     form = None
     if may and visit.query.get("do") == "new":
         form = _new(visit, admin=shell.admin)
+    elif shell.admin and visit.query.get("do") == "proxy":
+        form = await new_cache(visit)
+    actions = [Item(_("New project"), f"{PROJECTS}?do=new", icon="plus")] if may else []
+    if shell.admin:
+        cache = Item(_("New proxy cache"), f"{PROJECTS}?do=proxy", icon="download")
+        actions.insert(0, cache)
     return await visit.render(
         "page.html",
         title=_("Projects"),
         glyph="folders",
         crumbs=[Crumb(_("Projects"))],
-        actions=[Item(_("New project"), f"{PROJECTS}?do=new", icon="plus")] if may else [],
+        actions=actions,
         form=form,
         stats=stats if found.total else (),
         sections=[_table(visit, view, found)],
@@ -66,6 +74,9 @@ def _table(visit: Visit, view: parts.View, found: Listing[Project]) -> Table:
                 parts.link(each.name, f"{PROJECTS}/{each.project_id}/repositories", tone="folders"),
                 parts.chips(
                     (_("Public"), "teal") if each.public else (_("Private"), "plain"),
+                ),
+                parts.chips(
+                    (_("Proxy cache"), "violet") if each.registry_id else (_("Normal"), "plain"),
                 ),
                 parts.text(_(ROLES[each.current_user_role_id]))
                 if each.current_user_role_id in ROLES
@@ -88,6 +99,7 @@ def _table(visit: Visit, view: parts.View, found: Listing[Project]) -> Table:
         [
             Column(_("Name"), "name"),
             Column(_("Access")),
+            Column(_("Type")),
             Column(_("Your role")),
             Column(_("Repositories"), right=True),
             Column(_("Owner")),
@@ -156,10 +168,14 @@ def _new(visit: Visit, *, admin: bool) -> Form:
 async def create(visit: Visit) -> Response:
     """Make a project."""
     name = visit.field("name")
-    body: dict[str, object] = {
-        "project_name": name,
-        "metadata": {"public": str(visit.checked("public")).lower()},
-    }
+    metadata = {"public": str(visit.checked("public")).lower()}
+    body: dict[str, object] = {"project_name": name, "metadata": metadata}
+    if visit.field("op") == "create-cache":
+        body["registry_id"] = visit.integer("registry")
+        if not body["registry_id"]:
+            message = visit.gettext("Register the other registry first.")
+            raise Problem(400, "BAD_REQUEST", message)
+        metadata |= cache_metadata(visit)
     limit = visit.integer("limit")
     if limit:
         body["storage_limit"] = limit if limit < 0 else limit * GIB
@@ -211,6 +227,9 @@ async def summary(visit: Visit) -> Response:
             ],
         )
     ]
+    if found.registry is not None:
+        cached = Fact(_("Cache of"), parts.text(found.registry.name))
+        sections[0] = replace(sections[0], facts=[*sections[0].facts, cached])
     if here.may("member", "list"):
         facts = [Fact(_(ROLES[role]), parts.number(count)) for role, count in counts]
         sections.append(Facts(_("Members"), facts))
@@ -225,20 +244,18 @@ async def settings(visit: Visit) -> Response:
     """What the project's administrators decide."""
     here = await scope(visit)
     _ = visit.gettext
-    form = Form(
-        "save",
-        _("Settings"),
-        [
-            Field(
-                "public",
-                _("Public"),
-                "checkbox",
-                here.project.public,
-                help=_("Anybody can pull, without signing in."),
-            )
-        ],
-        _("Save"),
-    )
+    fields = [
+        Field(
+            "public",
+            _("Public"),
+            "checkbox",
+            here.project.public,
+            help=_("Anybody can pull, without signing in."),
+        )
+    ]
+    if here.project.registry_id:
+        fields += cache_fields(visit, here.project.metadata)
+    form = Form("save", _("Settings"), fields, _("Save"))
     danger = Form(
         "delete",
         _("Delete this project"),
@@ -261,8 +278,10 @@ async def change(visit: Visit) -> Response:
         await visit.send("DELETE", here.api)
         said = visit.gettext("%(name)s is deleted.", name=here.project.name)
         return visit.done(PROJECTS, said)
-    public = str(visit.checked("public")).lower()
-    await visit.send("PUT", here.api, {"metadata": {"public": public}})
+    metadata = {"public": str(visit.checked("public")).lower()}
+    if here.project.registry_id:
+        metadata |= cache_metadata(visit)
+    await visit.send("PUT", here.api, {"metadata": metadata})
     return visit.done(visit.path, visit.gettext("Saved."))
 
 
@@ -305,6 +324,7 @@ async def repositories(visit: Visit) -> Response:
         )
         for each in found.items
     ]
+    cached = here.project.registry_id != 0
     table = Table(
         _("Repositories"),
         [
@@ -316,8 +336,10 @@ async def repositories(visit: Visit) -> Response:
         rows,
         found.total,
         view,
-        _("Nothing was pushed yet"),
-        _("Push an image, a chart or any other artifact to make a repository."),
+        _("Nothing was pulled yet") if cached else _("Nothing was pushed yet"),
+        _("What is pulled through this project is kept here.")
+        if cached
+        else _("Push an image, a chart or any other artifact to make a repository."),
         filters=[Filter("q", _("Filter by name"), q)],
         bulk=[Item(_("Delete"), op="delete", icon="trash-2", danger=True)]
         if here.may("repository", "delete") and rows
@@ -338,11 +360,6 @@ async def delete_repositories(visit: Visit) -> Response:
         "A repository is deleted.", "%(count)s repositories are deleted.", len(names)
     )
     return visit.done(visit.path, said)
-
-
-def quoted(text: str) -> str:
-    """A text within the API's `q`, whose commas would end it."""
-    return text.replace("%", "%25").replace(",", "%2C").replace(";", "%3B")
 
 
 ROUTES = (

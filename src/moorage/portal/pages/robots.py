@@ -6,8 +6,7 @@ from typing import Any
 from starlette.responses import Response
 
 from moorage.portal import parts
-from moorage.portal.client import Problem, plain
-from moorage.portal.pages.projects import quoted
+from moorage.portal.client import Problem, plain, quoted
 from moorage.portal.parts import Column, Crumb, Field, Filter, Form, Item, Once, Row, Table
 from moorage.portal.scope import PROJECTS, Scope, scope
 from moorage.portal.shapes import Pair, Rights, Robot, Secret

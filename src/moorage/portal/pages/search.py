@@ -9,8 +9,7 @@ from urllib.parse import quote
 from starlette.responses import JSONResponse, Response
 
 from moorage.portal import parts
-from moorage.portal.client import Problem
-from moorage.portal.pages.projects import quoted
+from moorage.portal.client import Problem, quoted
 from moorage.portal.parts import Column, Crumb, Row, Table, View
 from moorage.portal.scope import PROJECTS
 from moorage.portal.shapes import Artifact, Found, Project
