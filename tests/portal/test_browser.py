@@ -50,7 +50,7 @@ def test_every_page_is_quiet_and_accessible(site: Site, somebody: Watched) -> No
         beyond = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         if beyond > 0:
             wrong.append(f"{path} is {beyond} px too wide")
-        if "pwned" in page.title():
+        if page.title() == "pwned":
             wrong.append(f"{path} ran the canary")
     page.set_viewport_size({"width": 1280, "height": 900})
     page.emulate_media(color_scheme="light")
@@ -119,6 +119,37 @@ def test_a_collection_is_followed_live(site: Site, somebody: Watched) -> None:
     page.locator("form.form").get_by_role("button", name="Collect now").click()
     page.wait_for_url(re.compile(r"\?run=\d+"))
     page.locator("table").get_by_text("Done").first.wait_for()
+    assert somebody.wrong == []
+
+
+def test_a_connection_is_tested_in_place(site: Site, somebody: Watched) -> None:
+    """What was typed stays, also the secret that no page brings back; the answer stands below."""
+    page = somebody.page
+    page.goto("/harbor/registries?do=new")
+    page.get_by_label("Name", exact=True).fill("by browser")
+    page.get_by_label("URL").fill(site.registry.url)
+    page.get_by_label("User name or access key").fill(site.registry.username)
+    page.get_by_label("Password or secret").fill(site.registry.password)
+    page.get_by_role("button", name="Test the connection").click()
+    page.get_by_text("It answers.").wait_for()
+    assert page.get_by_label("Password or secret").input_value() == site.registry.password
+    page.get_by_role("button", name="Create").click()
+    page.get_by_text("by browser is registered.").wait_for()
+    page.locator("summary[aria-label='Actions for by browser']").click()
+    page.locator("details[open]").get_by_role("link", name="Delete").click()
+    page.locator("form.form").get_by_role("button", name="Delete").click()
+    page.get_by_text("Deleted.").wait_for()
+    assert somebody.wrong == []
+
+
+def test_a_replication_is_followed_live(site: Site, somebody: Watched) -> None:
+    """Begun from the menu of its rule, its end shows without a reload."""
+    page = somebody.page
+    page.goto(f"/harbor/replications/{site.elsewhere['rule']}")
+    page.get_by_role("button", name="Replicate now").click()
+    page.wait_for_url(re.compile(r"/replications/\d+/tasks"))
+    page.locator("table").get_by_text("Done").wait_for()
+    page.get_by_text("100 %").wait_for()
     assert somebody.wrong == []
 
 

@@ -5,6 +5,11 @@ import re
 from tests.portal.elsewhere import ended
 from tests.portal.visitor import Site
 
+from moorage.portal import parts
+from moorage.portal.pages import replication_runs
+from moorage.portal.shapes import ReplicationTask
+from moorage.replication.transfer import Progress
+
 
 def test_registries_are_tried_kept_and_forgotten(site: Site) -> None:
     """A test keeps nothing and says what it found; the secret is in no page; a provider's own
@@ -137,3 +142,12 @@ def test_a_proxy_cache_by_forms(site: Site) -> None:
     mara = site.visitor("mara", "Work-2026-Long")
     assert "New proxy cache" not in mara.get("/harbor/projects")
     admin.done(f"{base}/configs", op="delete", name="hub")
+
+
+def test_progress_is_read_as_the_job_tells_it() -> None:
+    """The bytes of a task that runs stand on a bar; one that ended says what it moved."""
+    told = str(Progress(moved=100, spared=50, expected=400))
+    running = ReplicationTask(status="InProgress", progress=told)
+    assert replication_runs.moved(running) == parts.progress(150, 400)
+    ended = ReplicationTask(status="Succeed", progress=told, moved_bytes=400)
+    assert replication_runs.moved(ended) == parts.size(400)

@@ -219,7 +219,7 @@ def _row(visit: Visit, view: View, each: ReplicationTask) -> Row:
             parts.text(each.dst_resource, each.message),
             parts.text(operation.get(each.operation, each.operation)),
             parts.state(STATES.get(each.status, each.status)),
-            _moved(each),
+            moved(each),
             parts.time(each.start_time),
             parts.time(each.end_time) if each.end_time else parts.text(""),
         ],
@@ -229,7 +229,7 @@ def _row(visit: Visit, view: View, each: ReplicationTask) -> Row:
     )
 
 
-def _moved(each: ReplicationTask) -> Cell:
+def moved(each: ReplicationTask) -> Cell:
     """Bytes that went over the wire; while it runs, how many there are of those that will be."""
     told = _PROGRESS.match(each.progress)
     if each.status == "InProgress" and told is not None:
