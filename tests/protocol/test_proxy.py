@@ -191,6 +191,19 @@ async def test_a_lying_registry_poisons_nothing(cache: Cache) -> None:
     assert (await cache.get("manifests/v2")).status >= 500
 
 
+async def test_no_length_is_no_empty_blob(cache: Cache) -> None:
+    """A registry that tells of none cannot make a client take a blob for empty."""
+    digest = cache.other.blob(THERE, b"layer")
+    cache.other.answers = [Answer(200)]
+    assert (await cache.get(f"blobs/{digest}")).status == 503
+    assert (await cache.get(f"blobs/{digest}")).body == b"layer"
+    nothing = cache.other.blob(THERE, b"")
+    got = await cache.get(f"blobs/{nothing}")
+    assert (got.status, got.body) == (200, b"")
+    upstream = await cache.through.proxies.of(APP)
+    assert upstream.running == {}
+
+
 @pytest.mark.parametrize(
     ("media_type", "payload"),
     [

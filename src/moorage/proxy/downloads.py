@@ -226,6 +226,8 @@ class Downloads:
                 await made.run(upstream, name, pulls, uploads)
             finally:
                 upstream.running[repository] -= 1
+                if not upstream.running[repository]:
+                    del upstream.running[repository]
                 del self._running[key]
 
         task = asyncio.create_task(run(), name=f"download {blob.digest}")

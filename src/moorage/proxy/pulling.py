@@ -232,6 +232,9 @@ class Through:
                 raise _told(error) from error
         if size is None:
             raise BlobUnknown(detail={"digest": digest})
+        if not size and digests.of(b"", digests.parse(digest)[0]) != digest:
+            # Nothing would have to be downloaded, so nothing would be compared either.
+            raise Unreachable("the registry behind this project does not tell a blob's length")
         return Pending(digest, size, "", repository)
 
     async def _size(self, repository: str, digest: str) -> int | None:
