@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.unit.test_cli import Cli, cli, made
 
+from moorage import failpoints
 from moorage.config.storage import StorageSettings
 from moorage.errors import Invalid
 from moorage.moving.places import place
@@ -33,6 +34,23 @@ def test_a_backup_by_the_command_line(made: Cli, tmp_path: Path) -> None:
     refused = made("backup", "verify", where, "--id", "nothing")
     assert (refused.exit_code, "no complete backup nothing" in refused.output) == (1, True)
     assert "there is no folder" in made("backup", "list", str(tmp_path / "no")).output
+
+
+def test_the_key_is_there_before_the_rows(made: Cli, tmp_path: Path) -> None:
+    """A restore that ends between the two is begun again, and never leaves rows without it."""
+    where = str(tmp_path / "backups")
+    made.json("backup", "create", where, "--with-secret-key")
+    other = Cli(tmp_path / "other")
+    other.environment = {"MOORAGE_FAILPOINTS": "refill.rows=error"}
+    try:
+        with pytest.raises(AssertionError, match="Injected"):
+            other("restore", where)
+    finally:
+        failpoints.arm("")
+        other.environment = {}
+    key = tmp_path / "other" / "secret_key"
+    assert key.read_text() == (made.folder / "secret_key").read_text()
+    assert other.json("restore", where)["missing"] == 0
 
 
 def test_a_backup_without_its_key_says_so(made: Cli, tmp_path: Path) -> None:

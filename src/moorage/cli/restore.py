@@ -61,18 +61,21 @@ async def _restore(
         run = Restore(there.place, backup)
         found.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = await run.secret_key(known, file)
+
+        def keep() -> None:
+            if key is not None:
+                _write(file, key)
+
         alone = contextlib.nullcontext() if found.database.postgres else locked(found.data_dir)
         with alone:
             db = connect(found.database, data_dir=found.data_dir, clock=SystemClock())
             store = open_store(found.storage, data_dir=found.data_dir)
             try:
                 with progress() as tell:
-                    done = await run.run(db, store, tell, objects=objects)
+                    done = await run.run(db, store, tell, objects=objects, keep=keep)
             finally:
                 await store.close()
                 await db.close()
-        if key is not None:
-            _write(file, key)
     return done
 
 
@@ -88,3 +91,8 @@ def _write(file: Path, key: str) -> None:
         stream.write(key + "\n")
         stream.flush()
         os.fsync(stream.fileno())
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -7,6 +7,7 @@ Until that transaction has committed the database holds nothing, so that a resto
 is simply begun again; objects that it had copied are left as they are.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,17 @@ class Restore:
         return (await dumps.content(self._place, self._facts["secret_key_part"])).decode()
 
     async def run(
-        self, db: Database, store: BlobStore, tell: Tell, *, objects: bool = True
+        self,
+        db: Database,
+        store: BlobStore,
+        tell: Tell,
+        *,
+        objects: bool = True,
+        keep: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
         """Put everything back; without `objects` only the rows, onto the store as it is.
 
+        `keep` is called before the rows are there, for what they cannot be read without.
         Raises Conflict when the target is not empty or the backup not whole, SchemaTooNew.
         """
         revision = self._facts["revision"]
@@ -74,6 +82,7 @@ class Restore:
             missing = await self._missing(store, tell)
         await failpoints.reach("refill.objects")
         missing = {**self._facts["failed"], **missing}
+        keep()
         async with unhurried(db) as own:
             written = await own.run(self._fill, sorted(missing), tell)
         await migrator.migrate(db)
