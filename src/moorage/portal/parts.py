@@ -155,6 +155,8 @@ class Field:
     """Of a select or checks; what a text can be completed to."""
     placeholder: str = ""
     disabled: bool = False
+    beside: bool = False
+    """Whether it says more of the field before, and stands in one line with it."""
 
 
 @dataclass(frozen=True, slots=True)

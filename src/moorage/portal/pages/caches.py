@@ -72,6 +72,7 @@ def cache_fields(visit: Visit, metadata: Mapping[str, str]) -> Sequence[Field]:
             "select",
             metadata.get("proxy_cache_filter_kind") or "doublestar",
             choices=kinds,
+            beside=True,
         ),
         Field(
             "local",

@@ -81,18 +81,18 @@ def _filters(visit: Visit, rule: Replication) -> list[Field]:
         value = said.value if isinstance(said.value, str) else "\n".join(said.value)
         drawn = "textarea" if kind == "label" else "text"
         found.append(Field(kind + "_value", _(title), drawn, value, helps[kind]))
-        label = _("%(what)s: which ones", what=_(title))
+        label = _("Which ones")
         how = said.decoration or "matches"
-        found.append(Field(kind + "_how", label, "select", how, choices=either))
+        found.append(Field(kind + "_how", label, "select", how, choices=either, beside=True))
         if kind in PATTERNED:
             kinds = [
                 Choice(name, _(text))
                 for name, text in KINDS.items()
                 if name != "semver" or kind == "tag"
             ]
-            label = _("%(what)s: written", what=_(title))
+            label = _("Written")
             chosen = said.kind or "doublestar"
-            found.append(Field(kind + "_kind", label, "select", chosen, choices=kinds))
+            found.append(Field(kind + "_kind", label, "select", chosen, choices=kinds, beside=True))
     return found
 
 
