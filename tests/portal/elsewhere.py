@@ -31,7 +31,6 @@ def connect(maker: Maker, registry: Registry, *, note: str) -> dict[str, int]:
         "override": True,
         "enabled": True,
     }
-    maker.api("POST", "/projects", {"project_name": "mirrored"})
     policy = _made(maker, "/replication/policies", rule)
     run = _made(maker, "/replication/executions", {"policy_id": policy})
     ended(maker, run)

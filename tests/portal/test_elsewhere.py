@@ -68,6 +68,10 @@ def test_a_replication_from_preview_to_retry(site: Site) -> None:
     assert "mirrored/payments:0.4.2" in typed.text
     assert 'value="by form"' in typed.text
     assert "by form</a>" not in admin.get(base)
+    absent = rule | {"mode": "push", "namespace": "not-there-yet"}  # a project to be made there
+    assert (
+        "not-there-yet/payments:0.4.2" in admin.post(f"{base}?do=new", op="preview", **absent).text
+    )
     refused = admin.post(f"{base}?do=new", op="preview", **rule | {"tag_value": "no version"})
     assert refused.status_code == 400
     page = admin.done(f"{base}?do=new", op="create", **rule)

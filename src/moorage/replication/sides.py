@@ -22,6 +22,7 @@ from moorage.db.transactions import Tx
 from moorage.errors import (
     ClientGone,
     Conflict,
+    Denied,
     Invalid,
     MoorageError,
     NotFound,
@@ -112,7 +113,13 @@ class There:
 
     async def digest_of(self, repository: str, reference: str) -> str:
         """By a HEAD, which no registry counts as a pull."""
-        listed = await self.remote.head(repository, reference)
+        try:
+            listed = await self.remote.head(repository, reference)
+        except Denied:  # as of a project that is not there yet
+            known = self.remote.adapter.has_project
+            if known is None or await known(self.remote, repository):
+                raise
+            return ""
         return listed.digest if listed else ""
 
     async def referrers(self, repository: str, digest: str) -> Sequence[str]:

@@ -46,7 +46,8 @@ class Adapter:
     catalog: Catalog | None = catalogs.generic
     login: Callable[[Endpoint, Any], Awaitable[tuple[str, str, float]]] | None = None
     ping: Callable[["Reading"], Awaitable[None]] | None = None
-    ensure: Callable[["Reading", str], Awaitable[None]] | None = None  # the project of a repository
+    has_project: Callable[["Reading", str], Awaitable[bool]] | None = None  # that of a repository
+    ensure: Callable[["Reading", str], Awaitable[None]] | None = None  # makes that project
     delete_tag: Callable[["Reading", str, str], Awaitable[None]] | None = None
     endpoints: Mapping[str, str] | None = None  # where instances of it are, by a name
     proxied: bool = False  # projects may be a cache of it
@@ -60,6 +61,7 @@ ADAPTERS: Mapping[str, Adapter] = {
         basic=True,
         catalog=harbor.catalog,
         ping=harbor.ping,
+        has_project=harbor.has_project,
         ensure=harbor.ensure,
         delete_tag=harbor.delete_tag,
         proxied=True,

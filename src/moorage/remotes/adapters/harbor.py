@@ -55,17 +55,22 @@ async def catalog(remote: "Reading", beginning: str) -> Sequence[str]:
     return [name for name in found if name.startswith(beginning)]
 
 
-async def ensure(remote: "Reading", repository: str) -> None:
-    """Make the project of a repository, private, unless it is there."""
-    project = repository.partition("/")[0]
-    query = urlencode({"project_name": project})
+async def has_project(remote: "Reading", repository: str) -> bool:
+    """Whether the project of a repository is there."""
+    query = urlencode({"project_name": repository.partition("/")[0]})
     try:
         answer = await remote.ask("HEAD", remote.url(f"{API}/projects?{query}"))
-        await answer.aclose()
-        return
     except NotFound:
-        pass
-    body = {"project_name": project, "metadata": {"public": "false"}}
+        return False
+    await answer.aclose()
+    return True
+
+
+async def ensure(remote: "Reading", repository: str) -> None:
+    """Make the project of a repository, private, unless it is there."""
+    if await has_project(remote, repository):
+        return
+    body = {"project_name": repository.partition("/")[0], "metadata": {"public": "false"}}
     answer = await remote.ask(
         "POST",
         remote.url(f"{API}/projects"),
