@@ -221,7 +221,7 @@ async def _telling(world: World, path: str) -> dict[str, Any]:
     async with asyncio.timeout(20):
         while True:
             (doing,) = (await world.call("sysadmin", "GET", path)).json()
-            if doing["check_in"]:
+            if doing.get("check_in"):
                 return dict(doing)
             await asyncio.sleep(0.05)
 

@@ -111,7 +111,7 @@ def test_figures_of_a_process(registry: Registry) -> None:
     for name in (
         "registry_http_requests_total{",
         "registry_http_request_duration_seconds_bucket{",
-        "registry_http_in_flight_requests ",
+        "registry_http_in_flight_requests{",
         "registry_storage_action_seconds_count{",
         "harbor_core_http_request_total{",
         "harbor_core_http_inflight_requests ",

@@ -4,7 +4,7 @@ They are read like all others. Nothing deletes them before an administrator says
 registry is gone for good: until then it can be started again, and finds its storage as it left it.
 """
 
-from sqlalchemy import ColumnElement, ColumnExpressionArgument, exists, or_
+from sqlalchemy import ColumnElement, ColumnExpressionArgument, exists, or_, select
 
 from moorage.db.tables import properties
 from moorage.db.transactions import Tx
@@ -25,10 +25,8 @@ def deletable(storage_key: ColumnElement[str]) -> ColumnExpressionArgument[bool]
 
 async def is_adopted(tx: Tx) -> bool:
     """Step: whether everything in the storage is ours."""
-    return (
-        await tx.connection.scalar(exists().where(properties.c.name == ADOPTED).select())
-        is not None
-    )
+    adopted = exists().where(properties.c.name == ADOPTED)
+    return bool(await tx.connection.scalar(select(adopted)))
 
 
 async def adopt(tx: Tx) -> None:
