@@ -81,6 +81,10 @@ CASES: dict[str, list[tuple[str, dict[str, str]]]] = {
     "/projects/{project_name_or_id}/webhook/policies/{webhook_policy_id}/executions"
     "/{execution_id}/tasks": [(f"{TEAM}/webhook/policies/1/executions/2/tasks", {})],
     "/projects/{project_name_or_id}/webhook/jobs": [(f"{TEAM}/webhook/jobs", {"policy_id": "1"})],
+    "/registries": [("/registries", {}), ("/registries", {"q": "name=~o"})],
+    "/replication/policies": [("/replication/policies", {})],
+    "/replication/executions": [("/replication/executions", {"policy_id": "1"})],
+    "/replication/executions/{id}/tasks": [("/replication/executions/3/tasks", {})],
     "/system/gc": [("/system/gc", {})],
     "/system/purgeaudit": [("/system/purgeaudit", {})],
     "/schedules": [("/schedules", {})],
@@ -107,7 +111,7 @@ class Growing:
         self.subject = await self.world.content.push_image("team/app", "main")
         scope = {"level": "project", "ref": self.world.projects["team"]}
         await self._made("POST", "/retentions", {"scope": scope})
-        for kind in ("RETENTION", "WEBHOOK"):  # executions 1 and 2
+        for kind in ("RETENTION", "WEBHOOK", "REPLICATION"):  # executions 1, 2 and 3
             made = partial(enqueue, trigger="MANUAL", vendor_id=1, extra=APPLIED)
             await self.world.content.db.run(made, kind, [NewTask(kind, extra=APPLIED)])
 
@@ -118,6 +122,7 @@ class Growing:
             await self._projects(number)
             await self._content(number)
             await self._jobs(number)
+            await self._elsewhere(number)
         await self._log(start, stop)
         await self._work(start, stop)
 
@@ -199,6 +204,17 @@ class Growing:
         for kind in ("GARBAGE_COLLECTION", "PURGE_AUDIT_LOG"):
             await run(enqueue, kind, [NewTask(kind)], trigger="MANUAL")
         await run(schedules.put, "GARBAGE_COLLECTION", "Daily", "", vendor_id=number)
+
+    async def _elsewhere(self, number: int) -> None:
+        row = {"name": f"o{number}", "kind": "harbor", "url": "https://registry.example"}
+        async with self.world.content.db.write() as tx:
+            made = insert(tables.registries).values(**row).returning(tables.registries.c.id)
+            registry = (await tx.execute(made)).scalar_one()
+        policy = {"name": f"o{number}", "dest_registry": {"id": registry}}
+        await self._made("POST", "/replication/policies", policy)
+        run = self.world.content.db.run
+        await run(enqueue, "REPLICATION", [], trigger="MANUAL", vendor_id=1)
+        await run(extend, 3, [NewTask("REPLICATION")])
 
     async def _work(self, start: int, stop: int) -> None:
         new = [NewTask("RETENTION", extra=APPLIED)]

@@ -97,8 +97,8 @@ def test_a_job_is_followed_and_stopped_from_elsewhere(tmp_path: Path) -> None:
             text=True,
         )
         try:
-            _until_it_says(registry, "eligible for deletion")
-            registry.run("jobs", "stop", "1")
+            task = _until_it_says(registry, "eligible for deletion")
+            registry.run("jobs", "stop", task)
             assert waiting.wait(30) == 1
             assert waiting.stderr is not None
             assert "it was stopped" in waiting.stderr.read()
@@ -110,14 +110,18 @@ def test_a_job_is_followed_and_stopped_from_elsewhere(tmp_path: Path) -> None:
                     stream.close()
 
 
-def _until_it_says(registry: Registry, words: str) -> None:
-    """Follow the log of the first task until it says this."""
+def _until_it_says(registry: Registry, words: str) -> str:
+    """Follow the log of the collection until it says this; its id."""
+    task = ""
     for _ in range(100):
-        if json.loads(registry.run("jobs", "list", "--json")):
+        # Schedules of the installation's own may come before it.
+        listed = json.loads(registry.run("jobs", "list", "--kind", "GARBAGE_COLLECTION", "--json"))
+        if listed:
+            task = str(listed[0]["id"])
             break
         threading.Event().wait(0.1)
     following = subprocess.Popen(
-        [sys.executable, "-m", "moorage", "jobs", "logs", "-f", "1"],
+        [sys.executable, "-m", "moorage", "jobs", "logs", "-f", task],
         cwd=registry.folder,
         env=registry.environment(),
         stdout=subprocess.PIPE,
@@ -126,6 +130,7 @@ def _until_it_says(registry: Registry, words: str) -> None:
     assert following.stdout is not None
     try:
         assert any(words in line for line in following.stdout)
+        return task
     finally:
         following.kill()
         following.wait()

@@ -1,6 +1,6 @@
 """Replication: /replication/policies and /replication/executions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
@@ -17,6 +17,7 @@ from moorage.api.services import Services
 from moorage.api.wire import Text, Wire, reply
 from moorage.db.queries import LARGEST, AnyOf, Exact, Fuzzy
 from moorage.jobs import ERROR, PENDING, RUNNING, STOPPED, SUCCESS, records
+from moorage.remotes import Registry
 from moorage.replication import KIND
 from moorage.replication.records import Filter, Move, Policy, Settings
 
@@ -179,10 +180,19 @@ def _filter(body: ReplicationFilter) -> Filter:
     return Filter(body.type, value, body.decoration or "matches", body.kind or "doublestar")
 
 
-async def _print(api: Services, policy: Policy) -> ReplicationPolicy:
+async def _prints(api: Services, policies: Sequence[Policy]) -> list[ReplicationPolicy]:
+    others = await api.registries.some({_other(policy) for policy in policies})
+    return [_print(api, policy, others[_other(policy)]) for policy in policies]
+
+
+def _other(policy: Policy) -> int:
+    """The registry that is not this one."""
     said = policy.settings
-    registry_id = said.target_id if said.source_id is None else said.source_id
-    other = print_registry(await api.registries.get(registry_id or 0))
+    return (said.target_id if said.source_id is None else said.source_id) or 0
+
+
+def _print(api: Services, policy: Policy, registry: Registry) -> ReplicationPolicy:
+    said, other = policy.settings, print_registry(registry)
     local = RegistryBody(name="Local", type="harbor", url=api.system.external_url, status="healthy")
     source, target = (local, other) if said.source_id is None else (other, local)
     return ReplicationPolicy(
@@ -230,7 +240,7 @@ async def list_replication_policies(
     if name:
         query = query.with_filter("name", Fuzzy(name))
     page = await api.replications.list(query)
-    return listing(request, query, page, [await _print(api, each) for each in page.items])
+    return listing(request, query, page, await _prints(api, page.items))
 
 
 @router.post("/replication/policies", status_code=201)
@@ -274,7 +284,7 @@ async def get_replication_policy(
     api: Api, policy_id: PolicyId, who: Annotated[Principal, in_system(POLICIES, "read")]
 ) -> Response:
     """One policy."""
-    return reply(await _print(api, await api.replications.get(policy_id)))
+    return reply((await _prints(api, [await api.replications.get(policy_id)]))[0])
 
 
 @router.put(POLICY)

@@ -5,7 +5,7 @@ were given: who changes the URL to another one has to give them again.
 """
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -69,6 +69,13 @@ class Registries:
         """Raises NotFound."""
         async with self._db.read() as tx:
             return await _one(tx, registry_id)
+
+    async def some(self, registry_ids: Collection[int]) -> Mapping[int, Registry]:
+        """Those of them that are there, by their ids."""
+        query = _rows().where(registries.c.id.in_(sorted(registry_ids)))
+        async with self._db.read() as tx:
+            found = [Registry(**row._mapping) for row in await tx.execute(query)]
+        return {registry.id: registry for registry in found}
 
     async def create(self, actor: Principal, said: RegistrySettings) -> int:
         """Register a registry that answers; its id. Raises Invalid, Conflict."""
