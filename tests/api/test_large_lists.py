@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 MEDIAN = 0.05
 """Seconds of server time that a page may take."""
-NOISE = 3
+NOISE = 4
 """By how much a machine that does other things as well may be slower."""
 ROUNDS = 7
 TURNS = 5
