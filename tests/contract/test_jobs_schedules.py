@@ -317,7 +317,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("speed", "seconds", "count"),
     [
-        (12, 12, 20),
+        (6, 24, 20),
         # Ten times as fast as ten minutes in which one of two dies every twenty seconds.
         pytest.param(10, 60, 30, marks=pytest.mark.slow),
     ],
