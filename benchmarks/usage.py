@@ -18,12 +18,16 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """User and system time of processes, all threads together."""
+    """User and system time of processes, all threads and ended children together."""
     total = 0
     for pid in pids:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except FileNotFoundError:
+            continue  # ended meanwhile: its parent has counted it
         # The name, in brackets, may hold anything; the fields are counted after it.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
+        fields = stat.rpartition(")")[2].split()
+        total += sum(int(ticks) for ticks in fields[11:15])
     return total / _TICK
 
 

@@ -132,13 +132,14 @@ def test_a_secret_key_is_made_once(tmp_path: Path) -> None:
 
     GHSA-j7jh-fmcm-xxwv.
     """
-    path = tmp_path / "secret_key"
+    path = tmp_path / "data" / "secret_key"  # a folder that is not there either
     with ThreadPoolExecutor(8) as pool:
         keys = list(pool.map(secret_key_file, [path] * 8))
     assert len(set(keys)) == 1
     assert len(keys[0]) >= 40
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert [entry.name for entry in tmp_path.iterdir()] == ["secret_key"]
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert [entry.name for entry in path.parent.iterdir()] == ["secret_key"]
 
 
 def test_a_lost_secret_key_is_not_replaced(tmp_path: Path) -> None:

@@ -21,9 +21,11 @@ FIRST_ADMIN = "first_admin"
 def secret_key_file(path: Path) -> str:
     """The secret key in `path`, made when it is not there; readable by its owner only.
 
+    Its folder is made as well: with PostgreSQL and blobs elsewhere nothing else may need one.
     Raises ValueError for a file that holds no key.
     """
     if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w") as file:

@@ -1,0 +1,117 @@
+"""Taking over a large folder of distribution: killed again and again, then to its end.
+
+python -m benchmarks.importing --repositories 10000 --each 10 --kills 5
+
+The folder is laid out as docker-registry does it; the rows go into a PostgreSQL whose commits
+wait for the disk. Each phase begins anew where a killed one left off. At the end every tag is
+pulled from a running server and compared byte for byte. The figures are printed.
+"""
+
+import argparse
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.support.databases import running_postgres
+from tests.support.legacy import many
+from tests.support.serving import Fetcher, Registry
+
+CLIENTS = 8
+Tags = Mapping[tuple[str, str], bytes]
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.importing", description=__doc__)
+    parser.add_argument("--repositories", type=int, default=10_000)
+    parser.add_argument("--each", type=int, default=10, help="manifests of one")
+    parser.add_argument("--kills", type=int, default=5, help="before it is let to its end")
+    parser.add_argument("--within", type=float, default=60, help="seconds, of each kill")
+    parser.add_argument("--seed", type=int, default=4711, help="of the moments of the kills")
+    parser.add_argument("--folder", type=Path, help="where all of it is put")
+    return parser.parse_args()
+
+
+def command(registry: Registry, phase: str) -> "subprocess.Popen[bytes]":
+    """The import, started."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "moorage", "import", "storage", "--phase", phase, "--json"],
+        cwd=registry.folder,
+        env=registry.environment(),
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def killed(registry: Registry, moments: Sequence[float]) -> None:
+    """Begin `prepare` and kill it, at each of some moments in seconds."""
+    for moment in moments:
+        running = command(registry, "prepare")
+        time.sleep(moment)
+        running.kill()
+        running.wait()
+        print(f"killed after {moment:.0f} s", flush=True)
+
+
+def ended(registry: Registry, phase: str) -> None:
+    """A phase to its end, and what it took."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    if status := command(registry, phase).wait():
+        raise RuntimeError(f"{phase} ended with {status}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(f"{phase}: {time.monotonic() - began:.0f} s, CPU {cpu:.0f} s, "
+          f"memory of any so far at most {after.ru_maxrss / 1024:.0f} MiB", flush=True)  # fmt: skip
+
+
+def compared(registry: Registry, tags: Tags) -> None:
+    """Pull every tag; RuntimeError when one is not what was put there."""
+    fetcher, began = Fetcher(registry), time.monotonic()
+
+    def pull(item: tuple[tuple[str, str], bytes]) -> None:
+        (repository, tag), payload = item
+        if fetcher.get(f"/v2/{repository}/manifests/{tag}")[0] != payload:
+            raise RuntimeError(f"{repository}:{tag} is another one")
+
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        for _ in threads.map(pull, tags.items()):
+            pass
+    print(f"{len(tags)} tags pulled and compared in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def main() -> int:
+    """Make it, kill it, end it, look at it."""
+    options = arguments()
+    folder = Path(tempfile.mkdtemp(prefix="moorage-bench-", dir=options.folder))
+    folder.chmod(0o711)
+    try:
+        began = time.monotonic()
+        legacy = many(folder / "old", options.repositories, options.each)
+        print(f"{len(legacy.tags)} manifests made in {time.monotonic() - began:.0f} s", flush=True)
+        with running_postgres(durable=True) as server:
+            server.sql("CREATE DATABASE moorage")
+            settings = {
+                "database.url": server.url("moorage"),
+                "storage.filesystem.rootdirectory": folder / "old",
+            }
+            registry = Registry(folder / "ours", settings=settings)
+            registry.run("migrate")
+            rng = random.Random(options.seed)
+            killed(registry, [rng.uniform(1, options.within) for _ in range(options.kills)])
+            for phase in ("prepare", "tags", "verify"):
+                ended(registry, phase)
+            with registry.running():
+                compared(registry, legacy.tags)
+    finally:
+        shutil.rmtree(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
