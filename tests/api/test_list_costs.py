@@ -4,12 +4,13 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import delete, insert
 from tests.api.world import World
 from tests.support.accounts import in_project, in_system
 from tests.support.content import ALICE, CONFIG, image, index, sha256
 from tests.support.statements import statements
 
+from moorage.access.principals import Principal
 from moorage.db import tables
 from moorage.jobs import NewTask, enqueue, extend, schedules
 from moorage.oci import media_types
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.anyio
 
 TEAM = "/projects/team"
 APP = f"{TEAM}/repositories/app/artifacts"
+OF_REPOSITORY = "/projects/{project_name}/repositories/{repository_name}"
 EVERYTHING = {
     "with_tag": "true",
     "with_label": "true",
@@ -58,6 +60,22 @@ CASES: dict[str, list[tuple[str, dict[str, str]]]] = {
         (f"{TEAM}/repositories/app/tags", {"with_immutable_status": "true"}),
         (f"{TEAM}/repositories/app/tags", {"sort": "-version"}),
     ],
+    f"{OF_REPOSITORY}/tag-history": [
+        (f"{TEAM}/repositories/app/tag-history", {}),
+        (f"{TEAM}/repositories/app/tag-history", {"q": "kind=created", "sort": "tag"}),
+    ],
+    "/projects/{project_name_or_id}/usage/pulls/repositories": [
+        (f"{TEAM}/usage/pulls/repositories", {})
+    ],
+    "/projects/{project_name_or_id}/usage/pulls/callers": [(f"{TEAM}/usage/pulls/callers", {})],
+    "/projects/{project_name_or_id}/usage/storage/repositories": [
+        (f"{TEAM}/usage/storage/repositories", {})
+    ],
+    f"{OF_REPOSITORY}/usage/pulls/artifacts": [
+        (f"{TEAM}/repositories/app/usage/pulls/artifacts", {"days": "365"})
+    ],
+    f"{OF_REPOSITORY}/usage/pulls/tags": [(f"{TEAM}/repositories/app/usage/pulls/tags", {})],
+    f"{OF_REPOSITORY}/usage/pulls/callers": [(f"{TEAM}/repositories/app/usage/pulls/callers", {})],
     "/projects/{project_name_or_id}/immutabletagrules": [(f"{TEAM}/immutabletagrules", {})],
     "/retentions/{id}/executions": [("/retentions/1/executions", {})],
     "/retentions/{id}/executions/{eid}/tasks": [("/retentions/1/executions/1/tasks", {})],
@@ -123,6 +141,7 @@ class Growing:
             await self._content(number)
             await self._jobs(number)
             await self._elsewhere(number)
+        await self._pulls(start, stop)
         await self._log(start, stop)
         await self._work(start, stop)
 
@@ -190,6 +209,20 @@ class Growing:
             await manifests.put(ALICE, "team/app", sha256(extra), extra, kind)
         gone = await content.push_image("team/gone", "v1", b'{"gone": %d}' % number)
         await manifests.delete(ALICE, "team/gone", sha256(gone))
+
+    async def _pulls(self, start: int, stop: int) -> None:
+        """Every name pulls one tag of every repository; bytes are noted of what there is then."""
+        content = self.world.content
+        for number in range(start, stop):
+            caller = Principal("user", number, f"u{number}")
+            for repository, tag in (("team/app", f"t{number}"), (f"team/r{number}", "v1")):
+                found = await content.pulls.manifest(repository, tag)
+                content.pulls.count(found.resolved, tag, caller)
+        await content.counts.flush()
+        async with content.db.write() as tx:
+            for table in (tables.project_storage, tables.repository_storage):
+                await tx.execute(delete(table))
+        await self.world.services.storage_days.note()
 
     async def _jobs(self, number: int) -> None:
         run = self.world.content.db.run

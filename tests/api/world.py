@@ -39,6 +39,8 @@ from moorage.artifacts.attributes import Attributes
 from moorage.artifacts.catalogue import Catalogue
 from moorage.artifacts.copying import Copies
 from moorage.artifacts.layers import Layers
+from moorage.artifacts.pullreports import PullReports
+from moorage.artifacts.tagmoves import TagMoves
 from moorage.artifacts.tagnames import TagNames
 from moorage.artifacts.trashed import TrashList
 from moorage.audit import AuditLog
@@ -57,6 +59,7 @@ from moorage.projects.members import Members
 from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
 from moorage.projects.quota import Quotas
+from moorage.projects.storagedays import StorageDays
 from moorage.projects.usage import Usage
 from moorage.remotes import Registries
 from moorage.replication import Here, Replicating, ReplicationPolicies, ReplicationPreview
@@ -168,6 +171,8 @@ class World:
             retention_preview=Preview(db),
             quotas=Quotas(db),
             usage=Usage(db),
+            storage_days=StorageDays(db),
+            pull_reports=PullReports(db),
             scanners=self.scanners,
             registries=self.registries,
             replications=ReplicationPolicies(db, self.bell),
@@ -179,6 +184,7 @@ class World:
             additions=Additions(db, self.content.store),
             layers=Layers(db, self.content.store),
             tag_names=TagNames(db),
+            tag_moves=TagMoves(db),
             copies=Copies(db, self.content.rules, self.configurations),
             manifests=self.content.manifests,
             trash=TrashList(db),

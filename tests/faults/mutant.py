@@ -56,10 +56,10 @@ def ignores_leases() -> None:
 def loses_tags() -> None:
     """A tag that another push moves at the same time stays where it was, with 201 (h#23118)."""
 
-    async def point(tx: Tx, place: Any, tag: str, manifest_id: int) -> int:
+    async def point(tx: Tx, place: Any, tag: str, manifest_id: int) -> tuple[int, bool]:
         row = {"repository": place.id, "name": tag, "manifest": manifest_id}
-        ((pointed,),) = await tx.fetch(storing._POINT, **row)
-        return int(pointed)
+        ((pointed, revision),) = await tx.fetch(storing._POINT, **row)
+        return int(pointed), revision == 1
 
     storing._point = point
 

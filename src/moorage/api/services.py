@@ -17,6 +17,8 @@ from moorage.artifacts.catalogue import Catalogue
 from moorage.artifacts.copying import Copies
 from moorage.artifacts.layers import Layers
 from moorage.artifacts.manifests import Manifests
+from moorage.artifacts.pullreports import PullReports
+from moorage.artifacts.tagmoves import TagMoves
 from moorage.artifacts.tagnames import TagNames
 from moorage.artifacts.trashed import TrashList
 from moorage.audit import AuditLog
@@ -32,6 +34,7 @@ from moorage.projects.members import Members
 from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
 from moorage.projects.quota import Quotas
+from moorage.projects.storagedays import StorageDays
 from moorage.projects.usage import Usage
 from moorage.remotes import Registries
 from moorage.replication import ReplicationPolicies, ReplicationPreview
@@ -96,6 +99,8 @@ class Services:
     retention_preview: Preview
     quotas: Quotas
     usage: Usage
+    storage_days: StorageDays
+    pull_reports: PullReports
     scanners: Registrations
     adapter: Adapter
     registries: Registries
@@ -107,6 +112,7 @@ class Services:
     additions: Additions
     layers: Layers
     tag_names: TagNames
+    tag_moves: TagMoves
     copies: Copies
     manifests: Manifests
     trash: TrashList

@@ -7,9 +7,10 @@ from sqlalchemy import Row, Select, exists, select, update
 from sqlalchemy import delete as sql_delete
 
 from moorage import failpoints
-from moorage.artifacts import blobs, kinds, labels, ledger, listed, repositories
+from moorage.artifacts import blobs, kinds, labels, ledger, listed, repositories, tagmoves
 from moorage.artifacts.repositories import Place
 from moorage.artifacts.rules import Rules
+from moorage.artifacts.tagmoves import Move
 from moorage.db.tables import (
     artifact_trash,
     manifest_blobs,
@@ -129,6 +130,12 @@ async def _remove(
         )
     for found in doomed:
         tx.touch(kinds.MANIFEST.key(place.name, found.digest))
+    moves = [
+        Move(tag, "deleted", previous=found.digest)
+        for found in doomed
+        for tag in sorted(had[found.id].tags)
+    ]
+    await tagmoves.note(tx, place.id, operator, moves)
     await _keep_in_trash(tx, place, doomed, had, operator, rules)
     freed = {digest for each in had.values() for digest in each.blobs}
     candidates = sorted(freed)
@@ -212,12 +219,14 @@ async def delete_tag(tx: Tx, repository: str, tag: str, operator: str) -> None:
         raise TagUnknown(f"tag {tag} not found", detail={"tag": tag})
     await immutability.guard(tx, place.project_id, place.name, (tag,))
     tx.touch(kinds.TAG.key(repository, tag))
-    digest = select(manifests.c.digest).where(manifests.c.id == manifest_id)
+    named = select(manifests.c.digest).where(manifests.c.id == manifest_id)
+    digest = (await tx.execute(named)).scalar_one()
+    await tagmoves.note(tx, place.id, operator, [Move(tag, "deleted", previous=digest)])
     fact = TagDeleted(
         project_id=place.project_id,
         repository=repository,
         operator=operator,
-        digest=(await tx.execute(digest)).scalar_one(),
+        digest=digest,
         tag=tag,
     )
     await emit(tx, fact)

@@ -1,10 +1,16 @@
-"""Pull counts: added in memory on the hot path, written in batches."""
+"""Pull counts: added in memory on the hot path, written in batches.
+
+pull ─► Counter of this process ── every few seconds ──► one transaction:
+        pull_count, pulled_at · the day's rows (pulldays) · the fact in the outbox
+"""
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Row, bindparam, select, update
 
+from moorage.artifacts.pulldays import PullDays, Pulled, Written
 from moorage.artifacts.records import Resolved
 from moorage.db.engine import Database
 from moorage.db.tables import manifests, repositories, tags
@@ -37,9 +43,10 @@ _TAG = (
 class PullCounts:
     """Pulls since the last flush. A process that dies loses those few, and nothing else."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, *, callers: bool = True) -> None:
         self._db = db
         self._pulls: Counter[Pull] = Counter()
+        self._days = PullDays(callers=callers)
 
     def add(self, resolved: Resolved, reference: str, operator: str) -> None:
         """Count one pull."""
@@ -54,14 +61,14 @@ class PullCounts:
         written = 0
         for start in range(0, len(waiting), _BATCH):
             batch = dict(waiting[start : start + _BATCH])
-            await self._db.run(_write, batch)
+            self._days.committed(await self._db.run(_write, self._days, batch))
             self._pulls.subtract(batch)  # pulls that came meanwhile stay
             written += sum(batch.values())
         self._pulls = +self._pulls
         return written
 
 
-async def _write(tx: Tx, pulls: Mapping[Pull, int]) -> None:
+async def _write(tx: Tx, days: PullDays, pulls: Mapping[Pull, int]) -> Written:
     by_manifest: Counter[int] = Counter()
     by_repository: Counter[int] = Counter()
     tagged: set[tuple[int, str]] = set()
@@ -74,13 +81,49 @@ async def _write(tx: Tx, pulls: Mapping[Pull, int]) -> None:
     await tx.execute(_MANIFEST, [{"row": i, "more": n} for i, n in sorted(by_manifest.items())])
     if tagged:
         await tx.execute(_TAG, [{"row": i, "tag": tag} for i, tag in sorted(tagged)])
-    await _tell(tx, pulls, sorted(by_repository))
+    # From here on the repositories are held: their rows were changed above.
+    places = await _places(tx, sorted(by_repository))
+    written = await days.add(tx, _pulled(pulls, places, await _sizes(tx, sorted(by_manifest))))
+    await _tell(tx, pulls, places)
+    return written
 
 
-async def _tell(tx: Tx, pulls: Mapping[Pull, int], ids: list[int]) -> None:
+async def _places(tx: Tx, ids: list[int]) -> Mapping[int, Row[tuple[int, str, int]]]:
     columns = repositories.c.id, repositories.c.name, repositories.c.project_id
     rows = await tx.execute(select(*columns).where(repositories.c.id.in_(ids)))
-    places = {row.id: row for row in rows}
+    return {row.id: row for row in rows}
+
+
+async def _sizes(tx: Tx, ids: list[int]) -> Mapping[int, int]:
+    """Bytes that a client gets for each manifest: of an index itself alone.
+
+    The platform that is wanted of it comes by a pull of its own.
+    """
+    columns = manifests.c.id, manifests.c.depth, manifests.c.payload_size, manifests.c.total_size
+    rows = await tx.execute(select(*columns).where(manifests.c.id.in_(ids)))
+    return {row.id: row.payload_size if row.depth else row.total_size for row in rows}
+
+
+def _pulled(
+    pulls: Mapping[Pull, int], places: Mapping[int, Row[Any]], sizes: Mapping[int, int]
+) -> list[Pulled]:
+    return [
+        Pulled(
+            project_id=places[repository_id].project_id,
+            repository_id=repository_id,
+            repository=places[repository_id].name,
+            digest=digest,
+            tag=tag,
+            caller=operator,
+            pulls=count,
+            size=count * sizes.get(manifest_id, 0),
+        )
+        for (repository_id, manifest_id, digest, tag, operator), count in pulls.items()
+        if repository_id in places
+    ]
+
+
+async def _tell(tx: Tx, pulls: Mapping[Pull, int], places: Mapping[int, Row[Any]]) -> None:
     facts = (
         ArtifactPulled(
             project_id=places[repository_id].project_id,

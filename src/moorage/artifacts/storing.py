@@ -5,10 +5,20 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, select, update
 
 from moorage import failpoints
-from moorage.artifacts import absences, kinds, ledger, listed, references, repositories, types
+from moorage.artifacts import (
+    absences,
+    kinds,
+    ledger,
+    listed,
+    references,
+    repositories,
+    tagmoves,
+    types,
+)
 from moorage.artifacts.references import References
 from moorage.artifacts.repositories import Place
 from moorage.artifacts.rules import Rules
+from moorage.artifacts.tagmoves import Move
 from moorage.db.prepared import Prepared
 from moorage.db.tables import manifest_blobs, manifest_children, manifests, repository_blobs, tags
 from moorage.db.tables import repositories as repository_table
@@ -32,6 +42,7 @@ class Push:
     payload: bytes
     parsed: ParsedManifest
     tags: tuple[str, ...]
+    restored: bool = False  # from the trash
 
 
 async def put(tx: Tx, push: Push, rules: Rules) -> None:
@@ -47,8 +58,15 @@ async def insert(tx: Tx, place: Place, push: Push, held: References, rules: Rule
     """Everything that a manifest is, on a transaction that holds its references; its row's id."""
     manifest_id = await _insert_manifest(tx, place, push, held)
     changed = {manifest_id, *(child.id for child in held.children)}
+    moves = []
     for tag in sorted(push.tags):
-        changed.add(await _point(tx, place, tag, manifest_id))
+        before, fresh = await _point(tx, place, tag, manifest_id)
+        changed.add(before)
+        if fresh:
+            moves.append(Move(tag, "restored" if push.restored else "created", push.digest))
+        elif before != manifest_id:
+            moves.append(Move(tag, "moved", push.digest, before=before))
+    await tagmoves.note(tx, place.id, push.operator, moves)
     await tx.execute(
         update(repository_table)
         .where(repository_table.c.id == place.id)
@@ -152,18 +170,20 @@ async def _insert_references(tx: Tx, place: Place, manifest_id: int, held: Refer
         await tx.execute(links.values(pending=False))
 
 
-async def _point(tx: Tx, place: Place, tag: str, manifest_id: int) -> int:
-    """Make the tag, or move it. Returns where it pointed until now; raises TagImmutable.
+async def _point(tx: Tx, place: Place, tag: str, manifest_id: int) -> tuple[int, bool]:
+    """Make the tag, or move it: where it pointed until now, and whether it is new.
+
+    Raises TagImmutable.
 
     One statement unless it moves: it locks the row and tells where the tag pointed.
     """
     row = {"repository": place.id, "name": tag, "manifest": manifest_id}
-    ((pointed,),) = await tx.fetch(_POINT, **row)
+    ((pointed, revision),) = await tx.fetch(_POINT, **row)
     if pointed != manifest_id:
         await immutability.guard(tx, place.project_id, place.name, (tag,))
         await tx.fetch(_MOVE, **row)
     tx.touch(kinds.TAG.key(place.name, tag))
-    return int(pointed)
+    return int(pointed), revision == 1
 
 
 _POINT = Prepared(
@@ -178,7 +198,7 @@ _POINT = Prepared(
             index_elements=["repository_id", "name"],
             set_={"revision": tags.c.revision + 1, "pushed_at": now()},
         )
-        .returning(tags.c.manifest_id)
+        .returning(tags.c.manifest_id, tags.c.revision)
     )
 )
 _MOVE = Prepared(

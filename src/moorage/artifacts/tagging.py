@@ -6,7 +6,8 @@ insert itself. A look beforehand would let both through.
 
 from sqlalchemy import select
 
-from moorage.artifacts import kinds, ledger, listed, repositories
+from moorage.artifacts import kinds, ledger, listed, repositories, tagmoves
+from moorage.artifacts.tagmoves import Move
 from moorage.db import Tx
 from moorage.db.tables import manifests, tags
 from moorage.errors import Conflict, ManifestUnknown
@@ -30,6 +31,7 @@ async def add(tx: Tx, repository: str, digest: str, name: str, operator: str) ->
     if (await tx.execute(fresh.returning(tags.c.id))).scalar_one_or_none() is None:
         raise Conflict(f"tag {name} already exists in {repository}")
     tx.touch(kinds.TAG.key(repository, name))
+    await tagmoves.note(tx, place.id, operator, [Move(name, "created", digest)])
     fact = ArtifactPushed(
         project_id=place.project_id,
         repository=repository,

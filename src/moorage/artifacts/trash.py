@@ -44,7 +44,7 @@ async def _restore(tx: Tx, place: Place, digest: str, operator: str, rules: Rule
     for child in await _deleted(tx, place, parsed):
         await _restore(tx, place, child, operator, rules)
     free = await _free(tx, place, kept.tags)
-    push = Push(operator, place.name, digest, kept.payload, parsed, free)
+    push = Push(operator, place.name, digest, kept.payload, parsed, free, restored=True)
     held = await references.check(tx, place.id, parsed, sparse=rules.sparse)
     manifest_id = await storing.insert(tx, place, push, held, rules)
     await labels.put_back(tx, place, manifest_id, kept.labels)

@@ -2,7 +2,7 @@
 
 [http]  [database]  [storage]  [redis]  [cache]  [auth]  [gc]  [uploads]  [log]
 [metrics]  [health]  [trace]  [jobs]  [webhooks]  [remotes]  [proxy]  [portal]  [outgoing]
-[configuration]
+[usage]  [configuration]
 """
 
 from ipaddress import IPv4Network, IPv6Network
@@ -22,6 +22,7 @@ from moorage.config.redis import CacheSettings, RedisSettings
 from moorage.config.remotes import RemoteSettings
 from moorage.config.storage import StorageSettings
 from moorage.config.trace import TraceSettings
+from moorage.config.usage import UsageSettings
 from moorage.config.webhooks import WebhookSettings
 
 
@@ -178,4 +179,5 @@ class Settings(_Section):
     health: HealthSettings = HealthSettings()
     trace: TraceSettings = TraceSettings()
     outgoing: OutgoingSettings = OutgoingSettings()
+    usage: UsageSettings = UsageSettings()
     configuration: Configuration = Configuration()

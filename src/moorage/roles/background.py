@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from moorage.artifacts.typed import Types
+from moorage.artifacts.usageaging import UsageAging
 from moorage.audit import Forwarder, Recorder
 from moorage.audit.entries import RENDERINGS
 from moorage.errors import StorageUnavailable, Unavailable
 from moorage.events import Fact, Outbox, Subscriber
 from moorage.gc import Collector, Janitor, Sweeper
+from moorage.projects.storagedays import StorageDays
 from moorage.replication import hear as replicate
 from moorage.replication.hearing import FACTS as REPLICATED
 from moorage.roles.resources import Resources
@@ -57,12 +59,15 @@ def works(resources: Resources) -> list[Work]:
             resources.ground.bell.nudge()
         return handed > 0
 
+    aging = UsageAging(db, resources.settings.usage)
     found = [
         Work("outbox", 2.0, dispatch),
         Work("audit forwarding", 2.0, forwarder.run_once),
         Work("types of artifacts", 60.0, lambda: _some(types.fill())),
         Work("sessions", 600.0, lambda: _none(resources.sessions.tidy())),
         Work("sign-ins", 600.0, lambda: _none(resources.oidc_accounts.tidy())),
+        Work("storage by day", 600.0, StorageDays(db).note),
+        Work("old figures of usage", 3600.0, aging.run_once),
     ]
     if settings.enabled:
         collector = Collector(db, resources.rules, settings.batch)

@@ -18,9 +18,12 @@ from moorage.artifacts.additions import Additions
 from moorage.artifacts.attributes import Attributes
 from moorage.artifacts.copying import Copies
 from moorage.artifacts.layers import Layers
+from moorage.artifacts.pullreports import PullReports
+from moorage.artifacts.tagmoves import TagMoves
 from moorage.artifacts.tagnames import TagNames
 from moorage.config.settings import Settings
 from moorage.errors import StorageUnavailable
+from moorage.projects.storagedays import StorageDays
 from moorage.replication import ReplicationPolicies, ReplicationPreview
 from moorage.retention import Policies, Preview
 from moorage.roles.health import Health
@@ -99,12 +102,15 @@ def _services(resources: Resources, health: Health) -> Services:
         retention_preview=Preview(resources.db),
         quotas=resources.quotas,
         usage=resources.usage,
+        storage_days=StorageDays(resources.db),
+        pull_reports=PullReports(resources.db),
         configurations=resources.configurations,
         catalogue=resources.catalogue,
         attributes=Attributes(resources.db, resources.ground.store),
         additions=Additions(resources.db, resources.ground.store),
         layers=Layers(resources.db, resources.ground.store),
         tag_names=TagNames(resources.db),
+        tag_moves=TagMoves(resources.db),
         copies=Copies(resources.db, resources.rules, resources.configurations),
         manifests=resources.manifests,
         trash=resources.trash,

@@ -257,7 +257,7 @@ class Resources:
 
     @cached_property
     def counts(self) -> PullCounts:
-        return PullCounts(self.db)
+        return PullCounts(self.db, callers=self.settings.usage.callers)
 
     @cached_property
     def pulls(self) -> Pulls:

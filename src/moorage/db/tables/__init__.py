@@ -8,6 +8,7 @@
            │            ├─ labels (or global)
            │            ├─ robots ── robot_permissions, federation_rules
            │            ├─ retention_policies, webhook_policies
+           │            ├─ project_pulls, project_storage
            │            └─ repositories ─┬─ uploads ── upload_segments
            │                             ├─ repository_blobs ──► blobs
            │                             ├─ manifests ─┬─ manifest_blobs ──► blobs
@@ -15,7 +16,8 @@
            │                             │             ├─ manifest_absences
            │                             │             ├─ manifest_labels ──► labels
            │                             │             └─ tags
-           │                             └─ artifact_trash
+           │                             ├─ artifact_trash
+           │                             └─ repository_pulls, repository_storage, tag_moves
            └─ (by name only) outbox, audit_log, audit_forwards, login_attempts, pending_sign_ins
     registries ─┬─ replication_policies
                 └─ project_registries ──► projects    a project that is a cache of one
@@ -68,6 +70,13 @@ from moorage.db.tables.projects import (
 from moorage.db.tables.remotes import project_registries, registries, replication_policies
 from moorage.db.tables.schema import Digest, Id, StorageKey, metadata
 from moorage.db.tables.uploads import upload_segments, uploads
+from moorage.db.tables.usage import (
+    project_pulls,
+    project_storage,
+    repository_pulls,
+    repository_storage,
+    tag_moves,
+)
 from moorage.db.tables.work import executions, job_queues, schedules, task_logs, tasks, workers
 
 __all__ = [
@@ -100,8 +109,10 @@ __all__ = [
     "project_content",
     "project_members",
     "project_metadata",
+    "project_pulls",
     "project_registries",
     "project_scanners",
+    "project_storage",
     "projects",
     "properties",
     "quotas",
@@ -109,6 +120,8 @@ __all__ = [
     "replication_policies",
     "repositories",
     "repository_blobs",
+    "repository_pulls",
+    "repository_storage",
     "retention_policies",
     "robot_permissions",
     "robots",
@@ -116,6 +129,7 @@ __all__ = [
     "schedules",
     "sessions",
     "signing_keys",
+    "tag_moves",
     "tags",
     "task_logs",
     "tasks",

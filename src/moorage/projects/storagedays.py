@@ -1,0 +1,206 @@
+"""The bytes of every project and of its repositories, noted once a day (UTC), and read again.
+
+    for each project without a row of today:   count it (projects.usage) ─► one transaction of rows
+
+Any number of processes may do it: whoever is second changes nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from sqlalchemy import case, exists, func, select
+
+from moorage.db.engine import Database
+from moorage.db.queries import Page, Query, count, paged
+from moorage.db.tables import (
+    blobs,
+    project_storage,
+    projects,
+    repositories,
+    repository_blobs,
+    repository_storage,
+)
+from moorage.db.transactions import Tx
+from moorage.db.types import now
+from moorage.errors import ProjectUnknown, RepositoryUnknown
+from moorage.projects import holding
+from moorage.projects.usage import ProjectUsage, Usage
+
+_BATCH = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Bytes of objects that a repository holds."""
+
+    physical: int  # that no other repository holds
+    shared: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectDay:
+    """A project as it was noted on a day."""
+
+    day: date
+    usage: ProjectUsage
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryDay:
+    """A repository as it was noted on a day."""
+
+    day: date
+    held: Held
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBy:
+    """What a repository of a project held when that was noted last."""
+
+    repository: str
+    held: Held
+
+
+class StorageDays:
+    """Notes bytes day by day, and reads them."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def note(self) -> bool:
+        """Note some of the projects that today has nothing of; whether there may be more."""
+        async with self._db.read() as tx:
+            today = await _today(tx)
+            noted = exists().where(
+                project_storage.c.project_id == projects.c.id, project_storage.c.day == today
+            )
+            query = select(projects.c.id).where(~noted).order_by(projects.c.id).limit(_BATCH)
+            waiting = (await tx.execute(query)).scalars().all()
+        for project_id in waiting:
+            usage = await Usage(self._db).of_project(project_id)
+            async with self._db.read() as tx:
+                held = await _held(tx, project_id)
+            try:
+                await self._db.run(_note, project_id, today, usage, held)
+            except ProjectUnknown:
+                continue  # deleted meanwhile
+        return len(waiting) == _BATCH
+
+    async def of_project(self, project_id: int, days: int) -> Sequence[ProjectDay]:
+        """The last days of which something was noted, the first first."""
+        table = project_storage
+        query = (
+            select(table.c.day, table.c.logical, table.c.counted, table.c.physical, table.c.shared)
+            .where(table.c.project_id == project_id)
+            .order_by(table.c.day)
+        )
+        async with self._db.read() as tx:
+            rows = await tx.execute(query.where(table.c.day >= await _first(tx, days)))
+            return [
+                ProjectDay(
+                    row.day, ProjectUsage(row.logical, row.counted, row.physical, row.shared)
+                )
+                for row in rows
+            ]
+
+    async def of_repository(self, repository: str, days: int) -> Sequence[RepositoryDay]:
+        """The same of a repository; raises RepositoryUnknown."""
+        table = repository_storage
+        place = select(repositories.c.id).where(
+            repositories.c.name == repository, repositories.c.pushed_at.is_not(None)
+        )
+        async with self._db.read() as tx:
+            number = (await tx.execute(place)).scalar_one_or_none()
+            if number is None:
+                raise RepositoryUnknown(f"repository {repository} not found")
+            query = (
+                select(table.c.day, table.c.physical, table.c.shared)
+                .where(table.c.repository_id == number, table.c.day >= await _first(tx, days))
+                .order_by(table.c.day)
+            )
+            rows = await tx.execute(query)
+            return [RepositoryDay(row.day, Held(row.physical, row.shared)) for row in rows]
+
+    async def repositories(self, project_id: int, query: Query) -> Page[HeldBy]:
+        """Those of a project as they were noted last, the largest first."""
+        newest = (
+            select(func.max(project_storage.c.day))
+            .where(project_storage.c.project_id == project_id)
+            .scalar_subquery()
+        )
+        table = repository_storage
+        rows = (
+            select(repositories.c.name, table.c.physical, table.c.shared)
+            .join(repositories, repositories.c.id == table.c.repository_id)
+            .where(
+                repositories.c.project_id == project_id,
+                repositories.c.pushed_at.is_not(None),
+                table.c.day == newest,
+            )
+            .order_by((table.c.physical + table.c.shared).desc(), repositories.c.name)
+        )
+        async with self._db.read() as tx:
+            total = await count(tx, rows)
+            found = await tx.execute(paged(rows, query))
+            return Page([HeldBy(row.name, Held(row.physical, row.shared)) for row in found], total)
+
+
+async def _today(tx: Tx) -> date:
+    today: date = (await tx.execute(select(now()))).scalar_one().date()
+    return today
+
+
+async def _first(tx: Tx, days: int) -> date:
+    return await _today(tx) - timedelta(days=days - 1)
+
+
+async def _held(tx: Tx, project_id: int) -> Mapping[int, Held]:
+    """What each repository of the project holds."""
+    theirs = repository_blobs.alias()
+    elsewhere = exists().where(
+        theirs.c.digest == repository_blobs.c.digest,
+        theirs.c.repository_id != repository_blobs.c.repository_id,
+    )
+    size = blobs.c.size
+    query = (
+        select(
+            repository_blobs.c.repository_id,
+            func.sum(case((elsewhere, 0), else_=size)).label("physical"),
+            func.sum(case((elsewhere, size), else_=0)).label("shared"),
+        )
+        .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
+        .join(blobs, blobs.c.digest == repository_blobs.c.digest)
+        .where(repositories.c.project_id == project_id)
+        .group_by(repository_blobs.c.repository_id)
+    )
+    rows = await tx.execute(query)
+    return {row.repository_id: Held(int(row.physical), int(row.shared)) for row in rows}
+
+
+async def _note(
+    tx: Tx, project_id: int, day: date, usage: ProjectUsage, held: Mapping[int, Held]
+) -> None:
+    """Step: the rows of a day; raises ProjectUnknown."""
+    await holding.hold(tx, project_id)
+    mine = select(repositories.c.id).where(repositories.c.project_id == project_id)
+    left = (await tx.execute(tx.dialect.for_key_share(mine.order_by(repositories.c.id)))).scalars()
+    rows = [
+        {"repository_id": number, "day": day}
+        | {"physical": held[number].physical, "shared": held[number].shared}
+        for number in left
+        if number in held
+    ]
+    if rows:
+        every = tx.dialect.insert(repository_storage).on_conflict_do_nothing()
+        await tx.execute(every, rows)
+    row = {
+        "project_id": project_id,
+        "day": day,
+        "logical": usage.logical,
+        "counted": usage.unique,
+        "physical": usage.physical,
+        "shared": usage.shared,
+    }
+    whole = tx.dialect.insert(project_storage).values(row).on_conflict_do_nothing()
+    await tx.execute(whole)
