@@ -33,7 +33,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.remotes", description=__doc__)
     parser.add_argument("what", choices=("replication", "proxy"))
     parser.add_argument("--artifacts", type=int, default=60)
-    parser.add_argument("--size", type=int, default=4, help="MiB")
+    parser.add_argument("--size", type=float, default=4, help="MiB")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     return parser.parse_args()
@@ -105,7 +105,7 @@ async def replication(options: argparse.Namespace, folder: Path) -> None:
         stack.enter_context(source.running())
         client = remote(source)
         for number in range(options.artifacts):
-            await push(client, "library/set", f"v{number}", options.size * MIB)
+            await push(client, "library/set", f"v{number}", int(options.size * MIB))
         await client.close()
         found: dict[str, list[float]] = {"pull": [], "push": [], "skopeo sync": []}
         most = 0.0
@@ -138,7 +138,7 @@ async def first_byte(client: Remote, repository: str, digest: str, size: int) ->
 
 async def proxy(options: argparse.Namespace, folder: Path) -> None:
     """Many clients, one blob that is not here."""
-    size = options.size * MIB
+    size = int(options.size * MIB)
     with ExitStack() as stack:
         site = moorage(folder / "site")
         stack.enter_context(site.running())

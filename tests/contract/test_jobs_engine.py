@@ -36,6 +36,26 @@ def requests(database: Database) -> Requests:
     return Requests(database, LocalBell())
 
 
+async def test_the_last_step_of_a_task_is_part_of_its_end(database: Database) -> None:
+    """It happens with a success, once; a run that fails does without."""
+    done: list[int] = []
+
+    async def twice(context: Context) -> None:
+        async def last(tx: Tx) -> None:
+            status = select(tables.tasks.c.status).where(tables.tasks.c.id == context.claim.id)
+            assert (await tx.execute(status)).scalar_one() == "Success"
+            done.append(context.claim.failures)
+
+        context.last = last
+        if not context.claim.failures:
+            raise NotFound("not yet")
+
+    made = await ask(database, NewTask("TWICE"))
+    async with working(worker(database, Kind("TWICE", twice, tries=2, backoff=0.01))):
+        assert (await ended(database, made)).status == "Success"
+    assert done == [1]
+
+
 async def test_a_task_is_done_and_tells_of_it(database: Database) -> None:
     async def count(context: Context) -> None:
         for number in range(3):

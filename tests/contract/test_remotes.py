@@ -1,5 +1,6 @@
 """The client of other registries: verified, resumed, and careful with what is secret."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -27,6 +28,7 @@ from moorage.oci import media_types
 from moorage.outgoing import Guard
 from moorage.remotes import Endpoint, Remote
 from moorage.remotes.auth import challenges
+from moorage.remotes.client import Read
 from moorage.remotes.reading import stand_in
 from moorage.remotes.throttle import Throttle
 
@@ -62,6 +64,10 @@ def remote(
     made = Remote(guard, endpoint, sleep=quickly, **options)
     stack.push_async_callback(made.close)
     return made
+
+
+def read_of(data: bytes) -> Read:
+    return lambda start, end: body(data[start:end])
 
 
 async def all_of(parts: AsyncIterator[bytes]) -> bytes:
@@ -283,6 +289,41 @@ async def test_a_push_goes_on_where_it_was_cut(
     assert sent[0][0] == 1_000_000
     with pytest.raises(Invalid):
         await client.push_blob(APP, sha256(b"another"), len(data), read)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_small_blobs_go_with_the_first_request(
+    other: OtherRegistry, stack: AsyncExitStack, at_once: bool
+) -> None:
+    """To a registry that does not take them so, no more than one is sent in vain."""
+    other.at_once = at_once
+    client = remote(stack, other)
+    blobs = [b"%d" % number * 100 for number in range(5)]
+    for data in blobs:
+        await client.push_blob(APP, sha256(data), len(data), read_of(data))
+    assert [other.blobs[APP, sha256(data)] for data in blobs] == blobs
+    assert client.takes_at_once is at_once
+    assert len(other.asked("POST", "/uploads/")) == (5 if at_once else 6)
+    assert len(other.asked("PUT", "/uploads/")) == (0 if at_once else 5)
+    with pytest.raises((Invalid, DigestInvalid)):
+        await client.push_blob(APP, sha256(b"other"), 5, read_of(b"wrong"))
+    assert (APP, sha256(b"other")) not in other.blobs
+    await client.push_blob(APP, sha256(b"last"), 4, read_of(b"last"))
+    assert other.blobs[APP, sha256(b"last")] == b"last"
+
+
+@pytest.mark.parametrize("scheme", ["basic", "bearer"])
+async def test_many_requests_learn_to_sign_in_at_once(
+    other: OtherRegistry, stack: AsyncExitStack, scheme: str
+) -> None:
+    """Those that were refused while another one learned try again; one token does for all."""
+    other.scheme = scheme
+    other.push(APP, "v1")
+    username, password = other.account
+    client = remote(stack, other, username=username, password=password)
+    found = await asyncio.gather(*(client.head(APP, "v1") for _ in range(12)))
+    assert all(each is not None for each in found)
+    assert len(other.asked("GET", "/token")) == (1 if scheme == "bearer" else 0)
 
 
 async def test_a_mount_moves_no_bytes(other: OtherRegistry, stack: AsyncExitStack) -> None:

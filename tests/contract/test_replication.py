@@ -114,6 +114,19 @@ async def test_a_push_brings_everything_once(site: Site, native: bool) -> None:
         assert len(site.other.asked("PUT", "/")) == sent
 
 
+async def test_tasks_that_run_together_share_connections_and_tokens(site: Site) -> None:
+    """A token for each repository and not for each artifact; in the end nothing stays open."""
+    site.other.scheme = "bearer"
+    for number in range(12):
+        site.other.push(APP, f"v{number}", layers=(b"%d" % number,))
+    policy = await site.policy("pull", filters=[name(APP)])
+    async with site.working():
+        run, tasks = await site.run(policy)
+    assert (run.status, len(tasks)) == ("Success", 12), run.status_message
+    assert len(site.other.asked("GET", "/token")) < 12
+    assert site.both.open == 0
+
+
 async def test_only_what_is_missing_moves(site: Site) -> None:
     """A layer that another repository of the project has is mounted, not fetched."""
     await site.content.push_image("library/base", "v1", layers=(b"layer",))

@@ -58,6 +58,7 @@ class OtherRegistry:
     cut: list[int] = field(default_factory=list)
     ranges: bool = True
     native_referrers: bool = True
+    at_once: bool = False  # whether a blob may come with the POST
     catalog: bool = True
     scheme: str = ""  # "", basic or bearer
     realm: str = ""
@@ -261,6 +262,11 @@ class OtherRegistry:
         if mount and source and (source[0], mount[0]) in self.blobs:
             self.blobs[name, mount[0]] = self.blobs[source[0], mount[0]]
             return Answer(201)
+        if self.at_once and (wanted := request.query.get("digest")):
+            if sha256(request.body) != wanted[0]:
+                return _error(400, "DIGEST_INVALID")
+            self.blobs[name, wanted[0]] = request.body
+            return Answer(201, headers={"docker-content-digest": wanted[0]})
         session = str(len(self.uploads) + 1)
         self.uploads[session] = bytearray()
         return Answer(202, headers={"location": f"/v2/{name}/blobs/uploads/{session}?state=x"})

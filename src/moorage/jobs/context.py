@@ -57,6 +57,8 @@ class Context:
         """Results to show, kept when the task ends; None: what it was made with."""
         self.summary: dict[str, Any] | None = None
         """The same for the execution, when this is its only task."""
+        self.last: Callable[[Tx], Awaitable[None]] | None = None
+        """Step: done in the transaction that ends the task, if it succeeds."""
 
     # --- acting
 
@@ -129,21 +131,30 @@ class Context:
         """Say how far it is."""
         self._told = plain(progress)[:MAX_TOLD]
 
-    async def flush(self) -> None:
-        """Write what was logged and told; a failed write is tried again by the next call."""
+    async def flush(self, and_then: Callable[[Tx], Awaitable[None]] | None = None) -> None:
+        """Write what was logged and told; a failed write is tried again by the next call.
+
+        `and_then` is a step of the same transaction.
+        """
         async with self._flushing:
             lines, told = self._lines, self._told
-            if not lines and told is None:
+            if not lines and told is None and and_then is None:
                 return
             self._lines, self._told = [], None
             try:
-                await self._db.run(self._write, "".join(lines), told)
+                await self._db.run(self._write, "".join(lines), told, and_then)
             except BaseException:
                 self._lines = lines + self._lines
                 self._told = self._told if self._told is not None else told
                 raise
 
-    async def _write(self, tx: Tx, text: str, told: str | None) -> None:
+    async def _write(
+        self,
+        tx: Tx,
+        text: str,
+        told: str | None,
+        and_then: Callable[[Tx], Awaitable[None]] | None,
+    ) -> None:
         if text:
             row = {"task_id": self.claim.id, "text": text}
             await tx.execute(insert(task_logs), row)
@@ -151,6 +162,8 @@ class Context:
             values = {"check_in": told, "checked_in_at": now()}
             await queue.keep(tx, self._owner, self.claim, **values)
         await failpoints.reach("job.logging")
+        if and_then is not None:
+            await and_then(tx)
 
     async def keep_flushing(self) -> None:
         """Until cancelled; a database that is away is waited for."""

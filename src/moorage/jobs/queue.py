@@ -12,17 +12,19 @@ learns from the number of rows whether it still is.
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    Select,
+    Integer,
+    String,
     Update,
-    and_,
     bindparam,
     case,
     func,
     literal,
+    literal_column,
     or_,
     select,
     union_all,
@@ -153,18 +155,29 @@ async def _insert_rows(tx: Tx, new: Sequence[tuple[int, NewTask]]) -> None:
 # --- taking it
 
 
-def _waiting(kind: str) -> tuple[ColumnElement[bool], ...]:
-    return tasks.c.kind == kind, tasks.c.status == PENDING, tasks.c.run_at <= now()
+def _waiting(kind: Any) -> tuple[ColumnElement[bool], ...]:
+    return tasks.c.kind == kind, _is(PENDING), tasks.c.run_at <= now()
 
 
-def _abandoned(kind: str) -> tuple[ColumnElement[bool], ...]:
-    return tasks.c.kind == kind, tasks.c.status == RUNNING, tasks.c.lease_until <= now()
+def _abandoned(kind: Any) -> tuple[ColumnElement[bool], ...]:
+    return tasks.c.kind == kind, _is(RUNNING), tasks.c.lease_until <= now()
+
+
+def _is(status: str) -> ColumnElement[bool]:
+    """As a constant of the statement: a parameter would keep it from the partial index."""
+    return tasks.c.status == literal_column(f"'{status}'")
 
 
 async def due(tx: Tx, kinds: Sequence[str]) -> list[str]:
     """Those of the kinds that have something to claim; one statement, two index look-ups each."""
     if not kinds:
         return []
+    return [kind for (kind,) in await tx.fetch(_due(tuple(kinds)))]
+
+
+@lru_cache(128)
+def _due(kinds: tuple[str, ...]) -> Prepared:
+    """A worker asks after every task that ends: building it anew would cost more than it does."""
     looks = [
         select(literal(kind).label("kind")).where(
             or_(
@@ -177,7 +190,7 @@ async def due(tx: Tx, kinds: Sequence[str]) -> list[str]:
         )
         for kind in kinds
     ]
-    return list((await tx.execute(union_all(*looks))).scalars())
+    return Prepared(lambda _: union_all(*looks))
 
 
 async def claim(
@@ -223,48 +236,64 @@ async def claim(
 
 async def _open(tx: Tx, kind: str, *, alone: bool) -> bool:
     """Whether the queue is not paused; `alone` also keeps other workers from counting with us."""
-    query = select(job_queues.c.paused).where(job_queues.c.kind == kind)
-    if alone:
-        query = tx.dialect.for_update(query, skip_locked=True)
-    return (await tx.execute(query)).scalar_one_or_none() is False
+    rows = await tx.fetch(_OPEN_ALONE if alone else _OPEN, kind=kind)
+    return bool(rows) and not rows[0][0]
 
 
 async def _running(tx: Tx, kind: str) -> int:
     """Also those whose lease ran out: their owner may still renew it."""
-    query = (
-        select(func.count())
-        .select_from(tasks)
-        .where(tasks.c.kind == kind, tasks.c.status == RUNNING)
-    )
-    return int((await tx.execute(query)).scalar_one())
+    return int((await tx.fetch(_COUNT_RUNNING, kind=kind))[0][0])
 
 
 async def _pick(tx: Tx, kind: str, count: int, fresh: int) -> list[int]:
     """Locked ids: first what a dead worker left, then at most `fresh` of what waits."""
     found: list[int] = []
-    for where, order, most in (
-        (_abandoned(kind), (tasks.c.lease_until,), count),
-        (_waiting(kind), (tasks.c.rank, tasks.c.run_at, tasks.c.id), fresh),
-    ):
+    for picking, most in ((_PICK_ABANDONED, count), (_PICK_WAITING, fresh)):
         room = min(count - len(found), most)
         if room > 0:
-            query: Select[Any] = select(tasks.c.id).where(*where).order_by(*order).limit(room)
-            locked = tx.dialect.for_update(query, skip_locked=True)
-            found += (await tx.execute(locked)).scalars()
+            found += [task for (task,) in await tx.fetch(picking, kind=kind, room=room)]
     return found
+
+
+def _picking(where: tuple[ColumnElement[bool], ...], *order: Any) -> Prepared:
+    query = select(tasks.c.id).where(*where).order_by(*order)
+    query = query.limit(bindparam("room", type_=Integer))
+    return Prepared(lambda dialect: dialect.for_update(query, skip_locked=True))
+
+
+_KIND = bindparam("kind", type_=String)
+_PAUSED = select(job_queues.c.paused).where(job_queues.c.kind == _KIND)
+_OPEN = Prepared(lambda _: _PAUSED)
+_OPEN_ALONE = Prepared(lambda dialect: dialect.for_update(_PAUSED, skip_locked=True))
+_COUNT_RUNNING = Prepared(
+    lambda _: select(func.count()).select_from(tasks).where(tasks.c.kind == _KIND, _is(RUNNING))
+)
+_PICK_ABANDONED = _picking(_abandoned(_KIND), tasks.c.lease_until)
+_PICK_WAITING = _picking(_waiting(_KIND), tasks.c.rank, tasks.c.run_at, tasks.c.id)
 
 
 async def _started(tx: Tx, ids: list[int]) -> dict[int, int]:
     """Executions whose tasks run now, with their policies."""
-    fresh = and_(executions.c.id.in_(ids), executions.c.status == PENDING)
-    values = {
-        "status": RUNNING,
-        "updated_at": now(),
-        "revision": executions.c.revision + 1,
-    }
-    await tx.execute(update(executions).where(fresh).values(**values))
-    query = select(executions.c.id, executions.c.vendor_id).where(executions.c.id.in_(ids))
-    return {row.id: row.vendor_id for row in await tx.execute(query)}
+    many = tx.dialect.many(ids)
+    await tx.fetch(_START, ids=many)
+    return {row[0]: row[1] for row in await tx.fetch(_VENDORS, ids=many)}
+
+
+_START = Prepared(
+    lambda dialect: (
+        update(executions)
+        .where(
+            dialect.among(executions.c.id, "ids"),
+            executions.c.status == literal_column(f"'{PENDING}'"),
+        )
+        .values(status=RUNNING, updated_at=now(), revision=executions.c.revision + 1)
+    )
+)
+_VENDORS = Prepared(
+    lambda dialect: select(executions.c.id, executions.c.vendor_id).where(
+        dialect.among(executions.c.id, "ids")
+    )
+)
 
 
 # --- keeping it

@@ -22,6 +22,7 @@ from moorage import failpoints
 from moorage.clock import Clock
 from moorage.config.jobs import JobSettings
 from moorage.db.engine import Database
+from moorage.db.transactions import Tx
 from moorage.errors import DatabaseUnavailable, MoorageError, Unavailable
 from moorage.jobs import presence, queue
 from moorage.jobs.bell import Bell
@@ -262,28 +263,44 @@ class Worker:
     async def _settle(self, kind: Kind, context: Context, status: str, message: str) -> None:
         """End the task, or let it wait for another try."""
         claim = context.claim
-        await self._flush(context)
         crashed = status == PENDING  # counted apart, as workers that die
         failures, crashes = claim.failures + (status == ERROR), claim.crashes + crashed
         again = crashed or (status == ERROR and failures < kind.tries)
         if again and crashes < queue.MAX_CRASHES:
+            await self._flush(context)
             pause = kind.pause(crashes if crashed else failures)
             await self._db.run(queue.retry, self.id, claim, pause, message, crashed=crashed)
             return
         status = ERROR if crashed else status
         results = context.extra, context.summary
-        if not await self._db.run(queue.finish, self.id, claim, status, message, *results):
+        mine = True
+
+        async def end(tx: Tx) -> None:
+            nonlocal mine
+            mine = await queue.finish(tx, self.id, claim, status, message, *results)
+            if mine and status == SUCCESS and context.last is not None:
+                await context.last(tx)
+
+        await self._flush(context, end)
+        if not mine:
             log.warning("%s %d ended here, but is another worker's now", kind.name, claim.id)
         await failpoints.reach("job.finished")
 
-    async def _flush(self, context: Context) -> None:
-        """Write what is left of the log; a piece that cannot be written is not worth the task."""
+    async def _flush(
+        self, context: Context, end: Callable[[Tx], Awaitable[None]] | None = None
+    ) -> None:
+        """Write what is left of the log, with the `end` of the task in the same transaction.
+
+        A piece of a log that cannot be written is not worth the task: that ends without it.
+        """
         try:
-            await context.flush()
+            await context.flush(end)
         except Unavailable:
             raise
         except Exception as error:
             self._complain(f"the log of task {context.claim.id}", error)
+            if end is not None:
+                await self._db.run(end)
 
     # --- keeping
 

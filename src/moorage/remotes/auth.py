@@ -8,6 +8,7 @@
 A registry that was taken over, or one that lies, so learns no more than what it was given.
 """
 
+import asyncio
 import base64
 import re
 import time
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 import httpx2
 import orjson
@@ -86,6 +88,7 @@ class Authorizer:
         self._bearer: Mapping[str, str] | None = None
         self._tokens: dict[tuple[str, ...], tuple[str, float]] = {}
         self._bought: tuple[str, str, float] | None = None
+        self._turns: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
 
     async def header(self, scopes: Sequence[str] | None) -> str | None:
         """The header of a request, as far as it is known what the registry wants.
@@ -98,25 +101,32 @@ class Authorizer:
             return await self._password()
         return None
 
-    async def learn(self, headers: Sequence[str], scopes: Sequence[str] | None) -> bool:
-        """Take in a 401; whether it makes sense to ask again."""
+    async def learn(
+        self, headers: Sequence[str], scopes: Sequence[str] | None, refused: str | None
+    ) -> bool:
+        """Take in a 401; whether it makes sense to ask again.
+
+        `refused` is the header of the request. Many may have gone out before the first answer
+        came: what another one has learned since is not thrown away.
+        """
         found = challenges(headers)
         bearer = next((each for each in found if each.scheme == "bearer"), None)
         if bearer is not None and bearer.parameters.get("realm") and scopes is not None:
-            known = self._tokens.pop(tuple(scopes), None)
-            again = self._bearer is None or known is not None
+            known = self._tokens.get(tuple(scopes))
+            if known is not None and refused == f"Bearer {known[0]}":
+                del self._tokens[tuple(scopes)]
             self._bearer = bearer.parameters
-            return again
+            return True
         if any(each.scheme == "basic" for each in found) and self._endpoint.password:
-            again = not self._basic or self._bought is not None
-            self._basic, self._bearer, self._bought = True, None, None
-            return again
+            stale = self._bought is not None and refused == _basic(*self._bought[:2])
+            if stale:
+                self._bought = None
+            self._basic, self._bearer = True, None
+            return stale or not (refused or "").startswith("Basic ")
         return False
 
     async def _password(self) -> str:
-        username, password = await self._credentials()
-        pair = base64.b64encode(f"{username}:{password}".encode()).decode()
-        return f"Basic {pair}"
+        return _basic(*await self._credentials())
 
     async def _credentials(self) -> tuple[str, str]:
         if self._login is None:
@@ -127,9 +137,14 @@ class Authorizer:
         return self._bought[:2]
 
     async def _token(self, scopes: tuple[str, ...]) -> str:
-        known = self._tokens.get(scopes)
-        if known is not None and known[1] > self._monotonic():
-            return known[0]
+        turn = self._turns.setdefault(scopes, asyncio.Lock())
+        async with turn:  # who wants the same waits for the one that is being bought
+            known = self._tokens.get(scopes)
+            if known is not None and known[1] > self._monotonic():
+                return known[0]
+            return await self._new_token(scopes)
+
+    async def _new_token(self, scopes: tuple[str, ...]) -> str:
         assert self._bearer is not None
         realm = self._bearer["realm"]
         answer = await self._buy(realm, scopes)
@@ -195,6 +210,11 @@ class Authorizer:
             "; the credentials were given for another server and are not sent there: "
             "an operator may list the host in the setting remotes.token_hosts"
         )
+
+
+def _basic(username: str, password: str) -> str:
+    pair = base64.b64encode(f"{username}:{password}".encode()).decode()
+    return f"Basic {pair}"
 
 
 async def bounded(answer: httpx2.Response, limit: int) -> bytes:

@@ -1,7 +1,8 @@
 """Another registry as its client sees it: what `reading` has, and writing (OCI, "Push").
 
     mount                    201: no bytes move
-    POST, PUT                a small blob
+    POST                     a small blob, where the registry takes it so
+    POST, PUT                a small blob elsewhere
     POST, PATCH, PUT         a large one, in one stream or in chunks
          └─ cut ─► GET how far ─► PATCH the rest
 
@@ -15,7 +16,15 @@ from urllib.parse import quote, urlencode, urlsplit
 import httpx2
 import orjson
 
-from moorage.errors import DigestInvalid, Invalid, MoorageError, NotFound, Unreachable
+from moorage.errors import (
+    Denied,
+    DigestInvalid,
+    Invalid,
+    MoorageError,
+    NotFound,
+    TooManyRequests,
+    Unreachable,
+)
 from moorage.oci import digest as digests
 from moorage.oci import media_types
 from moorage.remotes.reading import Reading, stand_in
@@ -24,6 +33,8 @@ from moorage.remotes.throttle import FREE, Throttle
 
 SMALL = 4 << 20
 """Bytes of a blob up to which it goes in one request."""
+TRIED = 64 << 10
+"""Bytes of a blob up to which it is sent to learn whether a registry takes one with the POST."""
 
 Read = Callable[[int, int], AsyncIterator[bytes]]
 """Bytes [start, end) of what is pushed."""
@@ -35,6 +46,9 @@ _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})")
 
 class Remote(Reading):
     """One registry, as one account."""
+
+    takes_at_once: bool | None = None
+    """Whether the registry stores a blob that comes with the POST; None: not known yet."""
 
     async def mount(self, repository: str, digest: str, source: str) -> bool:
         """Share a blob of another repository there; whether that was possible."""
@@ -77,6 +91,8 @@ class Remote(Reading):
         did not get what was sent, Denied, Invalid, Unreachable.
         """
         failures, location, offset = 0, session, 0
+        if not (session or chunk) and await self._at_once(repository, digest, size, read, throttle):
+            return
         if location:
             location, offset = await self._resume(repository, location)
         while True:
@@ -98,6 +114,43 @@ class Remote(Reading):
                     raise
                 await self.pause(failures - 1)
                 location, offset = await self._resume(repository, location)
+
+    async def _at_once(
+        self, repository: str, digest: str, size: int, read: Read, throttle: Throttle
+    ) -> bool:
+        """Store a small blob by a single POST (OCI distribution-spec, "Single POST").
+
+        False: the registry does not, or not this time; whoever asks goes the long way.
+        """
+        most = {None: TRIED, True: SMALL, False: -1}[self.takes_at_once]
+        if size > most:
+            return False
+        url = self.url(f"/v2/{quote(repository)}/blobs/uploads/?{urlencode({'digest': digest})}")
+        headers = {"content-type": "application/octet-stream", "content-length": str(size)}
+        try:
+            answer = await self.ask(
+                "POST",
+                url,
+                scopes=_writes(repository),
+                headers=headers,
+                content=_content(read, 0, size, throttle) if size else b"",
+                expect=(201, 202),
+                again=False,
+            )
+        except Denied:
+            raise
+        except (Unreachable, TooManyRequests):
+            return False
+        except (Invalid, NotFound):
+            self.takes_at_once = self.takes_at_once or False
+            return False
+        await answer.aclose()
+        self.takes_at_once = answer.status_code == 201
+        if not self.takes_at_once:  # a session, as if no bytes had come; or so we hope
+            await self._cancel(repository, self._location(url, answer))
+            return False
+        self._same(answer, digest)
+        return True
 
     async def _start(self, repository: str) -> str:
         url = self.url(f"/v2/{quote(repository)}/blobs/uploads/")

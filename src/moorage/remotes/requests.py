@@ -149,7 +149,8 @@ class Requests:
         answer = await self._send(method, url, scopes, headers, content, home=home)
         if answer.status_code == 401 and home:
             wanted = answer.headers.get_list("www-authenticate")
-            if await self._authorizer.learn(wanted, scopes):
+            refused = answer.request.headers.get("authorization")
+            if await self._authorizer.learn(wanted, scopes, refused):
                 await answer.aclose()
                 answer = await self._send(method, url, scopes, headers, content, home=home)
         for _ in range(REDIRECTS):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -37,6 +38,14 @@ class Ends:
     registry: Registry
 
 
+@dataclass
+class _Shared:
+    """A registry as several tasks reach it: connections, tokens, what it was found to do."""
+
+    there: There
+    users: int = 0
+
+
 class Replicating:
     """What both handlers share."""
 
@@ -44,20 +53,34 @@ class Replicating:
         self._db = db
         self._registries = registries
         self._here = here
+        self._open: dict[tuple[int, datetime], _Shared] = {}
+
+    @property
+    def open(self) -> int:
+        """Registries that some task is connected to."""
+        return len(self._open)
 
     @asynccontextmanager
     async def ends(self, said: Settings) -> AsyncIterator[Ends]:
-        """Both sides; the connections are closed at the end."""
+        """Both sides. Tasks that run together share connections, the last one closes them."""
         registry_id = said.source_id if said.source_id is not None else said.target_id
         registry = await self._registries.get(registry_id or 0)
-        there = There(self._registries.remote(registry))
+        key = registry.id, registry.updated_at
+        shared = self._open.get(key)
+        if shared is None:
+            shared = self._open[key] = _Shared(There(self._registries.remote(registry)))
+        there = shared.there
+        shared.users += 1
         try:
             if said.source_id is None:
                 yield Ends(self._here, there, there, registry)
             else:
                 yield Ends(there, self._here, there, registry)
         finally:
-            await there.close()
+            shared.users -= 1
+            if not shared.users:
+                del self._open[key]
+                await there.close()
 
     async def begun(self, execution_id: int) -> tuple[Settings, Any, str]:
         """The policy as it was when the execution began, all that was kept, and the trigger."""
@@ -131,7 +154,7 @@ class MoveJob:
             context.log(error.message, "ERROR")
             await told.of(ERROR)
             raise
-        await told.of(SUCCESS)
+        context.last = told.success
 
     async def _copy(self, context: Context, ends: Ends, said: Settings, move: Move) -> None:
         sessions: dict[str, str] = dict((context.claim.checkpoint or {}).get("sessions", {}))
@@ -198,8 +221,12 @@ class _Told:
         self.registry: Registry | None = None
 
     async def of(self, status: str) -> None:
-        """Once for each run that ends."""
+        """Once for each run that fails or is stopped."""
         await self._context.run(self._tell, status)
+
+    async def success(self, tx: Tx) -> None:
+        """Step of the transaction that ends the task."""
+        await self._tell(tx, SUCCESS)
 
     async def _tell(self, tx: Tx, status: str) -> None:
         move, pushed = self._move, self._said.source_id is None

@@ -4,6 +4,7 @@ Here     this registry: its own domain, without a face in between
 There    another one, over the wire
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -34,7 +35,7 @@ from moorage.oci import digest as digests
 from moorage.oci.manifest import parse
 from moorage.oci.names import check_repository, project_of
 from moorage.projects.projects import Projects
-from moorage.remotes import Fetched, Remote
+from moorage.remotes import Fetched, Listed, Remote
 from moorage.remotes.throttle import Throttle
 from moorage.replication import filters
 from moorage.replication.records import Artifact, Filter
@@ -45,6 +46,8 @@ SEGMENT = 256 << 20
 """Bytes of a blob that are made durable together, so that a crash costs no more."""
 CHUNK = 10 << 20
 """Bytes of one request, where a policy copies by chunks."""
+LOOKS = 8
+"""Tags that are looked up at once."""
 WHOLE = 4 << 20
 """Bytes of a blob up to which nothing is remembered for another run."""
 
@@ -217,10 +220,8 @@ class There:
             return
         ties = _ties(found)
         by_digest: dict[str, Artifact] = {}
-        for tag in found:
-            if filters.of_cosign(tag) or not _wants(conditions, tag):
-                continue
-            listed = await self.remote.head(repository, tag)
+        wanted = [tag for tag in found if not filters.of_cosign(tag) and _wants(conditions, tag)]
+        async for tag, listed in self._heads(repository, wanted):
             if listed is None:  # deleted meanwhile
                 continue
             known = by_digest.get(listed.digest) or Artifact(
@@ -232,6 +233,21 @@ class There:
             by_digest[listed.digest] = replace(known, tags=(*known.tags, tag))
         for each in by_digest.values():
             yield await self._described(each) if filters.needs_manifest(conditions) else each
+
+    async def _heads(
+        self, repository: str, tags: Sequence[str]
+    ) -> AsyncIterator[tuple[str, Listed | None]]:
+        """What each tag names, in their order; several are asked at once."""
+        for start in range(0, len(tags), LOOKS):
+            some = tags[start : start + LOOKS]
+            asked = [asyncio.create_task(self.remote.head(repository, tag)) for tag in some]
+            try:
+                for tag, listed in zip(some, await asyncio.gather(*asked), strict=True):
+                    yield tag, listed
+            finally:
+                for each in asked:
+                    each.cancel()
+                await asyncio.gather(*asked, return_exceptions=True)
 
     async def _described(self, artifact: Artifact) -> Artifact:
         found = await self.remote.manifest(artifact.repository, artifact.digest)

@@ -88,10 +88,12 @@ class Transfer:
     async def run(self) -> None:
         """Copy it; raises what either side does."""
         move = self._move
-        tags = await self._tags(move.tags, move.digest)
+        tags: list[str] | None = list(move.tags)
+        there = move.digest == await self._target.digest_of(move.target, move.digest)
+        if there or not self._override:  # else no tag can name it, and none is in the way
+            tags = await self._tags(move.tags, move.digest)
         if tags is None:
             return
-        there = move.digest == await self._target.digest_of(move.target, move.digest)
         if not there:
             try:
                 found = await self._source.manifest(move.source, move.digest)
