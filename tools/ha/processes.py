@@ -15,6 +15,7 @@ _FOLDERS = (
     str(Path(sys.prefix) / "bin"),  # servers that come as Python packages
     os.environ.get("PATH", ""),
     "/usr/sbin",
+    "/usr/local/sbin",
     *(str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)),
 )
 

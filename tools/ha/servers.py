@@ -15,6 +15,8 @@ from tools.ha.processes import Child, free_ports, program
 
 BUCKET = "registry"
 TEMPLATE = Path(__file__).parents[2] / "deploy" / "nginx" / "moorage.conf.template"
+BLOBS = "/-/blobs/"
+"""nginx's internal location over the folder of blobs: the setting `http.accel_redirect`."""
 
 
 def status(url: str) -> int:
@@ -171,17 +173,24 @@ http {{
 class Nginx(Child):
     """The way in, with the configuration that operators use."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int = 0, *, blobs: Path | None = None) -> None:
+        """`port`: 0 for a free one; `blobs`: the folder of blobs that it sends itself (X-Accel)."""
         self.port = port or free_ports(1)[0]
+        self._blobs = blobs or folder / "none"
         binary = program("nginx", "Debian's nginx")
         files = ["-c", str(folder / "nginx.conf"), "-p", str(folder), "-e", "stderr"]
         super().__init__("nginx", folder, [binary, *files])
         self._upstreams: Mapping[str, Sequence[int]] = {}
 
     @property
+    def host(self) -> str:
+        """Host and port, as clients name a registry."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
     def url(self) -> str:
         """Where clients find the registry."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}"
 
     def route(self, upstreams: Mapping[str, Sequence[int]]) -> None:
         """Say which ports answer for `REGISTRY`, `CORE` and so on; takes effect at a start."""
@@ -190,13 +199,14 @@ class Nginx(Child):
     def start(self) -> None:
         """Start, and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        # Started by root it would give up the right to read a private blob directory.
         user = "user root;" if os.geteuid() == 0 else ""
         (self.folder / "nginx.conf").write_text(_NGINX.format(folder=self.folder, user=user))
         servers = {
             word: " ".join(f"server 127.0.0.1:{port} max_fails=0;" for port in ports)
             for word, ports in self._upstreams.items()
         }
-        words = {"LISTEN": f"127.0.0.1:{self.port}", "ACCEL": "/-/blobs/", "BLOBS": "/nonexistent/"}
+        words = {"LISTEN": self.host, "ACCEL": BLOBS, "BLOBS": f"{self._blobs}/"}
         text = Template(TEMPLATE.read_text()).safe_substitute(words | servers)
         (self.folder / "moorage.conf").write_text(text)
         self.launch()
