@@ -51,15 +51,12 @@ class _Link(NamedTuple):
     """A repository that has a blob, and whether it has a use for it."""
 
     digest: str
+    repository_id: int
     repository: str
     project_id: int
     pending: bool
     leased: bool
     referenced: bool
-
-    @property
-    def idle(self) -> bool:
-        return not (self.leased or self.referenced)
 
 
 async def review(tx: Tx, digests: Sequence[str], keep: float) -> Collected:
@@ -75,14 +72,15 @@ async def review(tx: Tx, digests: Sequence[str], keep: float) -> Collected:
     await failpoints.reach("gc.locked")
     locked = tx.dialect.many(sorted(sizes))
     links = [_Link(*row) for row in await tx.fetch(_LINKS, digests=locked)]
-    await _unlink(tx, [link for link in links if link.idle])
-    free = sorted(sizes.keys() - {link.digest for link in links if not link.idle})
+    cut = await _unlink(tx, links)
+    kept = [link for link in links if link not in cut]
+    free = sorted(sizes.keys() - {link.digest for link in kept})
     gone = tx.dialect.many(free)
     await tx.fetch(_DISCARD, digests=gone, keep=keep)
     await tx.fetch(_DELETE, digests=gone)
-    if any(link.leased and not link.referenced for link in links):
+    if any(not link.referenced for link in kept):
         await tx.fetch(_LOOK_AGAIN, digests=locked)
-    await _settle(tx, [link for link in links if link.idle and link.pending])
+    await _settle(tx, [link for link in cut if link.pending])
     await failpoints.reach("gc.unlinking")
     return Collected(len(reviewed), len(free), sum(sizes[each] for each in free), tuple(free))
 
@@ -95,17 +93,20 @@ async def _there(tx: Tx, digests: Collection[str]) -> set[str]:
     return {digest for (digest,) in rows}
 
 
-async def _unlink(tx: Tx, idle: Sequence[_Link]) -> None:
-    """Remove blobs from repositories that neither reference them nor hold a lease.
+async def _unlink(tx: Tx, links: Sequence[_Link]) -> set[_Link]:
+    """Remove blobs from repositories that neither reference them nor hold a lease; which those are.
 
-    Both are asked once more: where a link came or stays in spite of the lock on its blob, the
-    foreign key refuses what follows, and nothing happens.
+    Both are asked once more, and this answer counts: a lease may have ended since the first look.
     """
-    if idle:
-        found = tx.dialect.many(sorted({link.digest for link in idle}))
-        await tx.fetch(_UNLINK, digests=found)
-    for link in idle:
+    idle = {link.digest for link in links if not (link.leased or link.referenced)}
+    if not idle:
+        return set()
+    rows = await tx.fetch(_UNLINK, digests=tx.dialect.many(sorted(idle)))
+    gone = {(str(digest), int(repository)) for digest, repository in rows}
+    cut = {link for link in links if (link.digest, link.repository_id) in gone}
+    for link in cut:
         tx.touch(kinds.BLOB.key(link.repository, link.digest))
+    return cut
 
 
 async def _settle(tx: Tx, pending: Iterable[_Link]) -> None:
@@ -143,6 +144,7 @@ _LINKS = Prepared(
     lambda dialect: (
         select(
             repository_blobs.c.digest,
+            repositories.c.id,
             repositories.c.name,
             repositories.c.project_id,
             repository_blobs.c.pending,
@@ -154,10 +156,14 @@ _LINKS = Prepared(
     )
 )
 _UNLINK = Prepared(
-    lambda dialect: delete(repository_blobs).where(
-        dialect.among(repository_blobs.c.digest, "digests"),
-        repository_blobs.c.lease_until <= now(),
-        ~_referenced(),
+    lambda dialect: (
+        delete(repository_blobs)
+        .where(
+            dialect.among(repository_blobs.c.digest, "digests"),
+            repository_blobs.c.lease_until <= now(),
+            ~_referenced(),
+        )
+        .returning(repository_blobs.c.digest, repository_blobs.c.repository_id)
     )
 )
 _DISCARD = Prepared(
@@ -180,7 +186,9 @@ _DISCARD = Prepared(
 _DELETE = Prepared(
     lambda dialect: delete(blob_table).where(dialect.among(blob_table.c.digest, "digests"))
 )
-_LOOK_AGAIN = Prepared(  # of what only a lease keeps, when the last of them ends
+# Of what only a lease keeps, when the last of them ends. Whether it has ended by now is not asked:
+# one that did between the first look and this one would be forgotten for ever.
+_LOOK_AGAIN = Prepared(
     lambda dialect: (
         dialect.insert(gc_candidates)
         .from_select(
@@ -192,7 +200,6 @@ _LOOK_AGAIN = Prepared(  # of what only a lease keeps, when the last of them end
             )
             .where(
                 dialect.among(repository_blobs.c.digest, "digests"),
-                repository_blobs.c.lease_until > now(),
                 ~_referenced(),
             )
             .group_by(repository_blobs.c.digest),
