@@ -32,6 +32,7 @@ class Replica(Child):
             "http.port": port,
             "data_dir": str(folder / "data"),
         }
+        self.source = ROOT / "src"  # of which version it is
         self._own: dict[str, str] = {}
         super().__init__(f"{role}-{number}", folder, command, environment=self._own)
 
@@ -42,14 +43,18 @@ class Replica(Child):
 
     def launch(self) -> None:
         """Start it with the settings of now, and wait for nothing."""
+        self._own.clear()
+        self._own.update(self.environment(self.source))
+        super().launch()
+
+    def environment(self, source: Path) -> dict[str, str]:
+        """What a process of a version has in its environment, with the settings of now."""
         outer = {name: text for name, text in os.environ.items() if "MOORAGE_" not in name}
         own = {
             "MOORAGE_" + path.upper().replace(".", "__"): _text(setting)
             for path, setting in self.settings.items()
         }
-        self._own.clear()
-        self._own.update(outer | own | {"PYTHONPATH": str(ROOT / "src")})
-        super().launch()
+        return outer | own | {"PYTHONPATH": str(source)}
 
     def ready(self) -> bool:
         """Whether it can serve."""
