@@ -70,3 +70,23 @@ def test_named_environment_variables_exist(page: Path) -> None:
     settings = {*map(loading.variable, loading.paths()), *loading.SHORT, *loading.NOT_SETTINGS}
     for name in re.findall(r"\bMOORAGE_[A-Z][A-Z0-9_]+\b", page.read_text()):
         assert name in settings or name.removesuffix("_FILE") in settings, f"no {name}"
+
+
+def test_every_package_and_folder_has_its_place() -> None:
+    """CONTRIBUTING says where things are: each package, floor by floor, and no other."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    (tree,) = [body for _, body in BLOCK.findall(text) if body.startswith("src/moorage/")]
+    lines = [line for line in tree.splitlines()[1:] if re.match(r"  [a-z]", line)]
+    listed = [name for line in lines for name in re.split(r"  +", line.strip())[0].split(", ")]
+    inside = [path for path in (ROOT / "src" / "moorage").iterdir() if path.name[0] not in "._"]
+    there = {path.stem for path in inside if path.is_dir() or path.suffix == ".py"}
+    assert set(listed) == there
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (layers,) = [each["layers"] for each in contracts["contracts"] if each["type"] == "layers"]
+    floor = {name: at for at, each in enumerate(layers) for name in each.split(" | ")}
+    assert [floor[name] for name in listed] == sorted(floor[name] for name in listed)
+    for folder in ("tests", "docs", "deploy"):
+        (line,) = re.findall(rf"^{folder}/ +((?:.*\n)(?:  +.*\n)*)", tree, re.MULTILINE)
+        for path in (ROOT / folder).iterdir():
+            if path.is_dir() and any(path.iterdir()) and path.name[0] not in "._":
+                assert re.search(rf"\b{path.name}\b", line), f"{folder}/{path.name} has no place"
