@@ -8,11 +8,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import exists, select
+from sqlalchemy import Integer, bindparam, select
 
 from moorage import failpoints
 from moorage.artifacts.rules import Rules
 from moorage.db.engine import Database
+from moorage.db.prepared import Prepared
 from moorage.db.tables import gc_candidates, repository_blobs
 from moorage.db.transactions import Tx
 from moorage.db.types import now
@@ -82,20 +83,18 @@ class Collector:
     async def candidates(self, page: int = _PAGE) -> AsyncIterator[Sequence[str]]:
         """Every candidate that no lease holds, whether due or not, in pages; each one once."""
         last = ""
-        # A candidate whose lease still runs would come to nothing: leave those out.
-        leased = exists().where(
-            repository_blobs.c.digest == gc_candidates.c.digest,
-            repository_blobs.c.lease_until > now(),
-        )
         while True:
-            query = select(gc_candidates.c.digest).where(gc_candidates.c.digest > last, ~leased)
             async with self._db.read() as tx:
-                rows = await tx.execute(query.order_by(gc_candidates.c.digest).limit(page))
-                digests = rows.scalars().all()
+                digests = [digest for (digest,) in await tx.fetch(_NEXT, last=last, page=page)]
+                # Two statements: one that joins begins at the front of the leases for every page.
+                every = tx.dialect.many(digests)
+                leased = {digest for (digest,) in await tx.fetch(_LEASED, digests=every)}
             if not digests:
                 return
             last = digests[-1]
-            yield digests
+            # A candidate whose lease still runs would come to nothing.
+            if free := [digest for digest in digests if digest not in leased]:
+                yield free
 
     async def review(self, digests: Collection[str], run: Run) -> Collected:
         """Review these candidates in one transaction of `run`."""
@@ -110,3 +109,19 @@ class Collector:
         self.stride.took(len(digests), time.monotonic() - began)
         await failpoints.reach("gc.committed")
         return done
+
+
+_NEXT = Prepared(
+    lambda dialect: (
+        select(gc_candidates.c.digest)
+        .where(gc_candidates.c.digest > bindparam("last"))
+        .order_by(gc_candidates.c.digest)
+        .limit(bindparam("page", type_=Integer()))
+    )
+)
+_LEASED = Prepared(
+    lambda dialect: select(repository_blobs.c.digest).where(
+        dialect.among(repository_blobs.c.digest, "digests"),
+        repository_blobs.c.lease_until > now(),
+    )
+)

@@ -21,6 +21,7 @@ from moorage.errors import ManifestUnknown, PreconditionFailed, RepositoryUnknow
 
 OPERATOR = "moorage-gc"
 """Who deletes, in the audit log."""
+_PAGE = 500  # repositories
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +82,20 @@ class Untagged:
     async def doomed(self) -> AsyncIterator[Sequence[Doomed]]:
         """All of them, a repository at a time; what nothing names comes first."""
         last = 0
-        while (place := await self._next(last)) is not None:
-            last, name = place
-            found = await self._within(last)
-            if found:
-                yield [Doomed(name, digest) for digest in found]
+        while places := await self._places(last):
+            for last, name in places:
+                if found := await self._within(last):
+                    yield [Doomed(name, digest) for digest in found]
 
-    async def _next(self, last: int) -> tuple[int, str] | None:
+    async def _places(self, last: int) -> Sequence[tuple[int, str]]:
         query = (
             select(repositories.c.id, repositories.c.name)
-            .where(
-                repositories.c.id > last,
-                exists().where(manifests.c.repository_id == repositories.c.id),
-            )
+            .where(repositories.c.id > last)
             .order_by(repositories.c.id)
-            .limit(1)
+            .limit(_PAGE)
         )
         async with self._db.read() as tx:
-            row = (await tx.execute(query)).one_or_none()
-        return (row.id, row.name) if row is not None else None
+            return [(row.id, row.name) for row in (await tx.execute(query)).all()]
 
     async def _within(self, repository_id: int) -> Sequence[str]:
         kept = alive(self.window, repository_id)
