@@ -1,5 +1,6 @@
 """From one installation into another one: killed anywhere, gone on with, compared at the end."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select
-from tests.support.content import Content, sha256
+from tests.support.content import ALICE, Content, sha256
 from tests.support.databases import count
 from tests.support.invariants import violations
 from tests.support.moving import EVERY, quiet
@@ -17,6 +18,7 @@ from moorage.db import migrator, tables
 from moorage.errors import Conflict
 from moorage.moving import rows
 from moorage.moving.transfer import Transfer
+from moorage.projects.storagedays import StorageDays
 
 pytestmark = pytest.mark.anyio
 
@@ -24,13 +26,19 @@ ROOT = Path(__file__).parents[2]
 
 
 async def some(inhabited: Content, images: int) -> dict[str, bytes]:
-    """Push images; their manifests by tag."""
-    return {
+    """Push images and pull each, and note what is held; their manifests by tag."""
+    pushed = {
         f"v{number}": await inhabited.push_image(
             "library/app", f"v{number}", b"%d" % number, [b"layer %d" % number]
         )
         for number in range(images)
     }
+    for tag in pushed:
+        found = await inhabited.pulls.manifest("library/app", tag)
+        inhabited.pulls.count(found.resolved, tag, ALICE)
+    await inhabited.counts.flush()
+    await StorageDays(inhabited.db).note()
+    return pushed
 
 
 @pytest.mark.parametrize("kinds", EVERY, indirect=True)
@@ -80,6 +88,22 @@ async def test_a_move_that_ended_early_goes_on(
         layer = b"layer " + tag[1:].encode()
         assert await vacant.read_blob("library/app", sha256(layer)) == layer
     assert await violations(vacant) == []
+
+
+@pytest.mark.parametrize("kinds", EVERY[1:3], indirect=True)
+async def test_rows_are_found_again_behind_a_noted_key(inhabited: Content) -> None:
+    """Whatever the key is made of, and after the note was written and read."""
+    await some(inhabited, 3)
+    for form in rows.forms():
+        found: list[rows.Row] = []
+        last = None
+        async with inhabited.db.read() as tx:
+            every = [row async for batch in rows.read(tx, form) for row in batch]
+            while batch := await rows.read_behind(tx, form, last, 1):
+                found += batch
+                last = json.loads(json.dumps(rows.key_of(form, batch[-1])))
+        assert found == every, form.name
+        assert every or form.name not in ("repository_pulls", "project_storage", "tag_moves")
 
 
 async def test_a_source_that_changed_meanwhile_is_noticed(

@@ -10,6 +10,7 @@ came with them, into a schema of that revision.
     bool    bool             true, false
     text    str              string
     time    datetime, UTC    ISO 8601 with microseconds
+    day     date             ISO 8601
     bytes   bytes            base64
     json    str, its text    string                        JSON: the exact text is kept
 """
@@ -17,7 +18,7 @@ came with them, into a schema of that revision.
 import base64
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -70,10 +71,12 @@ class Form:
 
 _ENCODE: dict[str, Callable[[Any], str]] = {
     "time": lambda value: str(value.isoformat(timespec="microseconds")),
+    "day": lambda value: str(value.isoformat()),
     "bytes": lambda value: base64.b64encode(value).decode(),
 }
 _DECODE: dict[str, Callable[[Any], Any]] = {
     "time": datetime.fromisoformat,
+    "day": date.fromisoformat,
     "bytes": base64.b64decode,
 }
 
@@ -115,6 +118,7 @@ def _kind(type_: TypeEngine[Any]) -> str:
         (sa.JSON, "json"),
         (sa.LargeBinary, "bytes"),
         (sa.Boolean, "bool"),
+        (sa.Date, "day"),
         (sa.Integer, "int"),
         (sa.String, "text"),
     ):
@@ -130,6 +134,7 @@ def _table(form: Form, dialect: str) -> sa.TableClause:
         "bool": sa.Boolean(),
         "text": sa.Text(),
         "time": Timestamp(),
+        "day": sa.Date(),
         "bytes": sa.LargeBinary(),
         "json": _JsonText() if dialect == "postgresql" else sa.Text(),
     }
@@ -156,19 +161,25 @@ async def read(tx: Tx, form: Form) -> AsyncIterator[list[Row]]:
 
 
 async def read_behind(tx: Tx, form: Form, last: Sequence[Any] | None, limit: int) -> list[Row]:
-    """The first rows, or those whose key comes after `last`."""
+    """The first rows, or those whose key comes after `last`, which `key_of` gave."""
     query = _select(form, tx.dialect.name).limit(limit)
     if last is not None:
         table = _table(form, tx.dialect.name)
         key = sa.tuple_(*(table.c[name] for name in form.key))
-        query = query.where(key > sa.tuple_(*map(sa.literal, last)))
+        kinds = dict(form.columns)
+        values = [
+            _DECODE[kinds[name]](value) if kinds[name] in _DECODE else value
+            for name, value in zip(form.key, last, strict=True)
+        ]
+        query = query.where(key > sa.tuple_(*map(sa.literal, values)))
     return [tuple(row) for row in await tx.execute(query)]
 
 
 def key_of(form: Form, row: Row) -> list[Any]:
-    """The values of a row's primary key."""
+    """The values of a row's primary key, fit for a note."""
     names = [name for name, _ in form.columns]
-    return [row[names.index(name)] for name in form.key]
+    values = form.encode(row)
+    return [values[names.index(name)] for name in form.key]
 
 
 async def insert(tx: Tx, form: Form, rows: Sequence[Row]) -> None:
