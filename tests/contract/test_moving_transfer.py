@@ -97,7 +97,7 @@ async def test_rows_are_found_again_behind_a_noted_key(inhabited: Content) -> No
     for form in rows.forms():
         found: list[rows.Row] = []
         last = None
-        async with inhabited.db.read() as tx:
+        async with inhabited.db.snapshot() as tx:
             every = [row async for batch in rows.read(tx, form) for row in batch]
             while batch := await rows.read_behind(tx, form, last, 1):
                 found += batch
