@@ -1,12 +1,16 @@
 """A registry with something in it, once for all tests of a process."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
+from tests.portal import past
 from tests.portal.data import CANARY, fill
 from tests.portal.elsewhere import connect
 from tests.portal.visitor import Site
 from tests.support.serving import Registry
+
+from moorage.config.database import DatabaseSettings
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +25,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             fill(maker, projects=2, repositories=1, artifacts=3, note=CANARY)
             about = {"description": f"**ok** {CANARY}"}
             maker.api("PUT", "/projects/payments/repositories/api", about)
+            folder = registry.folder / "data"
+            callers = ("mara", CANARY, "")
+            asyncio.run(past.make(DatabaseSettings(), folder, callers=callers))
             site.elsewhere.update(connect(maker, registry, note=CANARY))
             yield site
         finally:

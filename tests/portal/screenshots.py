@@ -3,6 +3,7 @@
 A registry is filled, its times are spread over a year, and Chromium looks at twelve pages.
 """
 
+import asyncio
 import base64
 import random
 import sqlite3
@@ -11,10 +12,13 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tests.portal import past
 from tests.portal.browser import Watched, chromium
 from tests.portal.data import fill
 from tests.portal.visitor import Site
 from tests.support.serving import ROOT, Registry
+
+from moorage.config.database import DatabaseSettings
 
 FOLDER = ROOT / "docs" / "use" / "portal"
 SIZE = {"width": 1280, "height": 800}
@@ -25,6 +29,8 @@ PAGES = {
     "artifacts": "/harbor/projects/{id}/repositories/api/artifacts-tab",
     "layers": "/harbor/projects/{id}/repositories/api/artifacts-tab/artifacts/latest?tab=layers",
     "compare": "/harbor/projects/{id}/repositories/api/compare?a=1.1.0&b=latest",
+    "usage": "/harbor/projects/{id}/usage?days=365",
+    "tag": "/harbor/projects/{id}/repositories/api/artifacts-tab/tags/latest",
     "members": "/harbor/projects/{id}/members",
     "robot": "/harbor/projects/{id}/robot-account?do=new",
     "rules": "/harbor/projects/{id}/tag-strategy/immutable-tag",
@@ -76,6 +82,7 @@ def main() -> int:
             fill(site.maker(), projects=3, repositories=3, artifacts=8)
             registry.stop()
             spread(Path(folder))
+            asyncio.run(past.make(DatabaseSettings(), Path(folder) / "data"))
             registry.start()
             with chromium() as browser:
                 for theme in ("light", "dark"):

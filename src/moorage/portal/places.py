@@ -3,7 +3,9 @@
     …/repositories/a%2Fb                                     its first page
     …/repositories/a%2Fb/info-tab                            its description
     …/repositories/a%2Fb/artifacts-tab                       what is in it
+    …/repositories/a%2Fb/usage-tab                           how much it is used
     …/repositories/a%2Fb/artifacts-tab/artifacts/sha256:…    one artifact, `?tab=` for its views
+    …/repositories/a%2Fb/artifacts-tab/tags/v1               one tag, and where it pointed
     …/repositories/a%2Fb/artifacts-tab/depth/sha256:…/artifacts/sha256:…   the same inside an index
 
 A slash in the name may come escaped once, twice or not at all.
@@ -23,11 +25,11 @@ from moorage.portal.visits import Visit
 
 _REST = re.compile(
     r"(?P<name>.+?)"
-    r"(?:/(?P<tab>info-tab|artifacts-tab|compare)"
+    r"(?:/(?P<tab>info-tab|artifacts-tab|usage-tab|compare)"
     r"(?:/depth/[^/]+)?"
-    r"(?:/artifacts/(?P<reference>[^/]+))?)?/?"
+    r"(?:/artifacts/(?P<reference>[^/]+)|/tags/(?P<tagged>[^/]+))?)?/?"
 )
-ARTIFACTS, INFO, COMPARE = "artifacts-tab", "info-tab", "compare"
+ARTIFACTS, INFO, USAGE, COMPARE = "artifacts-tab", "info-tab", "usage-tab", "compare"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Place:
     """Within the project."""
     tab: str
     reference: str
+    tagged: str = ""
+    """The tag that the page is about."""
 
     @property
     def full(self) -> str:
@@ -64,6 +68,10 @@ class Place:
         """Where the page of an artifact is."""
         return f"{self.list}/artifacts/{digest}"
 
+    def tag(self, name: str) -> str:
+        """Where the page of a tag is."""
+        return f"{self.list}/tags/{name}"
+
     def artifact_api(self, reference: str) -> str:
         """An artifact in the API."""
         return f"{self.api}/artifacts/{quote(reference, safe='')}"
@@ -86,6 +94,7 @@ class Place:
             "place": self,
             "tabs": [
                 Tab(_("Artifacts"), self.list, current == ARTIFACTS, count),
+                Tab(_("Usage"), f"{self.path}/{USAGE}", current == USAGE),
                 Tab(_("Description"), f"{self.path}/{INFO}", current == INFO),
             ],
         }
@@ -106,4 +115,5 @@ async def place(visit: Visit) -> Place:
     name = found["name"]
     if "%" in name:
         name = unquote(name)
-    return Place(here, name, found["tab"] or ARTIFACTS, found["reference"] or "")
+    tab, tagged = found["tab"] or ARTIFACTS, found["tagged"] or ""
+    return Place(here, name, tab, found["reference"] or "", tagged)

@@ -24,6 +24,7 @@ ROLES = {
 _TABS = (
     ("repositories", N_("Repositories"), ("repository", "list")),
     ("summary", N_("Summary"), ("project", "read")),
+    ("usage", N_("Usage"), ("repository", "list")),
     ("members", N_("Members"), ("member", "list")),
     ("labels", N_("Labels"), ("label", "list")),
     ("robot-account", N_("Robot accounts"), ("robot", "list")),

@@ -27,6 +27,7 @@ from moorage.portal.pages import (
     signin,
     system,
     trash,
+    usage,
     webhooks,
 )
 from moorage.portal.visits import Visit
@@ -37,6 +38,7 @@ ROUTES: Sequence[tuple[str, Page, Page | None]] = (
     *signin.ROUTES,
     *search.ROUTES,
     *projects.ROUTES,
+    *usage.ROUTES,
     *artifacts.ROUTES,
     *members.ROUTES,
     *labels.ROUTES,

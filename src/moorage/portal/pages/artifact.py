@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from moorage.portal import parts
 from moorage.portal.client import Problem, plain, repository_path
+from moorage.portal.pages import usage
 from moorage.portal.parts import Crumb, Fact, Facts, Field, Form, Item, Tab
 from moorage.portal.places import Place
 from moorage.portal.rendering import short_digest
@@ -99,7 +100,7 @@ def _tabs(visit: Visit, found: Place, one: Artifact, current: str) -> Sequence[t
     ]
     names += [("children", _("Platforms"), len(one.references))] if one.references else []
     names += [("layers", _("Layers"), None)] if not one.references else []
-    names.append(("referrers", _("Attached"), len(one.accessories)))
+    names += [("referrers", _("Attached"), len(one.accessories)), ("usage", _("Usage"), None)]
     labels = {
         "readme.md": _("Readme"),
         "values.yaml": _("Values"),
@@ -270,6 +271,10 @@ def _grown(listed: Mapping[str, Sequence[Accessory]], digest: str, depth: int) -
     return [Branch(each, _grown(listed, each.digest, depth - 1)) for each in found]
 
 
+async def _usage(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]:
+    return await usage.artifact(visit, found, one.digest)
+
+
 async def _addition(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]:
     """A document of the artifact: text, or Markdown, never HTML."""
     name, _ = visit.query["tab"], visit.gettext
@@ -307,4 +312,5 @@ _TABS = {
     "children": _children,
     "layers": _layers,
     "referrers": _referrers,
+    "usage": _usage,
 }

@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 from starlette.responses import RedirectResponse, Response
 
 from moorage.portal.client import Problem, quoted
-from moorage.portal.pages import artifact, compare
+from moorage.portal.pages import artifact, compare, usage
 from moorage.portal.parts import Choice, Column, Field, Filter, Form, Item, View
-from moorage.portal.places import COMPARE, INFO, Place, place
+from moorage.portal.places import COMPARE, INFO, USAGE, Place, place
 from moorage.portal.scope import PROJECTS
 from moorage.portal.shapes import Artifact, Label, Tag
 from moorage.portal.visits import Visit
@@ -34,6 +34,10 @@ async def show(visit: Visit) -> Response:
     found = await place(visit)
     if found.reference:
         return await artifact.show(visit, found)
+    if found.tagged:
+        return await usage.tag(visit, found)
+    if found.tab == USAGE:
+        return await usage.repository(visit, found)
     if found.tab == INFO:
         return await description(visit, found)
     if found.tab == COMPARE:
