@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 from tests.api.world import World
 from tests.support.jobs import ended, worker, working
 
@@ -79,6 +79,22 @@ async def test_a_collection_says_what_it_freed(busy: World) -> None:
     assert "workers: 2" in said.text
     assert "2 blobs and 0 manifests eligible for deletion" in said.text
     assert said.text.count("delete blob from storage: sha256:") == 2
+
+
+async def test_a_collection_ends_every_upload_that_was_abandoned(busy: World) -> None:
+    """However many: a transaction has some of them, and the job goes on until none is left."""
+    db = busy.content.db
+    await busy.content.push_image("team/app", "v1")
+    async with db.write() as tx:
+        place = (await tx.execute(select(tables.repositories.c.id).limit(1))).scalar_one()
+        row = {"repository_id": place, "principal": "user:alice", "algorithm": "sha256"}
+        await tx.execute(insert(tables.uploads), [row | {"id": f"{n:036}"} for n in range(250)])
+        await tx.execute(update(tables.uploads).values(updated_at=from_now(-86400 * 30)))
+    found = await run(busy, "/system/gc")
+    async with db.read() as tx:
+        assert (await tx.execute(select(tables.uploads.c.id))).first() is None
+    log = await busy.call("sysadmin", "GET", f"/system/gc/{found['id']}/log")
+    assert "250 abandoned uploads" in log.text
 
 
 async def test_untagged_artifacts_go_when_asked(busy: World) -> None:

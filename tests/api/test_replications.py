@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from tests.api.world import World
-from tests.support.jobs import ended, worker, working
+from tests.support.jobs import ended, started, worker, working
 from tests.support.otherregistry import OtherRegistry
 
 from moorage.jobs import Kind
@@ -116,6 +116,8 @@ async def test_a_run_with_a_task_that_fails(world: World, other: OtherRegistry) 
         assert payload
         again = await made(world, f"{path}/tasks/{task['id']}/retry", None)
         await ended(world.content.db, int(again.rpartition("/")[2]))
+    both = [("sysadmin", KIND, int(each.rpartition("/")[2])) for each in (path, again)]
+    assert await started(world.content.db) == both
     assert (await world.call("sysadmin", "GET", again)).json()["status"] == "Succeed"
     listed = await world.call("sysadmin", "GET", f"{RUNS}?policy_id={number}&status=Failed")
     assert [each["id"] for each in listed.json()] == [run["id"]]

@@ -6,7 +6,7 @@ import pytest
 from tests.api.world import MEMBERS, World
 from tests.support.accounts import in_project
 from tests.support.content import sha256
-from tests.support.jobs import ended, worker, working
+from tests.support.jobs import ended, started, worker, working
 from tests.support.retention import kind
 
 from moorage.accounts.records import Permission
@@ -211,6 +211,8 @@ async def test_an_execution_waits_and_is_stopped(world: World) -> None:
     execution = made.headers["Location"].removeprefix("/api/v2.0")
     again = await world.call(WHO, "POST", f"{path}/executions", json={"dry_run": False})
     assert again.status_code == 409
+    number = int(execution.rpartition("/")[2])
+    assert await started(world.content.db) == [(WHO, "RETENTION", number)]
     wrong = await world.call(WHO, "PATCH", execution, json={"action": "start"})
     assert wrong.status_code == 400
     (task,) = await get(world, f"{execution}/tasks")

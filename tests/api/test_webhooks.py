@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tests.api.world import World
 from tests.support.accounts import SECRET_KEY
-from tests.support.jobs import ended, worker, working
+from tests.support.jobs import ended, started, worker, working
 from tests.support.receivers import Receiver
 
 from moorage.access.secretbox import SecretBox
@@ -98,6 +98,7 @@ async def test_a_test_tells_the_targets_and_its_log_says_how(
     answer = await world.call("projectAdmin", "POST", f"{path}/test")
     assert answer.status_code == 202
     execution = int(answer.headers["location"].rpartition("/")[2])
+    assert await started(world.content.db) == [("projectAdmin", "WEBHOOK", execution)]
     policies = WebhookPolicies(world.content.db, SecretBox(SECRET_KEY))
     tell = Delivery(policies, world.guard, SystemClock(), "9", 2.0)
     async with working(worker(world.content.db, Kind("WEBHOOK", tell))):

@@ -175,7 +175,7 @@ async def test_a_registry_that_lies_leaves_no_damage(site: Site, wrong: str, mes
         assert message in task.status_message
         assert await digests(site.content, APP) == set()
         site.other.swapped.clear()
-        again = await site.policies.retry(run.id, task.id)
+        again = await site.policies.retry(ALICE, run.id, task.id)
         assert (await ended(site.content.db, again)).status == "Success"
     (done,) = await tasks_of(site.content.db, again)
     assert done.extra["moved_bytes"] <= len(b"layer") + len(b"fine") + 2
@@ -192,7 +192,7 @@ async def test_a_large_blob_goes_on_after_a_failure(site: Site) -> None:
         run, (task,) = await site.run(policy)
         assert (run.status, task.status) == ("Error", "Error")
         site.other.requests.clear()
-        again = await site.policies.retry(run.id, task.id)
+        again = await site.policies.retry(ALICE, run.id, task.id)
         assert (await ended(site.content.db, again)).status == "Success"
     starts = [
         int(each.headers["range"][6:-1])
@@ -210,7 +210,7 @@ async def test_a_stop_is_seen_within_a_blob(site: Site) -> None:
     site.other.pause = asyncio.Event()
     policy = await site.policy("pull", filters=[name(APP)], speed=8000)
     async with site.working():
-        execution = await site.policies.start(policy)
+        execution = await site.policies.start(ALICE, policy)
         async with asyncio.timeout(30):
             while not site.other.asked("GET", "/blobs/"):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
@@ -285,7 +285,7 @@ async def test_policies_say_what_is_wrong(site: Site) -> None:
         await site.policies.create(ALICE, twin)
     with pytest.raises(PreconditionFailed):
         await site.registries.delete(ALICE, site.registry_id)
-    execution = await site.policies.start(made)
+    execution = await site.policies.start(ALICE, made)
     with pytest.raises(PreconditionFailed):
         await site.policies.delete(ALICE, made)
     async with site.working():
@@ -297,8 +297,8 @@ async def test_policies_say_what_is_wrong(site: Site) -> None:
 async def test_one_at_a_time(site: Site) -> None:
     """A run of a policy that is single is skipped, and says so; a schedule starts others."""
     policy = await site.policy("pull", single_active=True, trigger="scheduled", cron="0 0 2 * * *")
-    first = await site.policies.start(policy)
-    second = await site.policies.start(policy)
+    first = await site.policies.start(ALICE, policy)
+    second = await site.policies.start(ALICE, policy)
     skipped = await ended(site.content.db, second)
     assert (skipped.status, "skipped" in skipped.status_message) == ("Error", True)
     async with site.working():

@@ -126,7 +126,7 @@ async def test_what_fails_leaves_no_part_of_a_policy(content: Content) -> None:
         policies(content).get(99),
         policies(content).update(ALICE, 99, [], "0 0 2 * * *"),
         policies(content).delete(ALICE, 99),
-        policies(content).start(99, dry_run=True),
+        policies(content).start(ALICE, 99, dry_run=True),
     ):
         with pytest.raises(NotFound):
             await call

@@ -11,6 +11,8 @@ from moorage.clock import SystemClock
 from moorage.config.jobs import JobSettings
 from moorage.db import tables
 from moorage.db.engine import Database
+from moorage.db.transactions import Tx
+from moorage.events import Happened, JobStarted, Outbox
 from moorage.jobs import Kind, LocalBell, NewTask, enqueue
 from moorage.jobs.records import FINAL
 from moorage.jobs.schedules import Ticker
@@ -60,6 +62,19 @@ async def tasks_of(db: Database, execution_id: int) -> Sequence[Any]:
     mine = tables.tasks.c.execution_id == execution_id
     async with db.read() as tx:
         return (await tx.execute(select(tables.tasks).where(mine).order_by("id"))).all()
+
+
+async def started(db: Database) -> list[tuple[str, str, int]]:
+    """Who asked for jobs, as the audit log will say: operator, kind and execution."""
+    told: list[tuple[str, str, int]] = []
+
+    async def hear(tx: Tx, facts: Sequence[Happened]) -> None:
+        for each in facts:
+            assert isinstance(each.fact, JobStarted)
+            told.append((each.fact.operator, each.fact.kind, each.fact.execution))
+
+    await Outbox(db, {JobStarted: [hear]}).dispatch()
+    return told
 
 
 async def ended(db: Database, execution_id: int, seconds: float = 20) -> Any:

@@ -67,7 +67,7 @@ class Site:
 
     async def run(self, policy_id: int, seconds: float = 60) -> tuple[Any, list[Any]]:
         """Replicate now; the execution and those of its tasks that moved something."""
-        execution = await self.policies.start(policy_id)
+        execution = await self.policies.start(ALICE, policy_id)
         found = await ended(self.content.db, execution, seconds)
         tasks = await tasks_of(self.content.db, execution)
         return found, [task for task in tasks if task.kind == KIND]

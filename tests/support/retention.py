@@ -52,7 +52,7 @@ async def policy(content: Content, *rules: Rule, project: int = 1, cron: str = "
 
 async def start(content: Content, policy_id: int, *, dry_run: bool = False) -> int:
     """Queue an execution; its id."""
-    return await Policies(content.db, LocalBell()).start(policy_id, dry_run=dry_run)
+    return await Policies(content.db, LocalBell()).start(ALICE, policy_id, dry_run=dry_run)
 
 
 def kind(content: Content) -> Kind:

@@ -319,7 +319,7 @@ async def start_replication(
     body: StartReplicationExecution,
 ) -> Response:
     """Replicate now."""
-    return created(request, await api.replications.start(body.policy_id))
+    return created(request, await api.replications.start(who, body.policy_id))
 
 
 @router.get("/replication/executions", **lists(ReplicationExecution))
@@ -440,7 +440,7 @@ async def retry_replication_task(
     who: Annotated[Principal, in_system(RUNS, "create")],
 ) -> Response:
     """Do a task that failed or was stopped again; the location is that of its new execution."""
-    made = await api.replications.retry(run_id, task_id)
+    made = await api.replications.retry(who, run_id, task_id)
     path = request.scope["path"].partition("/executions/")[0]
     return Response(status_code=201, headers={"Location": f"{path}/executions/{made}"})
 

@@ -164,10 +164,10 @@ async def delete_retention(api: Api, who: Signed, policy_id: Deletable) -> Respo
     PATH + "/executions", status_code=201, responses={200: {"description": "Never: it is 201."}}
 )
 async def trigger_retention_execution(
-    request: Request, api: Api, body: RetentionRun, policy_id: Changeable
+    request: Request, api: Api, who: Signed, body: RetentionRun, policy_id: Changeable
 ) -> Response:
     """Apply a policy now, or see in a dry run what that would do."""
-    made = await api.retention.start(policy_id, dry_run=body.dry_run)
+    made = await api.retention.start(who, policy_id, dry_run=body.dry_run)
     return created(request, made)
 
 

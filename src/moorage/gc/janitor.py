@@ -28,6 +28,13 @@ class Tidied:
     artifacts: int = 0  # deleted artifacts that can no longer be restored
     repositories: int = 0  # empty repositories that never held a manifest
 
+    def __add__(self, other: "Tidied") -> "Tidied":
+        return Tidied(
+            self.uploads + other.uploads,
+            self.artifacts + other.artifacts,
+            self.repositories + other.repositories,
+        )
+
 
 class Janitor:
     """Ends what rests for too long."""

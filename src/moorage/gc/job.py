@@ -11,7 +11,7 @@ anew: what is gone is gone.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields
 from typing import Any
 
 from moorage.artifacts.rules import Rules
@@ -19,7 +19,7 @@ from moorage.blobstore.base import BlobStore
 from moorage.db.engine import Database
 from moorage.errors import Invalid
 from moorage.gc.collector import Collector
-from moorage.gc.janitor import Janitor
+from moorage.gc.janitor import Janitor, Tidied
 from moorage.gc.leases import held
 from moorage.gc.preview import preview
 from moorage.gc.review import Collected
@@ -111,7 +111,7 @@ class GarbageJob:
         self, context: Context, options: Options, totals: _Totals, expected: int
     ) -> None:
         try:
-            await self._janitor.run_once()
+            await self._tidy(context)
             if options.delete_untagged:
                 await self._delete_untagged(context, totals)
             await self._collect(context, options.workers, totals, expected)
@@ -124,6 +124,22 @@ class GarbageJob:
                 f"{totals.manifests} manifests and {totals.collected.blobs} blobs went, "
                 f"{totals.collected.size} bytes; "
                 f"{totals.objects} objects deleted, {totals.freed} bytes"
+            )
+
+    async def _tidy(self, context: Context) -> None:
+        """End what rests for too long, all of it; a few of each kind in a transaction."""
+        total = Tidied()
+        while True:
+            context.check()
+            tidied = await self._janitor.run_once()
+            if not any(astuple(tidied)):
+                break
+            total += tidied
+            context.tell(f"{total.uploads} abandoned uploads, {total.artifacts} artifacts")
+        if any(astuple(total)):
+            context.log(
+                f"{total.uploads} abandoned uploads, {total.artifacts} deleted artifacts and "
+                f"{total.repositories} empty repositories went for good"
             )
 
     async def _delete_untagged(self, context: Context, totals: _Totals) -> None:

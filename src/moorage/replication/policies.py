@@ -14,6 +14,7 @@ from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import Conflict, Invalid, NotFound, PreconditionFailed
 from moorage.events import (
+    JobStarted,
     ReplicationPolicyCreated,
     ReplicationPolicyDeleted,
     ReplicationPolicyUpdated,
@@ -123,23 +124,31 @@ class ReplicationPolicies:
 
         await self._db.run(step)
 
-    async def start(self, policy_id: int) -> int:
+    async def start(self, actor: Principal, policy_id: int) -> int:
         """Replicate now; the execution's id. Raises NotFound, PreconditionFailed."""
 
-        async def step(tx: Tx) -> int | None:
+        async def step(tx: Tx) -> int:
             policy = await one(tx, policy_id, lock=True)
             if not policy.settings.enabled:
                 raise PreconditionFailed("the policy is disabled")
-            return await launching.launch(tx, policy, trigger=MANUAL)
+            made = await launching.launch(tx, policy, trigger=MANUAL)
+            assert made is not None  # only one with a mark can be there already
+            await emit(tx, JobStarted(operator=actor.name, kind=KIND, execution=made))
+            return made
 
         made = await self._db.run(step)
-        assert made is not None
         await self._bell.ring()
         return made
 
-    async def retry(self, execution_id: int, task_id: int) -> int:
+    async def retry(self, actor: Principal, execution_id: int, task_id: int) -> int:
         """Do a task that did not succeed again, in an execution of its own; that one's id."""
-        made = await self._db.run(launching.again, execution_id, task_id)
+
+        async def step(tx: Tx) -> int:
+            made = await launching.again(tx, execution_id, task_id)
+            await emit(tx, JobStarted(operator=actor.name, kind=KIND, execution=made))
+            return made
+
+        made = await self._db.run(step)
         await self._bell.ring()
         return made
 

@@ -25,6 +25,7 @@ from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import Invalid, NotFound
 from moorage.events import (
+    JobStarted,
     RetentionPolicyCreated,
     RetentionPolicyDeleted,
     RetentionPolicyUpdated,
@@ -158,10 +159,16 @@ class Policies:
         await self._db.run(step)
         await self._bell.ring()
 
-    async def start(self, policy_id: int, *, dry_run: bool) -> int:
+    async def start(self, actor: Principal, policy_id: int, *, dry_run: bool) -> int:
         """Apply a policy now; returns the execution's id. Raises as `executions.launch`."""
-        made = await self._db.run(launch, policy_id, trigger=MANUAL, dry_run=dry_run)
-        assert made is not None  # only one with a mark can be there already
+
+        async def step(tx: Tx) -> int:
+            made = await launch(tx, policy_id, trigger=MANUAL, dry_run=dry_run)
+            assert made is not None  # only one with a mark can be there already
+            await emit(tx, JobStarted(operator=actor.name, kind=KIND, execution=made))
+            return made
+
+        made = await self._db.run(step)
         await self._bell.ring()
         return made
 

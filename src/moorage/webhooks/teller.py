@@ -11,7 +11,7 @@ from moorage.db.tables import executions, project_metadata, projects, repositori
 from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import NotFound
-from moorage.events import Fact, Happened
+from moorage.events import Fact, Happened, JobStarted, emit
 from moorage.jobs import EVENT, MANUAL, NewExecution, NewTask, enqueue, enqueue_each
 from moorage.jobs.records import FINAL
 from moorage.settings import Configurations
@@ -109,6 +109,8 @@ class Teller:
             extra=told[0].extra,
         )
         assert made is not None
+        started = JobStarted(operator=operator, kind=told[0].vendor_type, execution=made)
+        await emit(tx, started)
         return made
 
 
