@@ -168,6 +168,32 @@ async def test_a_secret_stays_with_its_server(
 
 
 @pytest.mark.parametrize(("secret", "server", "account", "first", "other"), PLACES)
+async def test_a_certificate_is_verified_no_longer_only_by_who_knows_the_secret(
+    world: World, secret: str, server: str, account: str, first: str, other: str
+) -> None:
+    """Whoever does not could let a server of his own answer for the right one."""
+    verify = f"{secret.partition('_')[0]}_verify_cert"
+    await change(world, **{secret: "canary-1", verify: False})
+    await change(world, **{verify: True})  # and off again, while there is no server
+    await change(world, **{verify: False})
+    await change(world, **{server: first, account: "registry", verify: True})
+    refused = await world.call("sysadmin", "PUT", PATH, {verify: False})
+    assert refused.status_code == 400
+    assert f"{secret} was given for a server whose certificate is verified" in refused.text
+    assert "canary" not in refused.text
+    assert (await values(world))[verify] is True
+    shown = {server: first, account: "registry", verify: True}
+    await change(world, **shown)  # as a client sends back what it read
+    await change(world, **{verify: False, secret: "canary-2"})
+    await change(world, **{**shown, verify: False})
+    await change(world, **{verify: True})
+    world.fix(Configuration(**{secret: "canary"}))
+    refused = await world.call("sysadmin", "PUT", PATH, {verify: False})
+    assert refused.status_code == 400
+    assert f"set it where {secret} is set" in refused.text
+
+
+@pytest.mark.parametrize(("secret", "server", "account", "first", "other"), PLACES)
 async def test_a_secret_of_the_environment_goes_nowhere_else(
     world: World, secret: str, server: str, account: str, first: str, other: str
 ) -> None:

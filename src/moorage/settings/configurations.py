@@ -53,9 +53,16 @@ BOUND: Mapping[str, tuple[str, ...]] = {
     "ldap_search_password": ("ldap_url", "ldap_search_dn"),
     "oidc_client_secret": ("oidc_endpoint", "oidc_client_id"),
 }
-"""Secrets, and the settings that say where each goes: its server, and as whom.
+"""Secrets, and the settings that say where each goes: its server, and as whom."""
 
-Nobody can read a secret here. Who could turn the server alone would have it sent to one of his own.
+VERIFIED: Mapping[str, str] = {
+    "ldap_search_password": "ldap_verify_cert",
+    "oidc_client_secret": "oidc_verify_cert",
+}
+"""Secrets, and whether a server must prove by its certificate that it is the right one.
+
+Nobody can read a secret here. Who could turn the server alone, or let another one answer for it,
+would have the secret sent to one of his own.
 """
 
 _LOCK = "configuration"  # a row of `properties`: one change after the other
@@ -201,6 +208,16 @@ class Configurations:
             if moved and (secret in self.fixed or any(getattr(before, name) for name in moved)):
                 raise Invalid(
                     f"{secret} was given for another {' and '.join(moved)}: give it again"
+                )
+            verify = VERIFIED[secret]
+            if verify not in changed or not getattr(before, verify):
+                continue
+            if secret in self.fixed:
+                raise Invalid(f"{verify}: set it where {secret} is set, in the file or environment")
+            if getattr(before, places[0]):
+                raise Invalid(
+                    f"{secret} was given for a server whose certificate is verified: "
+                    f"give it again to switch {verify} off"
                 )
 
     async def _write(self, tx: Tx, name: str, after: Configuration) -> None:

@@ -1,7 +1,7 @@
 """The webhook policies of projects.
 
 What a target's header and signature need is encrypted, never read back over the API, and bound to
-the address that it was given for.
+the target that it was given for.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -26,6 +26,7 @@ from moorage.events import (
 )
 from moorage.projects.holding import hold
 from moorage.webhooks.checks import checked
+from moorage.webhooks.keeping import kept
 from moorage.webhooks.records import KINDS, Target, WebhookPolicy
 
 MAX_POLICIES = 50
@@ -109,7 +110,7 @@ class WebhookPolicies:
     ) -> None:
         """Replace one; raises as `create`, and NotFound.
 
-        A target that keeps its address keeps the secrets that are not said anew.
+        A target that keeps its address keeps the secrets that are not said anew; see `keeping`.
         """
         columns = checked(values, targets)
 
@@ -164,14 +165,7 @@ class WebhookPolicies:
     async def _keep(
         self, tx: Tx, policy_id: int, targets: Sequence[Target], before: Sequence[Target]
     ) -> None:
-        known = {target.address: target for target in before}
-        kept = []
-        for target in targets:
-            old = known.get(target.address, target)
-            header = old.auth_header if target.auth_header is None else target.auth_header
-            secret = old.secret if target.secret is None else target.secret
-            kept.append([header or "", secret or ""])
-        sealed = self._box.seal(orjson.dumps(kept), _label(policy_id))
+        sealed = self._box.seal(orjson.dumps(kept(targets, before)), _label(policy_id))
         mine = update(webhook_policies).where(webhook_policies.c.id == policy_id)
         await tx.execute(mine.values(secrets=sealed))
 
