@@ -33,6 +33,7 @@ from moorage import failpoints
 
 Strike = Callable[[Topology, random.Random], AbstractContextManager[None]]
 
+PATIENCE = 120.0  # seconds until a process comes to a step that every job passes
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 
 
@@ -146,15 +147,29 @@ def crash_at(topology: Topology, rng: random.Random) -> Iterator[None]:
         yield
 
 
-def crash_a(role: str, step: str) -> Nemesis:
-    """A process of a role ends when it comes to a step."""
+def crash_jobs(step: str, ask: Callable[[Topology], None]) -> Nemesis:
+    """Every jobservice ends when it comes to a step; `ask` gives them something to do.
+
+    All of them: one that is well would do what was asked for before the other comes to it.
+    """
 
     @contextmanager
     def strike(topology: Topology, rng: random.Random) -> Iterator[None]:
-        with _crashing(rng.choice(topology.of(role)), f"{step}=crash"):
+        victims = topology.of("jobservice")
+        with contextlib.ExitStack() as crashing:
+            for each in victims:
+                crashing.enter_context(_crashing(each, f"{step}=crash"))
+            for each in victims:
+                each.wait(300)
+            until = time.monotonic() + PATIENCE
+            while all(each.alive for each in victims) and time.monotonic() < until:
+                ask(topology)
+                time.sleep(1)
+            if all(each.alive for each in victims):
+                raise TimeoutError(f"no jobservice came to {step}")
             yield
 
-    return Nemesis("F-X1", f"a {role} crashes at {step}", strike, (6, 12))
+    return Nemesis("F-X1", f"every jobservice crashes at {step}", strike, (1, 3))
 
 
 @contextmanager

@@ -44,9 +44,9 @@ class Client(Pusher):
             (self.delete_scratch, 0.3),
             (self.copy, 1),
             (self.raise_quota, 0.2),
-            (self.retain, 0.3),
-            (self.collect, 0.3),
-            (self.trespass, 1),
+            (self.retain, 0.6),
+            (self.collect, 0.6),
+            (self.trespass, 2),
             (self.abandon, 0.5),
         ]
 
