@@ -168,6 +168,35 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             {"{{work}}": 'increase(moorage_background_runs_total{outcome="failure"}[15m])'},
         ),
     ),
+    "Proxy caches": (
+        Panel(
+            "Pulls that were answered from here",
+            "percentunit",
+            {
+                "{{project}}": "sum by (project) (rate(moorage_proxy_hits_total[5m])) / "
+                "(sum by (project) (rate(moorage_proxy_hits_total[5m])) + "
+                "sum by (project) (rate(moorage_proxy_misses_total[5m])))"
+            },
+        ),
+        Panel(
+            "Bytes spared and fetched",
+            "Bps",
+            {
+                "spared": "sum(rate(moorage_proxy_spared_bytes_total[5m]))",
+                "fetched": "sum(rate(moorage_proxy_fetched_bytes_total[5m]))",
+            },
+        ),
+        Panel(
+            "Registries behind that fail or limit",
+            "short",
+            {
+                "{{project}} {{reason}}": "sum by (project, reason) "
+                "(increase(moorage_proxy_upstream_failures_total[15m]))",
+                "{{project}} as it was": "sum by (project) "
+                "(increase(moorage_proxy_stale_total[15m]))",
+            },
+        ),
+    ),
 }
 
 

@@ -35,6 +35,7 @@ from moorage.jobs.records import FINAL
 from moorage.roles import background
 from moorage.telemetry.figures import FIGURES, Values
 from moorage.telemetry.metrics import COMPONENTS, Metrics
+from moorage.telemetry.proxies import AWAY, DENIED, LIMITED
 from moorage.web import measured as requests
 from tools import chart
 from tools.limits import LIMITS
@@ -253,6 +254,9 @@ def metrics() -> list[str]:
         "outcome": ["success", "failure"],
         "type": ["the kind of the task, such as `GARBAGE_COLLECTION`"],
         "status": [status.lower() for status in FINAL],
+        "project": ["the name of a project that is a cache"],
+        "kind": ["manifest", "blob", "tags"],
+        "reason": [LIMITED, DENIED, AWAY],
     }
     return [
         *head(
@@ -287,6 +291,14 @@ def measured() -> list[Metric]:
     figures.background.labels("collector", "success").inc()
     figures.observe_task("RETENTION", "Success", 0.0)
     figures.pools.labels("node", "worker", "10").set(1)
+    proxies = figures.proxies
+    proxies.requests.labels("hub", "GET").inc()
+    proxies.asked("hub", "GET", 429)
+    for hit in (True, False):
+        proxies.looked("hub", "blob", hit=hit)
+    proxies.stale.labels("hub", "tags").inc()
+    for counter in (proxies.spared_bytes, proxies.fetched_bytes):
+        counter.labels("hub").inc(0)
     figures.figures.add("the table", _one_of_each)
     asyncio.run(figures.figures.refresh())
     found = figures.registry.collect()

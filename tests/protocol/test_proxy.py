@@ -3,85 +3,22 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
-from ipaddress import ip_network
-from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import update
 
 from moorage.access.principals import Principal
-from moorage.access.secretbox import SecretBox
 from moorage.access.tokens import Right
-from moorage.artifacts.manifests import Manifests
-from moorage.artifacts.rules import Rules
-from moorage.artifacts.uploads import Uploads
 from moorage.db import tables
-from moorage.db.types import now
-from moorage.distribution import Distribution
-from moorage.distribution.mirrors import Mirrors
-from moorage.distribution.proxied import Proxied
+from moorage.db.types import from_now
 from moorage.errors import Unreachable
-from moorage.outgoing import Guard
-from moorage.proxy import Proxies, Through, ThroughListing, ThroughManifests
-from moorage.remotes import Registries
 from tests.protocol.client import Client
+from tests.protocol.proxycache import APP, THERE, Cache
 from tests.protocol.registry import Registry
 from tests.support.content import image, index, sha256
 from tests.support.otherregistry import IMAGE, INDEX, Answer, OtherRegistry
 
 pytestmark = pytest.mark.anyio
-
-APP = "hub/library/app"
-THERE = "library/app"
-
-
-class Cache:
-    """A registry with the project `hub`, a cache of `other`."""
-
-    def __init__(self, registry: Registry, other: OtherRegistry) -> None:
-        self.registry = registry
-        self.other = other
-        self.moment = 0.0
-
-    async def fill(self, kind: str = "docker-registry", **metadata: str) -> "Cache":
-        db, parts = self.registry.db, self.registry.parts
-        async with db.write() as tx:
-            made = insert(tables.registries).values(name="x", kind=kind, url=self.other.url)
-            registry_id = (await tx.execute(made.returning(tables.registries.c.id))).scalar_one()
-            row = insert(tables.projects).values(name="hub", owner_id=1, public=True)
-            project = (await tx.execute(row.returning(tables.projects.c.id))).scalar_one()
-            await tx.execute(insert(tables.quotas).values(project_id=project, hard=-1))
-            cached = {"project_id": project, "registry_id": registry_id}
-            await tx.execute(insert(tables.project_registries).values(cached))
-            for name, value in metadata.items():
-                said = {"project_id": project, "name": name, "value": value, "updated_at": now()}
-                await tx.execute(insert(tables.project_metadata).values(said))
-        rules = replace(Rules(), sparse=True)
-        registries = Registries(db, SecretBox("x"), Guard((ip_network("127.0.0.0/8"),)))
-        self.through = Through(
-            db,
-            Proxies(db, parts["grants"], registries, lambda: self.moment),
-            parts["pulls"],
-            Uploads(db, self.registry.store, rules),
-            Manifests(db, rules),
-            60.0,
-        )
-        self.app = Distribution(
-            **parts,
-            proxied=Proxied(
-                self.through,
-                ThroughListing(db, self.through),
-                ThroughManifests(db, rules).bound(self.through),
-            ),
-            mirrors=Mirrors({"docker.io": "hub"}, {"hub.example": "hub"}),
-        )
-        self.client = self.registry.client("guest", app=self.app)
-        self.admin = self.registry.client("admin", app=self.app)
-        return self
-
-    async def get(self, path: str, repository: str = APP, **headers: str) -> Any:
-        return await self.client.ask("GET", f"/v2/{repository}/{path}", headers=headers)
 
 
 @pytest.fixture
@@ -308,6 +245,7 @@ async def test_lists_hold_both(registry: Registry, other: OtherRegistry) -> None
     listed = json.loads((await cache.get(f"referrers/{subject}")).body)["manifests"]
     assert [each["digest"] for each in listed] == [signature]
     assert (await cache.get(f"manifests/{signature}")).status == 200
+    (await cache.through.proxies.of(APP)).lists.clear()
     other.answers = [Answer(503) for _ in range(9)]
     assert json.loads((await cache.get("tags/list")).body)["tags"] == ["v1"]
     listed = json.loads((await cache.get(f"referrers/{subject}")).body)["manifests"]
@@ -315,6 +253,76 @@ async def test_lists_hold_both(registry: Registry, other: OtherRegistry) -> None
     other.answers = []
     assert (await cache.get("tags/list", "hub/library/none")).status == 404
     await cache.through.close()
+
+
+async def test_a_list_of_tags_is_asked_for_once_in_its_time(cache: Cache) -> None:
+    """However many want it; what it was is answered while the registry behind is away."""
+    other = cache.other
+    other.push(THERE, "v1", "v2")
+
+    async def tags() -> list[str]:
+        found: list[str] = json.loads((await cache.get("tags/list")).body)["tags"]
+        return found
+
+    assert await asyncio.gather(*(tags() for _ in range(8))) == [["v1", "v2"]] * 8
+    other.push(THERE, "v3")
+    assert await tags() == ["v1", "v2"]
+    assert len(other.asked("GET", "/tags/list")) == 1
+    cache.moment += 61
+    assert await tags() == ["v1", "v2", "v3"]
+    cache.moment += 61
+    other.answers = [Answer(503), Answer(503)]
+    assert await tags() == ["v1", "v2", "v3"]
+    asked = len(other.requests)
+    assert await tags() == ["v1", "v2", "v3"]  # and is not asked again at once
+    assert len(other.requests) == asked
+    assert cache.counted("moorage_proxy_stale_total", kind="tags") == 2
+    cache.moment += 61
+    other.tags.clear()
+    other.manifests.clear()
+    assert (await cache.get("tags/list")).status == 404
+
+
+async def test_projects_are_loaded_once_and_connections_closed(cache: Cache) -> None:
+    """By requests that come together; what an administrator changed leaves no client behind."""
+    proxies = cache.through.proxies
+    one, *others = await asyncio.gather(*(proxies.of(APP) for _ in range(8)))
+    assert all(each is one for each in others)
+    async with cache.registry.db.write() as tx:
+        await tx.execute(update(tables.registries).values(updated_at=from_now(60)))
+    cache.moment += 11
+    two = await proxies.of(APP)
+    assert two is not one
+    await proxies.refresh()
+    assert not one.remote.closed  # somebody may be in the middle of something
+    cache.moment += 601
+    await proxies.refresh()
+    assert one.remote.closed
+    assert not two.remote.closed
+
+
+async def test_figures_for_the_operator(cache: Cache) -> None:
+    """What was here and what was not, what that spared, and how the registry behind answers."""
+    data = b"layer" * 1000
+    cache.other.push(THERE, "v1", layers=(data,))
+    for _ in range(3):
+        assert (await cache.get("manifests/v1")).status == 200
+        assert (await cache.get(f"blobs/{sha256(data)}")).body == data
+    assert (await cache.client.ask("HEAD", f"/v2/{APP}/blobs/{sha256(data)}")).status == 200
+    for kind in ("manifest", "blob"):
+        assert cache.counted("moorage_proxy_misses_total", kind=kind) == 1
+        assert cache.counted("moorage_proxy_hits_total", kind=kind) == 2
+    assert cache.counted("moorage_proxy_fetched_bytes_total") == len(data)
+    assert cache.counted("moorage_proxy_spared_bytes_total") == 2 * len(data)
+    assert cache.counted("harbor_core_http_registry_proxy_requests_total", method="GET") == 6
+    name = "harbor_core_http_registry_proxy_upstream_requests_total"
+    assert cache.counted(name, method="HEAD") == 1
+    assert cache.counted(name, method="GET") == 2
+    cache.moment += 61
+    cache.other.answers = [Answer(429)]
+    assert (await cache.get("manifests/v1")).status == 200
+    assert cache.counted("moorage_proxy_upstream_failures_total", reason="limited") == 1
+    assert cache.counted("moorage_proxy_stale_total", kind="manifest") == 1
 
 
 async def test_a_mirror_by_name_or_host(cache: Cache) -> None:

@@ -1,8 +1,11 @@
 """Settings of projects that are a cache of another registry."""
 
+import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
+
+_ROOMY = Path("/var/tmp")  # noqa: S108 - what is made there has no name
 
 
 class ProxySettings(BaseModel):
@@ -18,8 +21,16 @@ class ProxySettings(BaseModel):
     )
     folder: Path | None = Field(
         None,
-        description="Where blobs are on their way to clients; unset, the system's own folder "
-        "for temporary files. It has to hold what is downloaded at the same time.",
+        description="Where blobs are on their way to clients. It has to hold what is downloaded "
+        "at the same time. Unset, it is `TMPDIR`, else `/var/tmp` where that can be written, "
+        "else the system's own folder for temporary files, which may be memory.",
+    )
+    wait_seconds: float = Field(
+        20.0,
+        ge=0,
+        le=600,
+        description="How long a replica waits for another one that downloads the same blob, "
+        "before it downloads it too. Replicas know of one another through Redis.",
     )
     mirrors: dict[str, str] = Field(
         default_factory=dict,
@@ -31,3 +42,9 @@ class ProxySettings(BaseModel):
         description="Host names of this server that stand for one project each, such as "
         "`hub.example.com` and `hub`.",
     )
+
+    def roomy_folder(self) -> Path | None:
+        """The folder, or a better one than memory where there is one; None: what Python takes."""
+        if self.folder is not None or os.environ.get("TMPDIR"):
+            return self.folder
+        return _ROOMY if os.access(_ROOMY, os.W_OK | os.X_OK) else None

@@ -13,7 +13,8 @@ from moorage.distribution.manifests import ManifestFace
 from moorage.distribution.options import Options
 from moorage.distribution.referrers import Referrers
 from moorage.errors import Denied
-from moorage.proxy import Through, ThroughListing, ThroughManifests
+from moorage.oci.names import project_of
+from moorage.proxy import Counted, Through, ThroughListing, ThroughManifests
 
 Endpoint = Callable[[Call], Awaitable[None]]
 
@@ -37,16 +38,20 @@ class Proxied:
         """By endpoint and method; what is not in it is as everywhere."""
         face = ManifestFace(self.through, manifests, locations)
         blobs = Blobs(self.through, uploads, options)
+        fetched = Blobs(Counted(self.through), uploads, options)
         lists = Lists(self._listing, locations)
         reads: dict[tuple[str, str], Endpoint] = {
             ("manifest", "GET"): face.get,
             ("manifest", "HEAD"): face.head,
-            ("blob", "GET"): blobs.get,
+            ("blob", "GET"): fetched.get,
             ("blob", "HEAD"): blobs.head,
             ("tags", "GET"): lists.tags,
             ("referrers", "GET"): Referrers(self._manifests, locations).get,
         }
-        found = {key: _reading(endpoint) for key, endpoint in reads.items()}
+        found = {
+            (kind, method): self._reading(endpoint, method)
+            for (kind, method), endpoint in reads.items()
+        }
         for key in (
             ("manifest", "PUT"),
             ("uploads", "POST"),
@@ -58,14 +63,15 @@ class Proxied:
             found[key] = _refuse
         return found
 
+    def _reading(self, endpoint: Endpoint, method: str) -> Endpoint:
+        """As for a caller who only reads: nobody pushes here, so no blob is promised to anybody."""
+        requests = self.through.counters.requests
 
-def _reading(endpoint: Endpoint) -> Endpoint:
-    """As for a caller who only reads: nobody pushes here, so no blob is promised to anybody."""
+        async def read(call: Call) -> None:
+            requests.labels(project_of(call.repository), method).inc()
+            await endpoint(replace(call, rights=call.rights - {"push"}))
 
-    async def read(call: Call) -> None:
-        await endpoint(replace(call, rights=call.rights - {"push"}))
-
-    return read
+        return read
 
 
 async def _refuse(call: Call) -> None:

@@ -12,7 +12,10 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from moorage.access.principals import Principal
@@ -29,14 +32,26 @@ from moorage.errors import (
 )
 from moorage.oci import digest as digests
 from moorage.oci.names import project_of
+from moorage.proxy.leases import Leases
 from moorage.proxy.proxies import Upstream
+from moorage.telemetry.proxies import ProxyCounters
 
 log = logging.getLogger(__name__)
 
 OPERATOR = Principal("server", name="the proxy cache")
 """Who pushes what is cached, in the audit log."""
+LOOK = 0.2
+"""Seconds between two looks whether another replica has it."""
 PIECE = 1 << 18
 """Bytes that a reader reads at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Who may download, and how many seconds to wait for another replica that does."""
+
+    leases: Leases
+    seconds: float
 
 
 class Download:
@@ -48,7 +63,7 @@ class Download:
         self.size = size
         self.stored: Blob | None = None  # it was here, or could be mounted
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - readers share it
-        self._written = 0
+        self.written = 0  # bytes that came from there
         self._available = 0
         self._failure: MoorageError | None = None
         self._broken: MoorageError | None = None
@@ -91,13 +106,16 @@ class Download:
 
     # --- downloading
 
-    async def run(self, upstream: Upstream, name: str, pulls: Pulls, uploads: Uploads) -> None:
+    async def run(
+        self, upstream: Upstream, name: str, pulls: Pulls, uploads: Uploads, turn: Turn
+    ) -> None:
         """Fetch, store and tell; raises nothing."""
         try:
-            self.stored = await self._here(pulls, uploads)
-            if self.stored is None:
-                await self._fetch(upstream, name, uploads)
-                self._available = self.size
+            async with self._alone(turn, pulls):
+                self.stored = self.stored or await self._shared(uploads)
+                if self.stored is None:
+                    await self._fetch(upstream, name, uploads)
+                    self._available = self.size
         except MoorageError as error:
             self._failure = error
         except OSError as error:
@@ -110,12 +128,39 @@ class Download:
             self._tell()
             self._tidy()
 
-    async def _here(self, pulls: Pulls, uploads: Uploads) -> Blob | None:
-        """Another download may have ended just now; another repository may hold it."""
+    @asynccontextmanager
+    async def _alone(self, turn: Turn, pulls: Pulls) -> AsyncIterator[None]:
+        """Wait for another replica that downloads it; hold the others off while this one does.
+
+        Not for ever: a download somewhere else that is slow, or that is not kept, helps nobody.
+        """
+        key = f"{self.repository}@{self.digest}"
+        until = time.monotonic() + turn.seconds
+        ours = await turn.leases.take(key)
+        while not ours and time.monotonic() < until:
+            await asyncio.sleep(LOOK)
+            ours = await turn.leases.take(key)
+            self.stored = await self._here(pulls)
+            if self.stored is not None:
+                break
+        keeping = asyncio.create_task(turn.leases.keep(key)) if ours else None
+        try:
+            yield
+        finally:
+            if keeping is not None:
+                keeping.cancel()
+                await asyncio.gather(keeping, return_exceptions=True)
+                await turn.leases.free(key)
+
+    async def _here(self, pulls: Pulls) -> Blob | None:
+        """What another replica has stored."""
         try:
             return await pulls.blob(self.repository, self.digest)
         except BlobUnknown:
-            pass
+            return None
+
+    async def _shared(self, uploads: Uploads) -> Blob | None:
+        """Another repository of the project may hold it, or this one by now."""
         project = project_of(self.repository)
 
         async def mine(source: str) -> bool:
@@ -153,7 +198,7 @@ class Download:
             await asyncio.gather(first, return_exceptions=True)
             await parts.aclose()  # type: ignore[attr-defined]  # it is a generator
         async for part in upstream.remote.blob(
-            name, self.digest, self.size, self._written, throttle=upstream.throttle
+            name, self.digest, self.size, self.written, throttle=upstream.throttle
         ):
             self._keep(part)
         if await asyncio.to_thread(self._digest) != self.digest:
@@ -178,10 +223,10 @@ class Download:
             part = await self._take(parts)
 
     def _keep(self, part: bytes) -> None:
-        os.pwrite(self._file.fileno(), part, self._written)
-        self._written += len(part)
-        if self._written < self.size:
-            self._available = self._written
+        os.pwrite(self._file.fileno(), part, self.written)
+        self.written += len(part)
+        if self.written < self.size:
+            self._available = self.written
             self._tell()
 
     def _digest(self) -> str:
@@ -197,8 +242,10 @@ class Download:
 class Downloads:
     """Downloads by repository and digest; each runs in a task of its own."""
 
-    def __init__(self, folder: Callable[[], Path | None]) -> None:
+    def __init__(self, folder: Path | None, turn: Turn, counters: ProxyCounters) -> None:
         self._folder = folder
+        self._turn = turn
+        self._counters = counters
         self._running: dict[tuple[str, str], Download] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -217,14 +264,15 @@ class Downloads:
     ) -> Download:
         """Start one."""
         key = repository, blob.digest
-        made = Download(repository, blob.digest, blob.size, self._folder())
+        made = Download(repository, blob.digest, blob.size, self._folder)
         self._running[key] = made
         upstream.running[repository] = upstream.running.get(repository, 0) + 1
 
         async def run() -> None:
             try:
-                await made.run(upstream, name, pulls, uploads)
+                await made.run(upstream, name, pulls, uploads, self._turn)
             finally:
+                self._counters.fetched_bytes.labels(upstream.project).inc(made.written)
                 upstream.running[repository] -= 1
                 if not upstream.running[repository]:
                     del upstream.running[repository]
@@ -240,3 +288,4 @@ class Downloads:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._turn.leases.close()

@@ -4,10 +4,13 @@ A project is one from its creation on, or never. So the names are kept in a set 
 renewed every few seconds: a request for any other project costs no more than a look into it.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from weakref import WeakValueDictionary
 
 from sqlalchemy import select
 
@@ -21,12 +24,15 @@ from moorage.remotes import Registries, Remote
 from moorage.remotes.adapters import HUB
 from moorage.remotes.registrations import UNHEALTHY
 from moorage.remotes.throttle import FREE, KILOBITS, Throttle
+from moorage.telemetry.proxies import ProxyCounters
 
 KEPT = 10.0
 """Seconds for which what an administrator set of a project is believed."""
 PAUSED = 10.0
 """Seconds for which a registry that did not answer is not asked for what is here."""
 TRIES, IDLE = 2, 30.0
+FORMER = 600.0
+"""Seconds after which the connections of a registry that was changed are closed, unless in use."""
 
 
 @dataclass(eq=False)
@@ -46,6 +52,12 @@ class Upstream:
     throttle: Throttle = FREE
     running: dict[str, int] = field(default_factory=dict)
     down_until: float = 0.0
+    lists: dict[str, tuple[float, list[str]]] = field(default_factory=dict)  # when, and tags
+    asking: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    def reachable(self, moment: float) -> bool:
+        """Whether it makes sense to ask: who has a copy does not wait for one that is down."""
+        return self.healthy and self.down_until <= moment
 
     def name(self, repository: str) -> str:
         """What the registry calls a repository; raises RepositoryUnknown behind the filter."""
@@ -74,15 +86,18 @@ class Proxies:
         grants: Grants,
         registries: Registries,
         monotonic: Callable[[], float] = time.monotonic,
+        counters: ProxyCounters | None = None,
     ) -> None:
         self._db = db
         self._grants = grants
         self._registries = registries
         self.monotonic = monotonic
+        self.counters = counters or ProxyCounters()
         self.names: set[str] = set()
         self.loaded = False
         self._known: dict[str, tuple[Upstream, float]] = {}
-        self._former: list[Remote] = []
+        self._former: list[tuple[Upstream, float]] = []
+        self._loading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def refresh(self) -> None:
         """Learn what other processes made and deleted."""
@@ -94,6 +109,9 @@ class Proxies:
         self.names |= found
         self.names &= found
         self.loaded = True
+        for project in set(self._known) - found:
+            self._retire(self._known.pop(project)[0])
+        await self._close_former()
 
     async def learn(self, repository: str) -> bool:
         """Whether a repository is in such a project, also in one that was made just now."""
@@ -112,16 +130,31 @@ class Proxies:
         known = self._known.get(project)
         if known is not None and known[1] > self.monotonic():
             return known[0]
-        upstream = await self._load(project, known[0] if known else None)
-        self._known[project] = upstream, self.monotonic() + KEPT
-        return upstream
+        async with self._loading.setdefault(project, asyncio.Lock()):
+            known = self._known.get(project)
+            if known is not None and known[1] > self.monotonic():
+                return known[0]
+            upstream = await self._load(project, known[0] if known else None)
+            self._known[project] = upstream, self.monotonic() + KEPT
+            return upstream
 
     async def close(self) -> None:
         """Close every connection."""
-        for remote in [*self._former, *(each.remote for each, _ in self._known.values())]:
-            await remote.close()
+        for upstream, _ in [*self._former, *self._known.values()]:
+            await upstream.remote.close()
         self._former.clear()
         self._known.clear()
+
+    def _retire(self, upstream: Upstream) -> None:
+        """Somebody may still be asking it something: it is closed later."""
+        self._former.append((upstream, self.monotonic() + FORMER))
+
+    async def _close_former(self) -> None:
+        moment = self.monotonic()
+        over = [each for each, until in self._former if until <= moment and not each.running]
+        self._former = [pair for pair in self._former if pair[0] not in over]
+        for upstream in over:
+            await upstream.remote.close()
 
     async def _load(self, project: str, before: Upstream | None) -> Upstream:
         query = (
@@ -144,10 +177,11 @@ class Proxies:
         if before is not None and same:
             upstream = before
         else:
-            remote = self._registries.remote(registry, tries=TRIES, idle=IDLE)
+            told = partial(self.counters.asked, project)
+            remote = self._registries.remote(registry, tries=TRIES, idle=IDLE, told=told)
             upstream = Upstream(project, remote, registry.id, registry.updated_at)
             if before is not None:
-                self._former.append(before.remote)
+                self._retire(before)
         upstream.healthy = registry.status != UNHEALTHY
         _set(upstream, values)
         return upstream

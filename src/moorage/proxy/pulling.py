@@ -19,10 +19,9 @@ from typing import Any
 from sqlalchemy import select
 
 from moorage.access.principals import Principal
-from moorage.artifacts.listing import Listing
 from moorage.artifacts.manifests import Manifests
 from moorage.artifacts.pulls import Pulls
-from moorage.artifacts.records import Blob, Manifest, Referrer, Resolved
+from moorage.artifacts.records import Blob, Manifest, Resolved
 from moorage.artifacts.uploads import Uploads
 from moorage.db.engine import Database
 from moorage.db.tables import manifest_absences, manifests, repositories
@@ -33,14 +32,15 @@ from moorage.errors import (
     ManifestUnknown,
     MoorageError,
     NotFound,
-    RepositoryUnknown,
     TooManyRequests,
     Unreachable,
 )
 from moorage.oci import digest as digests
 from moorage.oci import media_types, names
 from moorage.oci.manifest import parse
-from moorage.proxy.downloads import OPERATOR, Downloads
+from moorage.oci.names import project_of
+from moorage.proxy.downloads import OPERATOR, Downloads, Turn
+from moorage.proxy.leases import Alone
 from moorage.proxy.proxies import PAUSED, Proxies, Upstream
 from moorage.remotes import Fetched
 
@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 REMEMBERED = 100_000
 """Tags of which this process knows when they were looked at."""
-_AWAY = (Unreachable, TooManyRequests, Denied)
+AWAY = (Unreachable, TooManyRequests, Denied)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,24 @@ class Pending(Blob):
     """A blob that is not here yet."""
 
     repository: str
+
+
+class Counted:
+    """`Through` for those who fetch blobs: counts which of them were here."""
+
+    def __init__(self, through: "Through") -> None:
+        self._through = through
+        self.manifest, self.count = through.manifest, through.count
+        self.content, self.path, self.presign = through.content, through.path, through.presign
+
+    async def blob(self, repository: str, digest: str) -> Blob:
+        """As `Through.blob`."""
+        found = await self._through.blob(repository, digest)
+        project, hit = project_of(repository), not isinstance(found, Pending)
+        self._through.counters.looked(project, "blob", hit=hit)
+        if hit:
+            self._through.counters.spared_bytes.labels(project).inc(found.size)
+        return found
 
 
 class Through:
@@ -70,6 +88,7 @@ class Through:
         manifests: Manifests,
         ttl: float,
         folder: Path | None = None,
+        turn: Turn | None = None,
     ) -> None:
         """`uploads` and `manifests` have to allow what is not whole yet."""
         self._db = db
@@ -77,8 +96,9 @@ class Through:
         self._pulls = pulls
         self._uploads = uploads
         self._manifests = manifests
-        self._ttl = ttl
-        self._downloads = Downloads(lambda: folder)
+        self.ttl = ttl
+        self.counters = proxies.counters
+        self._downloads = Downloads(folder, turn or Turn(Alone(), 0), self.counters)
         self._looked: dict[tuple[str, str], float] = {}
         self._flights: dict[tuple[str, str], asyncio.Task[Manifest]] = {}
 
@@ -99,15 +119,20 @@ class Through:
         upstream = await self.proxies.of(repository)
         upstream.name(repository)  # the filter is for what is here too
         local = await self._local(repository, reference)
-        if local is not None and (by_digest or self._fresh(repository, reference)):
-            return local
-        if local is not None and not self._reachable(upstream):
-            return local
-        return await self._together(
-            repository,
-            reference,
-            lambda: self._fetch(upstream, repository, reference, local),
-        )
+        found = local
+        if local is None or not (by_digest or self._fresh(repository, reference)):
+            if local is not None and not upstream.reachable(self.proxies.monotonic()):
+                self.counters.stale.labels(upstream.project, "manifest").inc()
+            else:
+                found = await self._together(
+                    repository,
+                    reference,
+                    lambda: self._fetch(upstream, repository, reference, local),
+                )
+        assert found is not None
+        hit = local is not None and found.resolved.digest == local.resolved.digest
+        self.counters.looked(upstream.project, "manifest", hit=hit)
+        return found
 
     async def _local(self, repository: str, reference: str) -> Manifest | None:
         try:
@@ -137,11 +162,12 @@ class Through:
             fetched = await upstream.remote.manifest(name, digest)
         except NotFound:
             return self._gone(upstream, repository, reference, local)
-        except (*_AWAY, Invalid) as error:  # also what is not what it says
+        except (*AWAY, Invalid) as error:  # also what is not what it says
             if isinstance(error, Unreachable):
                 upstream.down_until = self.proxies.monotonic() + PAUSED
             if local is None:
-                raise _told(error) from error
+                raise told(error) from error
+            self.counters.stale.labels(upstream.project, "manifest").inc()
             log.warning("%s:%s is served as it was: %s", repository, reference, error.message)
             return local
         return await self._keep(repository, tag, fetched)
@@ -180,17 +206,13 @@ class Through:
             self._pulls.count(resolved, reference, principal)
 
     def _fresh(self, repository: str, tag: str) -> bool:
-        return self._looked.get((repository, tag), -1e9) > self.proxies.monotonic() - self._ttl
+        return self._looked.get((repository, tag), -1e9) > self.proxies.monotonic() - self.ttl
 
     def _note(self, repository: str, tag: str) -> None:
         self._looked.pop((repository, tag), None)
         while len(self._looked) >= REMEMBERED:
             del self._looked[next(iter(self._looked))]
         self._looked[repository, tag] = self.proxies.monotonic()
-
-    def _reachable(self, upstream: Upstream) -> bool:
-        """Whether it makes sense to ask: who has a copy does not wait for one that is down."""
-        return upstream.healthy and upstream.down_until <= self.proxies.monotonic()
 
     async def _together(
         self, repository: str, reference: str, work: Callable[[], Coroutine[Any, Any, Manifest]]
@@ -228,8 +250,8 @@ class Through:
         if size is None:
             try:
                 size = await upstream.remote.blob_size(name, digest)
-            except (*_AWAY, Invalid) as error:
-                raise _told(error) from error
+            except (*AWAY, Invalid) as error:
+                raise told(error) from error
         if size is None:
             raise BlobUnknown(detail={"digest": digest})
         if not size and digests.of(b"", digests.parse(digest)[0]) != digest:
@@ -276,8 +298,8 @@ class Through:
                 yield part
         except NotFound as error:
             raise BlobUnknown(detail={"digest": blob.digest}) from error
-        except (*_AWAY, Invalid) as error:
-            raise _told(error) from error
+        except (*AWAY, Invalid) as error:
+            raise told(error) from error
 
     def path(self, blob: Blob) -> Path | None:
         """The file of what is here."""
@@ -301,82 +323,10 @@ def _type(fetched: Fetched) -> str:
         raise Unreachable("the registry behind this project sends what is no manifest") from error
 
 
-def _told(error: MoorageError) -> MoorageError:
+def told(error: MoorageError) -> MoorageError:
     """What a client is told of a registry that it does not know."""
     if isinstance(error, TooManyRequests):
         return TooManyRequests("the registry behind this project has had too many requests")
     if isinstance(error, Denied):
         return Unreachable("the registry behind this project refuses its account")
     return Unreachable("the registry behind this project does not answer as it should")
-
-
-class ThroughListing(Listing):
-    """As `Listing`, with the tags of the registry behind."""
-
-    def __init__(self, db: Database, through: Through) -> None:
-        super().__init__(db)
-        self._through = through
-
-    async def tags(self, repository: str, *, last: str | None, limit: int | None) -> list[str]:
-        """Those of both; of this one alone while the other is away."""
-        proxies = self._through.proxies
-        upstream = await proxies.of(repository)
-        name = upstream.name(repository)
-        missing: RepositoryUnknown | None = None
-        found: set[str] = set()
-        try:
-            found.update(await super().tags(repository, last=last, limit=limit))
-        except RepositoryUnknown as error:
-            missing = error
-        try:
-            theirs = await upstream.remote.tags(name)
-        except NotFound:
-            theirs = []
-        except MoorageError as error:
-            if missing is not None and isinstance(error, _AWAY):
-                raise _told(error) from error
-            theirs = []
-        if missing is not None and not theirs:
-            raise missing
-        found.update(tag for tag in theirs if last is None or tag > last)
-        return sorted(found)[:limit]
-
-
-class ThroughManifests(Manifests):
-    """As `Manifests`, with the referrers that the registry behind lists."""
-
-    def bound(self, through: Through) -> "ThroughManifests":
-        """The same, which knows where to ask."""
-        self._through = through
-        return self
-
-    async def referrers(
-        self,
-        repository: str,
-        digest: str,
-        *,
-        artifact_type: str | None,
-        after: str | None,
-        limit: int,
-        room: int,
-    ) -> tuple[list[Referrer], str | None]:
-        """Those of both, where the project asks the other one."""
-        found, more = await super().referrers(
-            repository, digest, artifact_type=artifact_type, after=after, limit=limit, room=room
-        )
-        upstream = await self._through.proxies.of(repository)
-        if not upstream.referrers or after is not None or more is not None:
-            return found, more
-        try:
-            theirs = await upstream.remote.referrers(
-                upstream.name(repository), digest, artifact_type or ""
-            )
-        except MoorageError:
-            return found, more
-        known = {each.digest for each in found}
-        found += [
-            Referrer(each.digest, each.media_type, each.size, each.artifact_type, each.annotations)
-            for each in theirs[:limit]
-            if each.digest not in known
-        ]
-        return sorted(found, key=lambda each: each.digest), None

@@ -8,7 +8,8 @@ blob the length that its manifest says, and its digest is compared by whoever st
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -158,11 +159,12 @@ class Reading(Requests):
         offset, failures = start, 0
         while offset < size:
             try:
-                async for part in self._from(repository, digest, size, offset):
-                    await throttle.pass_(len(part))
-                    offset += len(part)
-                    failures = 0
-                    yield part
+                async with aclosing(self._from(repository, digest, size, offset)) as parts:
+                    async for part in parts:
+                        await throttle.pass_(len(part))
+                        offset += len(part)
+                        failures = 0
+                        yield part
                 if offset < size:
                     raise Unreachable(
                         f"{self.endpoint.host} sent {offset} of the {size} bytes of {digest}"
@@ -175,7 +177,7 @@ class Reading(Requests):
 
     async def _from(
         self, repository: str, digest: str, size: int, offset: int
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """What one answer brings from `offset` on."""
         answer = await self.ask(
             "GET",

@@ -55,11 +55,14 @@ class Requests:
         tries: int = TRIES,
         idle: float = IDLE,
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+        told: Callable[[str, int], None] = lambda method, status: None,
     ) -> None:
+        """`told` hears of each request and of the status of its answer, 0 when there was none."""
         self.endpoint = endpoint
         self.adapter = adapters.of(endpoint.kind)
         self.tries = tries
         self._sleep = sleep
+        self._told = told
         self._http = guard.streaming(verify=not endpoint.insecure, ca=endpoint.ca, idle=idle)
         login = self.adapter.login
         self._authorizer = Authorizer(
@@ -73,6 +76,11 @@ class Requests:
     async def close(self) -> None:
         """Close every connection."""
         await self._http.aclose()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._http.is_closed
 
     def url(self, path: str) -> str:
         """The address of a path below the registry."""
@@ -104,9 +112,11 @@ class Requests:
             try:
                 answer = await self._once(method, url, scopes, headers or {}, content)
             except Unreachable:
+                self._told(method, 0)
                 if attempt + 1 >= self.tries or not again:
                     raise
             else:
+                self._told(method, answer.status_code)
                 if answer.status_code in expect:
                     return answer
                 if answer.status_code not in _AGAIN or attempt + 1 >= self.tries or not again:

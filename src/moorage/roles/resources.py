@@ -66,7 +66,15 @@ from moorage.projects.metadata import Metadata
 from moorage.projects.projects import Projects
 from moorage.projects.quota import Quotas
 from moorage.projects.usage import Usage
-from moorage.proxy import Proxies, Through, ThroughListing, ThroughManifests
+from moorage.proxy import (
+    Alone,
+    Proxies,
+    RedisLeases,
+    Through,
+    ThroughListing,
+    ThroughManifests,
+    Turn,
+)
 from moorage.remotes import Registries
 from moorage.replication import Here, Replicating
 from moorage.roles.fence import DatabaseFence
@@ -235,14 +243,17 @@ class Resources:
     def through(self) -> Through:
         """Reading through projects that are a cache."""
         rules = replace(self.rules, sparse=True)  # a manifest is kept before its blobs are
+        redis = self.settings.redis if self.settings.database.postgres else None
+        leases = RedisLeases(redis) if redis is not None else Alone()
         return Through(
             self.db,
-            Proxies(self.db, self.grants, self.registries),
+            Proxies(self.db, self.grants, self.registries, counters=self.ground.metrics.proxies),
             self.pulls,
             Uploads(self.db, self.ground.store, rules, self.configurations),
             Manifests(self.db, rules, self.configurations),
             self.settings.proxy.tag_seconds,
-            self.settings.proxy.folder,
+            self.settings.proxy.roomy_folder(),
+            Turn(leases, self.settings.proxy.wait_seconds),
         )
 
     @cached_property

@@ -26,11 +26,12 @@ from prometheus_client.registry import Collector
 
 from moorage.telemetry.durations import SECONDS, Durations
 from moorage.telemetry.figures import Figures
+from moorage.telemetry.proxies import ProxyCounters
 from moorage.telemetry.requests import CoreRequests, RegistryRequests
 
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "core": ("harbor_core_", "moorage_core_"),
-    "registry": ("registry_",),
+    "registry": ("registry_", "moorage_proxy_"),
     "jobservice": (
         "harbor_jobservice_",
         "moorage_jobservice_",
@@ -105,6 +106,7 @@ class Metrics:
             "Deletions of objects that the store refused",
             registry=self.registry,
         )
+        self.proxies = ProxyCounters(self.registry)
         info = Gauge("moorage_info", "The running version", ["version"], registry=self.registry)
         info.labels(version).set(1)
 
