@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from moorage.portal import charts, parts
 from moorage.portal.charts import PERIODS, Chart, Period, Point, Rank, Ranking
-from moorage.portal.client import Listing
+from moorage.portal.client import Listing, quoted
 from moorage.portal.figures import PullDay, Pulled, RepositoryStorage, StorageDay, TagMove
 from moorage.portal.parts import Cell, Column, Crumb, Row, Table
 from moorage.portal.places import USAGE, Place
@@ -110,18 +110,20 @@ async def tag(visit: Visit, found: Place) -> Response:
         visit.all(
             TagMove,
             f"{found.api}/tag-history",
-            q=f"tag={name}",
+            q=f"tag={quoted(name)}",
             page=view.page,
             page_size=view.size,
         ),
         visit.all(PullDay, f"{found.api}/usage/pulls", days=days, tag=name),
     )
+    gone = bool(moves.items) and moves.items[0].kind == "deleted"
+    show = parts.Item(_("Show the artifact"), found.artifact(name), icon="box")
     return await visit.render(
         "usage.html",
         title=name,
         glyph="tag",
         crumbs=found.crumbs(Crumb(name)),
-        actions=[parts.Item(_("Show the artifact"), found.artifact(name), icon="box")],
+        actions=[] if gone else [show],
         periods=_periods(visit),
         plots=_pulls(visit, pulled.items, sizes=False),
         rankings=(),
