@@ -53,6 +53,7 @@ NOWHERE = {"scope": {"level": "project", "ref": 99999}}
 
 PARAMS = {
     ("GET", "/search"): {"q": "x"},
+    ("GET", "/search/artifacts"): {"q": "x"},
     ("GET", HOOKS + "/jobs"): {"policy_id": "99999"},
     ("HEAD", "/projects"): {"project_name": "team"},
     ("GET", "/users/search"): {"username": "x"},
@@ -72,6 +73,7 @@ ROUTES: list[tuple[str, str, str, str, Any]] = [
     ("PUT", "/configurations", "S", "S", {"token_expiration": 0}),
     ("GET", "/internalconfig", "S", "S", None),
     ("GET", "/search", ALL, ALL, None),
+    ("GET", "/search/artifacts", ALL, ALL, None),
     ("GET", "/statistics", SIGNED, SIGNED, None),
     ("GET", "/projects", ALL, ALL, None),
     ("HEAD", "/projects", SIGNED, SIGNED, None),

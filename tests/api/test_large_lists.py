@@ -103,6 +103,12 @@ PAGES = [
     "/projects/team/logs?page_size=15",
     "/projects/team/auditlog-exts?page_size=15&q=operation%3Dcreate",
     "/search?q=p77",
+    "/search/artifacts?q=t77777",
+    "/search/artifacts?q=app:t5",
+    "/search/artifacts?q=e",
+    "/search/artifacts?q=nothing-of-that",
+    f"/search/artifacts?q={DIGEST}",
+    f"/search/artifacts?q={DIGEST[7:19]}",
     "/statistics",
 ]
 
@@ -114,6 +120,8 @@ SEEN_BY_A_MEMBER = [
     "/repositories?page_size=15&q=name%3D~r7",
     "/projects/p8/repositories?page_size=15",
     "/search?q=p77",
+    "/search/artifacts?q=t77777",
+    "/search/artifacts?q=nothing-of-that",
     "/statistics",
 ]
 """Where what is visible has to be found out."""

@@ -187,6 +187,9 @@ async def test_a_project_is_a_cache_from_its_creation_on(
     assert (await world.call("sysadmin", "POST", "/projects", json=sent)).status_code == 201
     shown = (await world.call("stranger", "GET", "/projects/hub")).json()
     assert shown["registry_id"] == number
+    for q, names in (("proxy=true", ["hub"]), ("proxy=false", ["open"])):
+        listed = (await world.call("stranger", "GET", "/projects", params={"q": q})).json()
+        assert [each["name"] for each in listed] == names
     kept = await world.call("sysadmin", "GET", f"/retentions/{shown['metadata']['retention_id']}")
     assert kept.json()["rules"][0]["params"] == {"nDaysSinceLastPull": 7}
     summary = (await world.call("stranger", "GET", "/projects/hub/summary")).json()

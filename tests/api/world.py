@@ -38,6 +38,7 @@ from moorage.artifacts.additions import Additions
 from moorage.artifacts.attributes import Attributes
 from moorage.artifacts.catalogue import Catalogue
 from moorage.artifacts.copying import Copies
+from moorage.artifacts.finding import Finding
 from moorage.artifacts.layers import Layers
 from moorage.artifacts.pullreports import PullReports
 from moorage.artifacts.tagmoves import TagMoves
@@ -183,6 +184,7 @@ class World:
             attributes=Attributes(db, self.content.store),
             additions=Additions(db, self.content.store),
             layers=Layers(db, self.content.store),
+            finding=Finding(db),
             tag_names=TagNames(db),
             tag_moves=TagMoves(db),
             copies=Copies(db, self.content.rules, self.configurations),

@@ -1,14 +1,17 @@
-"""Search over projects and repositories, and the statistics of the front page."""
+"""Search over projects, repositories and artifacts, and the statistics of the front page."""
 
+from datetime import datetime
 from typing import Annotated, ClassVar
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
 from moorage.api.access import Api, Signed, Who
+from moorage.api.lists import Paged, listing, lists
 from moorage.api.projects import ProjectResp, render_project
 from moorage.api.wire import Wire, reply
+from moorage.artifacts.finding import Hit
 from moorage.db.queries import Fuzzy
 from moorage.db.queries import Query as ListQuery
 from moorage.web.paging import MAX_PAGE_SIZE
@@ -32,6 +35,21 @@ class Search(Wire):
 
     project: list[ProjectResp] = Field(default_factory=list)
     repository: list[SearchRepository] = Field(default_factory=list)
+
+
+class FoundArtifact(Wire):
+    """An artifact that was found, by one of its tags or by its digest. Ours, not Harbor's."""
+
+    kept: ClassVar[frozenset[str]] = frozenset({"project_public", "size"})
+    project_id: int = 0
+    project_public: bool = False
+    repository_name: str = ""
+    tag: str = ""
+    digest: str = ""
+    type: str = ""
+    size: int = 0
+    push_time: datetime | None = None
+    pull_time: datetime | None = None
 
 
 class Statistic(Wire):
@@ -80,6 +98,42 @@ async def search(
                 for item in repositories.items
             ],
         )
+    )
+
+
+@router.get("/search/artifacts", tags=["search"], **lists(FoundArtifact))
+async def search_artifacts(
+    request: Request,
+    api: Api,
+    who: Who,
+    query: Paged,
+    q: Annotated[
+        str,
+        Query(
+            description="Part of a tag or digest; part of a repository's name before : or @.",
+            max_length=255,
+        ),
+    ],
+) -> Response:
+    """Artifacts by a part of a tag or digest, in all projects that the caller may look into.
+
+    What fits exactly comes first, then what begins with the text; 1000 are counted at most.
+    """
+    found = await api.finding.artifacts(who, q, query)
+    return listing(request, query, found, [_artifact(hit) for hit in found.items])
+
+
+def _artifact(hit: Hit) -> FoundArtifact:
+    return FoundArtifact(
+        project_id=hit.project_id,
+        project_public=hit.project_public,
+        repository_name=hit.repository_name,
+        tag=hit.tag,
+        digest=hit.digest,
+        type=hit.type,
+        size=hit.size,
+        push_time=hit.pushed_at,
+        pull_time=hit.pulled_at,
     )
 
 

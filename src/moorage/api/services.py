@@ -15,6 +15,7 @@ from moorage.artifacts.additions import Additions
 from moorage.artifacts.attributes import Attributes
 from moorage.artifacts.catalogue import Catalogue
 from moorage.artifacts.copying import Copies
+from moorage.artifacts.finding import Finding
 from moorage.artifacts.layers import Layers
 from moorage.artifacts.manifests import Manifests
 from moorage.artifacts.pullreports import PullReports
@@ -110,6 +111,7 @@ class Services:
     catalogue: Catalogue
     attributes: Attributes
     additions: Additions
+    finding: Finding
     layers: Layers
     tag_names: TagNames
     tag_moves: TagMoves

@@ -38,6 +38,7 @@ FIELDS: Columns = {
     "project_id": projects.c.id,
     "name": projects.c.name,
     "public": projects.c.public,
+    "proxy": project_registries.c.registry_id.is_not(None),
     "owner": users.c.username,
     "owner_id": projects.c.owner_id,
     "creation_time": projects.c.created_at,

@@ -17,6 +17,7 @@ from moorage.api.services import Services, System
 from moorage.artifacts.additions import Additions
 from moorage.artifacts.attributes import Attributes
 from moorage.artifacts.copying import Copies
+from moorage.artifacts.finding import Finding
 from moorage.artifacts.layers import Layers
 from moorage.artifacts.pullreports import PullReports
 from moorage.artifacts.tagmoves import TagMoves
@@ -109,6 +110,7 @@ def _services(resources: Resources, health: Health) -> Services:
         attributes=Attributes(resources.db, resources.ground.store),
         additions=Additions(resources.db, resources.ground.store),
         layers=Layers(resources.db, resources.ground.store),
+        finding=Finding(resources.db),
         tag_names=TagNames(resources.db),
         tag_moves=TagMoves(resources.db),
         copies=Copies(resources.db, resources.rules, resources.configurations),
