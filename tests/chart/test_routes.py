@@ -31,6 +31,7 @@ from moorage.signin.token import PATH as TOKEN
 
 PLAIN = nested(expose={"type": "clusterIP", "tls": {"enabled": False}})
 TLS = merged(nested(expose__type="clusterIP"), nested(internalTLS__enabled=True))
+NO_PAGES = ("/v1", "/apis", "/cc", "/v2x", "/harborx")
 ROLES = {"registry": "5000", "core": "80", "portal": "80"}
 
 
@@ -55,7 +56,7 @@ def paths() -> dict[str, str]:
     found |= dict.fromkeys((*pages, "/api/version"), "core")
     for path, _, _ in PAGES:
         found[re.sub(r"\{[^}]*\}", "library", path)] = "portal"
-    for path in (f"{STATIC}app.css", "/v1", "/apis", "/cc", "/v2x"):
+    for path in (f"{STATIC}app.css", *NO_PAGES):
         found[path] = "portal"
     return found
 
@@ -224,11 +225,12 @@ def _first(path: str, rules: list[tuple[str, str, str]]) -> str:
         if kind in ("Prefix", "PathPrefix")
         and (path == value.rstrip("/") or path.startswith(value.rstrip("/") + "/"))
     ]
-    return max(fitting)[1]
+    return max(fitting)[1] if fitting else ""
 
 
 def test_ingress_and_route_send_each_path_to_its_role() -> None:
-    """Straight to the roles, as an ingress controller or a gateway reads them."""
+    """Straight to the roles, as an ingress controller or a gateway reads them; what is no page
+    stays inside, metrics and health among it."""
     ingress = render().one("Ingress", "ingress")["spec"]["rules"][0]["http"]["paths"]
     rules = [
         (each["pathType"], each["path"], each["backend"]["service"]["name"]) for each in ingress
@@ -240,9 +242,11 @@ def test_ingress_and_route_send_each_path_to_its_role() -> None:
         for rule in route
         for match in rule["matches"]
     ]
-    for path, role in paths().items():
-        assert _first(path, rules) == f"moorage-{role}", path
-        assert _first(path, others) == f"moorage-{role}", path
+    wanted = {path: f"moorage-{role}" for path, role in paths().items()}
+    wanted |= dict.fromkeys((*PATHS, *NO_PAGES), "")
+    for path, backend in wanted.items():
+        assert _first(path, rules) == backend, path
+        assert _first(path, others) == backend, path
 
 
 @pytest.mark.parametrize(("controller", "end"), [("gce", "/*"), ("alb", "/*"), ("ncp", "/.*")])
@@ -250,4 +254,6 @@ def test_controllers_that_write_paths_otherwise(controller: str, end: str) -> No
     """What they call everything below a path."""
     found = render(nested(expose__ingress__controller=controller)).one("Ingress", "ingress")
     listed = [each["path"] for each in found["spec"]["rules"][0]["http"]["paths"]]
-    assert listed == [TOKEN, *(f"/{name}{end}" for name in ("v2", "api", "service", "c")), end]
+    api, pages = ("v2", "api", "service", "c"), ("harbor", "account", "static")
+    below = [f"/{name}{end}" for name in api]
+    assert listed == [TOKEN, *below, "/", "/oidc-onboard", *(f"/{name}{end}" for name in pages)]
