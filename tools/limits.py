@@ -4,12 +4,13 @@ from moorage import patterns
 from moorage.access import jwts, scopes
 from moorage.accounts import attempts
 from moorage.api import paths
-from moorage.artifacts import attributes, copying, details
+from moorage.artifacts import attributes, copying, details, finding
 from moorage.artifacts import labels as artifact_labels
 from moorage.artifacts.types import archives, documents, processor
 from moorage.distribution import listing, referrers
 from moorage.distribution.options import Options
 from moorage.oci import manifest, names
+from moorage.portal import streams
 from moorage.projects import immutability, labels, selectors
 from moorage.roles.connections import BoundedConnection
 from moorage.signin import forms
@@ -44,6 +45,12 @@ LIMITS = (
     ("Selectors of each sort in a rule", str(selectors.MAX_SELECTORS), RULES),
     ("Pattern in a rule", f"{patterns.MAX_LENGTH} characters", RULES),
     ("Page of the REST API", f"{paging.MAX_PAGE_SIZE} entries", CLIENTS),
+    ("Artifacts that a search counts", str(finding.MOST), "Who has more of them says more."),
+    (
+        "Pages followed live, on one replica of the portal",
+        f"{streams.OF_A_SESSION} of a session, {streams.OF_AN_ADDRESS} of an address",
+        "Each costs a look every two seconds.",
+    ),
     (
         "Annotations and attributes in a page of artifacts",
         f"{size(details.MAX_TEXTS)}; the artifacts behind them are listed without theirs",

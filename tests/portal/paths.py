@@ -7,6 +7,7 @@ CHART = "/harbor/projects/{id}/repositories/charts%2Fpayments"
 
 PATHS: Sequence[str] = (
     "/harbor/projects",
+    "/harbor/projects?public=true&type=normal",
     "/harbor/projects?do=new",
     "/harbor/projects?do=proxy",
     "/harbor/projects/{cache}/repositories",
@@ -39,6 +40,8 @@ PATHS: Sequence[str] = (
     APP + "/artifacts-tab?view=artifacts&type=IMAGE&tagged=*&label=1",
     APP + "/artifacts-tab?do=delete&id=latest",
     APP + "/artifacts-tab?do=untag&id=latest",
+    APP + "/artifacts-tab?do=copy&id=latest",
+    APP + "/artifacts-tab?do=label&id=latest",
     APP + "/info-tab",
     APP + "/usage-tab",
     APP + "/usage-tab?days=365",
@@ -61,6 +64,8 @@ PATHS: Sequence[str] = (
     CHART + "/artifacts-tab/artifacts/0.4.2?tab=values.yaml",
     CHART + "/artifacts-tab/artifacts/0.4.2?tab=dependencies",
     "/harbor/search?q=api",
+    "/harbor/search?q=api&kind=artifacts",
+    "/harbor/search?q=nothing-like-that",
     "/harbor/logs",
     "/harbor/users",
     "/harbor/users?do=new",

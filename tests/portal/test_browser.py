@@ -168,7 +168,7 @@ def test_a_project_from_nothing_to_trash(site: Site, somebody: Watched) -> None:
     page.get_by_role("button", name="Delete artifacts").click()
     page.get_by_role("heading", name="Delete an artifact?").wait_for()
     page.locator("form.form").get_by_role("button", name="Delete").click()
-    page.get_by_text("An artifact is deleted.").wait_for()
+    page.get_by_text("The artifact is deleted.").wait_for()
     base = f"/harbor/projects/{site.project('browser')}"
     page.goto(f"{base}/trash")
     page.locator("summary[aria-label^='Actions for sha256']").click()

@@ -72,7 +72,7 @@ def test_any_replica_answers_any_request(
             page = admin.done("/harbor/projects?do=new", op="create", name=f"by-turns-{number}")
             assert f"by-turns-{number}" in page
         with admin.client.stream("GET", "/harbor/health?live=1") as answer:
-            assert next(answer.iter_lines()).startswith("data: ")
+            assert any(line.startswith("data: ") for line in answer.iter_lines())
         cores[1].kill()
         portals[1].kill()
         for number in range(4, 8):

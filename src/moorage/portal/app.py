@@ -6,10 +6,8 @@ POST                the page's form; the API checks the CSRF token. A refusal sh
                     again, with the reason and what was typed
 """
 
-import asyncio
 import logging
-import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import parse_qs, urlencode
 
 from starlette.middleware.gzip import GZipMiddleware
@@ -23,6 +21,7 @@ from moorage.portal.assets import Assets
 from moorage.portal.client import PortalApi, Problem
 from moorage.portal.pages import ROUTES, Page
 from moorage.portal.rendering import HEADERS, Templates
+from moorage.portal.streams import Streams
 from moorage.portal.visits import Visit
 
 log = logging.getLogger(__name__)
@@ -31,14 +30,7 @@ MAX_FORM = 256 << 10
 """Bytes of a form."""
 MAX_FIELDS = 2000
 SIGN_IN = "/account/sign-in"
-STREAM_SECONDS = 2.0
-"""Between two looks at what a live page shows."""
-STREAM_LIFE = 600.0
-"""Seconds after which a stream ends; the browser asks for the next one."""
-
-_TOKEN = re.compile(r'name="csrf" value="[^"]*"')
-"""Masked anew each time: a change of it is none."""
-_LIVE = re.compile(r"<!--live-->(.*?)<!--/live-->", re.DOTALL)
+_UNPACKED = "moorage.unpacked"
 
 
 class Portal:
@@ -46,7 +38,7 @@ class Portal:
 
     def __init__(self, api: PortalApi, leaving: Callable[[], bool] = lambda: False) -> None:
         self._api = api
-        self._leaving = leaving
+        self._streams = Streams(leaving)
         self._assets = Assets()
         self._templates = Templates(self._assets)
         self._routes = [
@@ -56,7 +48,8 @@ class Portal:
         self._app: ASGIApp = GZipMiddleware(self._answered, minimum_size=1024, compresslevel=5)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
+        # What comes bit by bit goes out as it comes: compressed, it would wait for more.
+        await self._app({**scope, _UNPACKED: send}, receive, send)
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -66,7 +59,8 @@ class Portal:
             response = await self._page(request)
             for name, value in HEADERS.items():
                 response.headers[name] = value
-        await response(scope, receive, send)
+        growing = isinstance(response, StreamingResponse)
+        await response(scope, receive, scope[_UNPACKED] if growing else send)
 
     async def _page(self, request: Request) -> Response:
         if request.method not in ("GET", "HEAD", "POST"):
@@ -81,9 +75,15 @@ class Portal:
                     break
                 return await self._posted(request, get, post)
             if request.query_params.get("live") == "1":
-                return self._stream(request, get)
+                return self._live(request, get)
             return await self._shown(Visit(self._api, self._templates, request), get)
         return await self._shown(Visit(self._api, self._templates, request), _nowhere)
+
+    def _live(self, request: Request, page: Page) -> Response:
+        async def look() -> Response:
+            return await self._shown(Visit(self._api, self._templates, request), page)
+
+        return self._streams.follow(Visit(self._api, self._templates, request), look)
 
     async def _shown(self, visit: Visit, page: Page) -> Response:
         visit.begin()
@@ -133,29 +133,6 @@ class Portal:
         except Exception:
             log.exception("%s failed", visit.path)
             return PlainTextResponse("internal server error\n", 500)
-
-    def _stream(self, request: Request, page: Page) -> Response:
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(
-            self._events(request, page), media_type="text/event-stream", headers=headers
-        )
-
-    async def _events(self, request: Request, page: Page) -> AsyncIterator[str]:
-        loop = asyncio.get_running_loop()
-        until = loop.time() + STREAM_LIFE
-        before = ""
-        while loop.time() < until and not self._leaving():
-            response = await self._shown(Visit(self._api, self._templates, request), page)
-            found = _LIVE.search(bytes(response.body).decode())
-            if response.status_code != 200 or found is None:
-                return
-            shown = _TOKEN.sub("", found[1])
-            if shown != before:
-                before = shown
-                yield "".join(f"data: {line}\n" for line in found[1].splitlines()) + "\n"
-            else:
-                yield ": nothing new\n\n"
-            await asyncio.sleep(STREAM_SECONDS)
 
 
 async def _form(request: Request) -> Mapping[str, Sequence[str]]:

@@ -137,6 +137,8 @@ class Table:
     hint: str = ""
     icon: str = "package"
     filters: Sequence[Filter] = ()
+    more: Item | None = None
+    """Where the rest of it is, when only the first rows are here."""
     bulk: Sequence[Item] = ()
     """What can be done to all chosen rows: links that get `id` for each."""
 

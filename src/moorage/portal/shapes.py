@@ -169,21 +169,17 @@ class Repository(Shape):
         return self.name.partition("/")[2]
 
 
-class FoundRepository(Shape):
-    """A repository that a search found."""
+class FoundArtifact(Shape):
+    """An artifact that a search found, by a tag or by its digest."""
 
     project_id: int = 0
-    project_name: str = ""
     repository_name: str = ""
-    pull_count: int = 0
-    artifact_count: int = 0
-
-
-class Found(Shape):
-    """What a search found."""
-
-    project: list[Project] = []
-    repository: list[FoundRepository] = []
+    tag: str = ""
+    digest: str = ""
+    type: str = ""
+    size: int = 0
+    push_time: Moment = None
+    pull_time: Moment = None
 
 
 class Platform(Shape):

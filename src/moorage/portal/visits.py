@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from moorage.portal.rendering import Templates
 
 T = TypeVar("T", bound=Shape)
+R = TypeVar("R", bound=Response)
 
 FLASH = "flash"
 _PASSED = (SESSION_COOKIE, CSRF_COOKIE, "oidc")
@@ -258,11 +259,18 @@ class Visit:
 
     async def render(self, template: str, *, status: int = 200, **context: Any) -> Response:
         """A page; one with a problem has the problem's status."""
-        shell = await self.shell()
         if self.problem is not None and status == 200:
             status = self.problem.status
-        flash = unquote(self._cookies.get(FLASH, ""))
-        page = self._templates.render(
+        page = await self.text_of(template, **context)
+        response = HTMLResponse(page, status, headers={"Cache-Control": "no-store"})
+        if self._cookies.get(FLASH) and "live" not in self.query:
+            self._set.append(cookie(FLASH, "", secure=self.secure, ends=True))
+        return self.with_cookies(response)
+
+    async def text_of(self, template: str, **context: Any) -> str:
+        """A template with what every page knows; raises Problem."""
+        shell = await self.shell()
+        return self._templates.render(
             self.language,
             template,
             {
@@ -271,15 +279,11 @@ class Visit:
                 "csrf": masked(shell.csrf),
                 "problem": self.problem,
                 "notice": self.notice,
-                "flash": "" if "live" in self.query else flash,
+                "flash": "" if "live" in self.query else unquote(self._cookies.get(FLASH, "")),
                 **_DEFAULTS,
                 **context,
             },
         )
-        response = HTMLResponse(page, status, headers={"Cache-Control": "no-store"})
-        if flash and "live" not in self.query:
-            self._set.append(cookie(FLASH, "", secure=self.secure, ends=True))
-        return self.with_cookies(response)
 
     def done(self, url: str, said: str = "") -> Response:
         """Go on to another page, which says what happened."""
@@ -293,7 +297,7 @@ class Visit:
         """Hand these cookies to the browser with the answer."""
         self._set += set_cookies
 
-    def with_cookies(self, response: Response) -> Response:
+    def with_cookies(self, response: R) -> R:
         """The answer with every cookie that was set on the way."""
         for text in self._set:
             response.raw_headers.append((b"set-cookie", text.encode("latin-1")))

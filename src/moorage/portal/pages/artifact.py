@@ -134,11 +134,7 @@ def _form(visit: Visit, found: Place, one: Artifact) -> Form | None:
         fields = [Field("name", _("Tag"), required=True)]
         return Form("tag", _("Add a tag"), fields, _("Add"), cancel=visit.path)
     if do == "copy":
-        fields = [
-            Field("project", _("Project"), required=True),
-            Field("repository", _("Repository"), value=found.name, required=True),
-        ]
-        note = _("Tags, platforms and whatever is attached come along; no bytes move.")
+        fields, note = target_fields(visit, found), what_is_copied(visit)
         return Form("copy", _("Copy to another place"), fields, _("Copy"), note, cancel=visit.path)
     if do == "delete":
         names = [f"{found.full}:{tag.name}" for tag in one.tags]
@@ -166,19 +162,35 @@ async def post(visit: Visit, found: Place) -> Response:
         await visit.send("DELETE", f"{api}/labels/{visit.integer('label')}")
         return visit.done(visit.path)
     if op == "copy":
-        return await _copy(visit, found)
+        target = await copied(visit, found, found.reference)
+        return visit.done(visit.path, _("Copied to %(target)s.", target=target))
     if op == "delete":
         await visit.send("DELETE", api)
         return visit.done(found.list, _("The artifact is deleted."))
     raise Problem(400, "BAD_REQUEST", _("That is not known here."))
 
 
-async def _copy(visit: Visit, found: Place) -> Response:
+def target_fields(visit: Visit, found: Place) -> list[Field]:
+    """Where a copy goes."""
+    _ = visit.gettext
+    return [
+        Field("project", _("Project"), value=found.here.project.name, required=True),
+        Field("repository", _("Repository"), value=found.name, required=True),
+    ]
+
+
+def what_is_copied(visit: Visit) -> str:
+    """More than the artifact."""
+    return visit.gettext("Tags, platforms and whatever is attached come along; no bytes move.")
+
+
+async def copied(visit: Visit, found: Place, reference: str) -> str:
+    """Copy an artifact to where the form says; that place. Raises Problem."""
     target = f"{visit.field('project')}/{visit.field('repository')}"
-    separator = "@" if ":" in found.reference else ":"
-    origin = f"{found.full}{separator}{found.reference}"
+    separator = "@" if ":" in reference else ":"
+    origin = f"{found.full}{separator}{reference}"
     await visit.send("POST", f"{repository_path(target)}/artifacts", None, **{"from": origin})
-    return visit.done(visit.path, visit.gettext("Copied to %(target)s.", target=target))
+    return target
 
 
 # --- views

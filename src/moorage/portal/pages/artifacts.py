@@ -1,15 +1,16 @@
 """What is in a repository: tags first, by version, or artifact by artifact."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from starlette.responses import RedirectResponse, Response
 
 from moorage.portal.client import Problem, quoted
 from moorage.portal.pages import artifact, compare, usage
-from moorage.portal.parts import Choice, Column, Field, Filter, Form, Item, View
+from moorage.portal.pages.bulk import Bulk, carried_out
+from moorage.portal.parts import Choice, Column, Crumb, Field, Filter, Form, Item, View
 from moorage.portal.places import COMPARE, INFO, USAGE, Place, place
 from moorage.portal.scope import PROJECTS
 from moorage.portal.shapes import Artifact, Label, Tag
@@ -79,7 +80,7 @@ async def artifacts(visit: Visit, found: Place) -> Response:
         filters=_filters(visit, view, labels, by_artifact=by_artifact),
         bulk=_bulk(visit, found, by_artifact=by_artifact),
         newest=lines[0].key if lines else "TAG",
-        form=_confirm(visit, found, chosen),
+        form=await _confirm(visit, found, chosen),
     )
 
 
@@ -124,6 +125,9 @@ def _filters(
 def _bulk(visit: Visit, found: Place, *, by_artifact: bool) -> Sequence[Item]:
     _ = visit.gettext
     items = [Item(_("Compare"), op="compare", icon="git-compare")]
+    items.append(Item(_("Copy to…"), op="copy", icon="copy"))
+    if found.here.may("artifact-label", "create"):
+        items.append(Item(_("Labels"), op="label", icon="tag"))
     if found.here.may("tag", "delete") and not by_artifact:
         items.append(Item(_("Remove tags"), op="untag", icon="tag", danger=True))
     if found.here.may("artifact", "delete"):
@@ -131,13 +135,13 @@ def _bulk(visit: Visit, found: Place, *, by_artifact: bool) -> Sequence[Item]:
     return items
 
 
-def _confirm(visit: Visit, found: Place, chosen: Sequence[str]) -> Form | None:
-    """Ask before anything goes away."""
+async def _confirm(visit: Visit, found: Place, chosen: Sequence[str]) -> Form | None:
+    """Ask before anything is done to what was chosen."""
     do = visit.query.get("do", "") or visit.field("op")
     chosen = chosen or visit.fields("id")
     _ = visit.gettext
     fields = [Field("id", "", "hidden", each) for each in chosen]
-    cancel = found.list
+    cancel = visit.here(view=visit.query.get("view", ""))
     if not chosen:
         return None
     if do == "untag":
@@ -148,30 +152,121 @@ def _confirm(visit: Visit, found: Place, chosen: Sequence[str]) -> Form | None:
         title = visit.ngettext("Delete an artifact?", "Delete %(count)s artifacts?", len(chosen))
         note = _("Each goes with all its tags to the trash, from where it can be restored.")
         return Form("delete", title, fields, _("Delete"), note, True, cancel, names=chosen)
+    if do == "copy":
+        title = visit.ngettext("Copy an artifact", "Copy %(count)s artifacts", len(chosen))
+        fields += artifact.target_fields(visit, found)
+        return Form(
+            "copy",
+            title,
+            fields,
+            _("Copy"),
+            artifact.what_is_copied(visit),
+            False,
+            cancel,
+            names=chosen,
+        )
+    if do in ("label", "unlabel"):
+        return await _label_form(visit, found, fields, chosen, cancel)
     return None
 
 
+async def _label_form(
+    visit: Visit, found: Place, fields: Sequence[Field], chosen: Sequence[str], cancel: str
+) -> Form | None:
+    _ = visit.gettext
+    labels = await artifact.labels_of(visit, found)
+    title = visit.ngettext("Label of an artifact", "Label of %(count)s artifacts", len(chosen))
+    if not labels:
+        note = _("Neither this project nor the installation has a label yet.")
+        return Form("none", title, (), _("Make one"), note, cancel=cancel, names=chosen)
+    choices = [Choice(str(each.id), each.name) for each in labels]
+    choose = Field("label", _("Label"), "select", choices[0].value, choices=choices)
+    off = Item(_("Take it off"), op="unlabel")
+    return Form(
+        "label",
+        title,
+        [*fields, choose],
+        _("Put it on"),
+        "",
+        False,
+        cancel,
+        names=chosen,
+        also=[off],
+    )
+
+
 async def act(visit: Visit, found: Place) -> Response:
-    """Remove tags, or delete artifacts."""
-    names = visit.fields("id")
-    if visit.field("op") == "untag":
-        for name in names:
-            await visit.send("DELETE", f"{found.artifact_api(name)}/tags/{name}")
-        said = visit.ngettext("A tag is removed.", "%(count)s tags are removed.", len(names))
-        return visit.done(found.list, said)
-    if visit.field("op") == "delete":
-        gone = 0
-        for name in names:
-            try:
-                await visit.send("DELETE", found.artifact_api(name))
-                gone += 1
-            except Problem as problem:
-                # Two of the tags may have been of one artifact.
-                if problem.status != 404 or not gone:
-                    raise
-        said = visit.ngettext("An artifact is deleted.", "%(count)s artifacts are deleted.", gone)
-        return visit.done(found.list, said)
-    raise Problem(400, "BAD_REQUEST", visit.gettext("That is not known here."))
+    """Do to each of the chosen what was asked."""
+    op, names = visit.field("op"), visit.fields("id")
+    _ = visit.gettext
+    if op == "none":
+        return visit.done(f"{found.here.path}/labels?do=new")
+    titles = {
+        "untag": _("Remove tags"),
+        "delete": _("Delete artifacts"),
+        "copy": _("Copy artifacts"),
+        "label": _("Put a label on"),
+        "unlabel": _("Take a label off"),
+    }
+    if op not in titles:
+        raise Problem(400, "BAD_REQUEST", _("That is not known here."))
+    work = _works(visit, found)[op]
+    if len(names) == 1:
+        said = {
+            "untag": _("The tag is removed."),
+            "delete": _("The artifact is deleted."),
+            "copy": _("The artifact is copied."),
+        }
+        await work(names[0])
+        return visit.done(visit.here(view=visit.query.get("view", "")), said.get(op, _("Saved.")))
+    by_artifact = visit.query.get("view") == "artifacts"
+    kept = [("view", "artifacts")] if by_artifact else []
+    crumbs = found.crumbs(Crumb(titles[op]))
+    return await carried_out(visit, Bulk(op, titles[op], names, work, found.list, kept, crumbs))
+
+
+def _works(visit: Visit, found: Place) -> Mapping[str, Callable[[str], Awaitable[str]]]:
+    """What is done to one artifact, by a tag or its digest."""
+    gone: list[str] = []
+
+    async def untag(name: str) -> str:
+        await visit.send("DELETE", f"{found.artifact_api(name)}/tags/{quote(name, safe='')}")
+        return ""
+
+    async def delete(name: str) -> str:
+        try:
+            await visit.send("DELETE", found.artifact_api(name))
+        except Problem as problem:
+            if problem.status != 404 or not gone:
+                raise
+            return visit.gettext("went with another one of these")  # two tags of one artifact
+        gone.append(name)
+        return ""
+
+    async def label(name: str) -> str:
+        number = visit.integer("label")
+        try:
+            await visit.send("POST", f"{found.artifact_api(name)}/labels", {"id": number})
+        except Problem as problem:
+            if problem.status != 409:
+                raise
+            return visit.gettext("had it already")
+        return ""
+
+    async def unlabel(name: str) -> str:
+        path = f"{found.artifact_api(name)}/labels/{visit.integer('label')}"
+        try:
+            await visit.send("DELETE", path)
+        except Problem as problem:
+            if problem.status != 404:
+                raise
+            return visit.gettext("did not have it")
+        return ""
+
+    async def copy(name: str) -> str:
+        return await artifact.copied(visit, found, name)
+
+    return {"untag": untag, "delete": delete, "label": label, "unlabel": unlabel, "copy": copy}
 
 
 # --- lists

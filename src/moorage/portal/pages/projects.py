@@ -9,6 +9,8 @@ from starlette.responses import RedirectResponse, Response
 
 from moorage.portal import parts
 from moorage.portal.client import Listing, Problem, quoted, segment
+from moorage.portal.pages import first
+from moorage.portal.pages.bulk import Bulk, carried_out
 from moorage.portal.pages.caches import cache_fields, cache_metadata, new_cache
 from moorage.portal.parts import (
     Choice,
@@ -26,25 +28,25 @@ from moorage.portal.parts import (
 )
 from moorage.portal.rendering import filesize, thousands
 from moorage.portal.scope import PROJECTS, ROLES, Scope, scope
-from moorage.portal.shapes import Project, Repository, Statistics, Summary, Usage
-from moorage.portal.visits import Visit
+from moorage.portal.shapes import Project, Repository, Secret, Statistics, Summary, Usage
+from moorage.portal.visits import Shell, Visit
 
 GIB = 1 << 30
 
 
 async def projects(visit: Visit) -> Response:
     """Every project that the visitor may see."""
+    return await _listed(visit)
+
+
+async def _listed(visit: Visit, secret: Secret | None = None, pushed_to: str = "") -> Response:
+    """The list; `secret` is a token that was made for the first push to `pushed_to`."""
     _ = visit.gettext
     shell = await visit.shell()
-    view = visit.view("public", sort="name")
-    public = view.kept.get("public", "")
-    asked = visit.page(
-        Project, "/projects", view, name=view.kept.get("q", ""), public=public, with_detail=True
-    )
-    found, stats = await asyncio.gather(asked, _statistics(visit))
-    may = shell.admin or (
-        shell.user is not None and shell.info.project_creation_restriction == "everyone"
-    )
+    view = visit.view("public", "type", sort="name")
+    asked = visit.page(Project, "/projects", view, q=_narrowed(view), with_detail=True)
+    found, counts = await asyncio.gather(asked, _counts(visit))
+    may = _may_create(shell)
     form = None
     if may and visit.query.get("do") == "new":
         form = _new(visit, admin=shell.admin)
@@ -54,16 +56,42 @@ async def projects(visit: Visit) -> Response:
     if shell.admin:
         cache = Item(_("New proxy cache"), f"{PROJECTS}?do=proxy", icon="download")
         actions.insert(0, cache)
+    begin = None
+    if counts is not None and (secret or not counts.total_repo_count) and form is None:
+        begin = first.panel(visit, shell, found.items, may_create=may)
+        if secret:
+            begin = first.filled(visit, shell, begin, secret, pushed_to)
     return await visit.render(
-        "page.html",
+        "projects.html",
         title=_("Projects"),
         glyph="folders",
         crumbs=[Crumb(_("Projects"))],
         actions=actions,
         form=form,
-        stats=stats if found.total else (),
+        first=begin,
+        empty=counts is not None and not counts.total_repo_count,
+        live=visit.here(live="1") if begin or (shell.user and "live" in visit.query) else False,
+        stats=_statistics(visit, shell, counts) if counts and found.total else (),
         sections=[_table(visit, view, found)],
     )
+
+
+def _may_create(shell: Shell) -> bool:
+    return shell.admin or (
+        shell.user is not None and shell.info.project_creation_restriction == "everyone"
+    )
+
+
+def _narrowed(view: parts.View) -> str:
+    """The filters as the API's `q`."""
+    said = []
+    if view.kept.get("q"):
+        said.append(f"name=~{quoted(view.kept['q'])}")
+    if view.kept.get("public") in ("true", "false"):
+        said.append(f"public={view.kept['public']}")
+    if view.kept.get("type") in ("normal", "cache"):
+        said.append(f"proxy={str(view.kept['type'] == 'cache').lower()}")
+    return ",".join(said)
 
 
 def _table(visit: Visit, view: parts.View, found: Listing[Project]) -> Table:
@@ -89,11 +117,9 @@ def _table(visit: Visit, view: parts.View, found: Listing[Project]) -> Table:
         )
         for each in found.items
     ]
-    access = [
-        Choice("", _("All")),
-        Choice("true", _("Public")),
-        Choice("false", _("Private")),
-    ]
+    every = Choice("", _("All"))
+    access = [every, Choice("true", _("Public")), Choice("false", _("Private"))]
+    kinds = [every, Choice("normal", _("Normal")), Choice("cache", _("Proxy cache"))]
     return Table(
         _("Projects"),
         [
@@ -114,15 +140,18 @@ def _table(visit: Visit, view: parts.View, found: Listing[Project]) -> Table:
         filters=[
             Filter("q", _("Filter by name"), view.kept.get("q", "")),
             Filter("public", _("Access"), view.kept.get("public", ""), access),
+            Filter("type", _("Type"), view.kept.get("type", ""), kinds),
         ],
     )
 
 
-async def _statistics(visit: Visit) -> Sequence[Stat]:
+async def _counts(visit: Visit) -> Statistics | None:
+    """How much there is; nobody in particular is not told."""
     shell = await visit.shell()
-    if shell.user is None:
-        return ()
-    found = await visit.get(Statistics, "/statistics")
+    return None if shell.user is None else await visit.get(Statistics, "/statistics")
+
+
+def _statistics(visit: Visit, shell: Shell, found: Statistics) -> Sequence[Stat]:
     _ = visit.gettext
     stats = [
         Stat(
@@ -166,7 +195,11 @@ def _new(visit: Visit, *, admin: bool) -> Form:
 
 
 async def create(visit: Visit) -> Response:
-    """Make a project."""
+    """Make a project, or what the first push needs."""
+    if visit.field("op") == "first-push":
+        shell = await visit.shell()
+        secret, name = await first.made(visit, may_create=_may_create(shell))
+        return await _listed(visit, secret, name)
     name = visit.field("name")
     metadata = {"public": str(visit.checked("public")).lower()}
     body: dict[str, object] = {"project_name": name, "metadata": metadata}
@@ -354,12 +387,18 @@ async def delete_repositories(visit: Visit) -> Response:
     """Delete the repositories that were chosen."""
     here = await scope(visit)
     names = visit.fields("id")
-    for name in names:
+    _ = visit.gettext
+
+    async def delete(name: str) -> str:
         await visit.send("DELETE", f"{here.named}/repositories/{segment(name)}")
-    said = visit.ngettext(
-        "A repository is deleted.", "%(count)s repositories are deleted.", len(names)
-    )
-    return visit.done(visit.path, said)
+        return ""
+
+    if len(names) == 1:
+        await delete(names[0])
+        return visit.done(visit.path, _("The repository is deleted."))
+    title = _("Delete repositories")
+    crumbs = here.crumbs(Crumb(title))
+    return await carried_out(visit, Bulk("delete", title, names, delete, visit.path, crumbs=crumbs))
 
 
 ROUTES = (

@@ -1,6 +1,6 @@
 """The installation: its settings, and how its parts are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from pydantic import RootModel
 from starlette.responses import RedirectResponse, Response
@@ -8,8 +8,8 @@ from starlette.responses import RedirectResponse, Response
 from moorage.portal import parts
 from moorage.portal.client import PREFIX, Problem, plain
 from moorage.portal.i18n import N_
-from moorage.portal.parts import Choice, Column, Crumb, Field, Form, Row, Tab, Table
-from moorage.portal.shapes import Health, Setting
+from moorage.portal.parts import Choice, Column, Crumb, Field, Form, Item, Row, Tab, Table
+from moorage.portal.shapes import Health, Setting, Shape
 from moorage.portal.visits import Visit
 
 BASE = "/harbor/configs"
@@ -103,6 +103,13 @@ SECRETS = ("ldap_search_password", "oidc_client_secret")
 LONG = ("banner_message", "disabled_audit_log_event_types")
 
 
+class Ping(Shape):
+    """Whether a directory can be used, and why not."""
+
+    success: bool = False
+    message: str = ""
+
+
 class Configurations(RootModel[dict[str, Setting]]):
     """Every setting that can be read."""
 
@@ -132,7 +139,8 @@ async def settings(visit: Visit) -> Response:
     values = await _values(visit)
     fields = [_field(visit, name, label, values.get(name)) for name, label in GROUPS[group][1]]
     note = _("What the configuration file or the environment sets cannot be changed here.")
-    form = Form("save", _(GROUPS[group][0]), fields, _("Save"), note)
+    also = [Item(_("Test the connection"), op="test", icon="activity")] if group in TESTS else ()
+    form = Form("save", _(GROUPS[group][0]), fields, _("Save"), note, also=also, in_place=True)
     tabs = [Tab(_(text), f"{BASE}/{name}", name == group) for name, (text, _f) in GROUPS.items()]
     return await visit.render(
         "page.html",
@@ -162,9 +170,26 @@ def _field(visit: Visit, name: str, label: str, setting: Setting | None) -> Fiel
 
 
 async def save(visit: Visit) -> Response:
-    """Change what can be changed, all or none of it."""
+    """Change what can be changed, all or none of it; or try what is typed."""
     group = _group(visit)
     values = await _values(visit)
+    typed = _typed(visit, group, values)
+    if visit.field("op") == "test" and group in TESTS:
+        await TESTS[group](visit, typed, values)
+        visit.notice = visit.gettext("It answers.")
+        return await settings(visit)
+    changed = {
+        name: value
+        for name, value in typed.items()
+        if name not in values or values[name].value != value
+    }
+    if changed:
+        await visit.send("PUT", "/configurations", changed)
+    return visit.done(visit.path, visit.gettext("Saved."))
+
+
+def _typed(visit: Visit, group: str, values: Mapping[str, Setting]) -> dict[str, object]:
+    """What stands in the form; of secrets, those that somebody typed."""
     body: dict[str, object] = {}
     for name, _label in GROUPS[group][1]:
         setting = values.get(name)
@@ -179,14 +204,32 @@ async def save(visit: Visit) -> Response:
             body[name] = visit.integer(name, setting.value)
         else:
             body[name] = visit.raw(name).strip()
-    changed = {
-        name: value
-        for name, value in body.items()
-        if name not in values or values[name].value != value
-    }
-    if changed:
-        await visit.send("PUT", "/configurations", changed)
-    return visit.done(visit.path, visit.gettext("Saved."))
+    return body
+
+
+async def _test_ldap(
+    visit: Visit, typed: Mapping[str, object], values: Mapping[str, Setting]
+) -> None:
+    """Try the directory; the API keeps the stored password to its own server. Raises Problem."""
+    body = {name: value for name, value in typed.items() if not name.startswith("ldap_group_")}
+    found = await visit.made(Ping, "/ldap/ping", body)
+    if not found.success:
+        raise Problem(400, "UNREACHABLE", found.message)
+
+
+async def _test_oidc(
+    visit: Visit, typed: Mapping[str, object], values: Mapping[str, Setting]
+) -> None:
+    """Try the provider; raises Problem."""
+    said = {name: setting.value for name, setting in values.items()} | dict(typed)
+    body = {"url": said.get("oidc_endpoint"), "verify_cert": said.get("oidc_verify_cert")}
+    await visit.send("POST", "/system/oidc/ping", body)
+
+
+TESTS: Mapping[
+    str, Callable[[Visit, Mapping[str, object], Mapping[str, Setting]], Awaitable[None]]
+] = {"ldap": _test_ldap, "oidc": _test_oidc}
+"""Groups of settings that name a server, and how that is tried."""
 
 
 async def health(visit: Visit) -> Response:

@@ -68,21 +68,29 @@ document.addEventListener("click", (event) => {
   }
 });
 
-// A menu in a table that scrolls would be cut off: it opens above everything.
-document.addEventListener("toggle", (event) => {
-  const menu = event.target;
-  if (!menu.open || !menu.matches(".scroll details.menu")) return;
+// A menu in a table that scrolls would be cut off: it opens above everything, and goes along.
+function place(menu) {
   const sheet = menu.querySelector(".sheet");
   const from = menu.getBoundingClientRect();
-  sheet.style.position = "fixed";
+  const frame = menu.closest(".scroll").getBoundingClientRect();
+  const gone = from.bottom < Math.max(frame.top, 0) || from.top > Math.min(frame.bottom, innerHeight)
+    || from.right > frame.right + 1 || from.left < frame.left - 1;
+  sheet.classList.add("above");
+  sheet.classList.toggle("gone", gone);
   sheet.style.right = `${document.documentElement.clientWidth - from.right}px`;
   const below = innerHeight - from.bottom > sheet.offsetHeight + 8;
-  sheet.style.top = below ? `${from.bottom + 4}px` : `${from.top - sheet.offsetHeight - 4}px`;
+  sheet.style.top = below ? `${from.bottom + 4}px` : `${Math.max(4, from.top - sheet.offsetHeight - 4)}px`;
+}
+
+document.addEventListener("toggle", (event) => {
+  if (event.target.open && event.target.matches(".scroll details.menu")) place(event.target);
 }, true);
 
-document.addEventListener("scroll", () => {
-  for (const menu of $$(".scroll details.menu[open]")) menu.open = false;
-}, true);
+for (const moved of ["scroll", "resize"]) {
+  addEventListener(moved, () => {
+    for (const menu of $$(".scroll details.menu[open]")) place(menu);
+  }, { capture: true, passive: true });
+}
 
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-check-all]")) {
@@ -131,7 +139,7 @@ const palette = {
     }
     if (turn !== palette.asked) return;
     const list = document.getElementById("palette-list");
-    list.replaceChildren(...[...found, ...pages].slice(0, 12).map((each, place) => {
+    list.replaceChildren(...[...found, ...pages].slice(0, 15).map((each, place) => {
       const line = document.createElement("li");
       line.setAttribute("role", "option");
       line.id = `palette-${place}`;
