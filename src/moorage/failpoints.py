@@ -61,6 +61,8 @@ NAMES = (
     "backup.dumped",  # rows are written, no object is copied
     "copy.written",  # an object is written between two stores, not committed
     "backup.copied",  # objects are copied, the backup is not complete
+    "prune.dropped",  # backups that go are no longer complete, their parts are there
+    "prune.swept",  # some objects that nothing names are deleted
     "refill.objects",  # objects are there, no row is
     "refill.rows",  # inside the transaction that puts every row back
     "move.batch",  # a batch of rows is inserted, inside its transaction

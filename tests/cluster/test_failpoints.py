@@ -21,7 +21,7 @@ from moorage.failpoints import NAMES
 pytestmark = pytest.mark.slow
 
 # Steps of an operator's verbs: the tests of migrations and of moving crash there.
-ELSEWHERE = ("migrate.", "backup.", "copy.", "refill.", "move.", "import.")
+ELSEWHERE = ("migrate.", "backup.", "copy.", "prune.", "refill.", "move.", "import.")
 STEPS = [name for name in NAMES if not name.startswith(ELSEWHERE)]
 ROOT = Path(__file__).parents[2]
 

@@ -118,3 +118,22 @@ def test_places() -> None:
     for wrong in ("ftp://x/y", "s3:///x", "azure://container/x"):
         with pytest.raises(Invalid):
             place(wrong, base)
+
+
+def test_old_backups_are_pruned_by_the_command_line(made: Cli, tmp_path: Path) -> None:
+    """A dry run first; without a word of what to keep nothing is done."""
+    where = str(tmp_path / "backups")
+    for _ in range(2):
+        made.json("backup", "create", where)
+    new, old = [row["id"] for row in made.json("backup", "list", where)]
+    refused = made("backup", "prune", where)
+    assert (refused.exit_code, "say what to keep" in refused.output) == (2, True)
+    would = made.json("backup", "prune", where, "--keep-daily", "1", "--dry-run")
+    assert (would["kept"], would["removed"], would["dry_run"]) == ([new], [old], True)
+    assert len(made.json("backup", "list", where)) == 2
+    told = made("backup", "prune", where, "--keep-last", "1").output
+    assert old in told
+    assert [row["id"] for row in made.json("backup", "list", where)] == [new]
+    missing = made("backup", "prune", str(tmp_path / "no"), "--keep-last", "1")
+    assert "there is no folder" in missing.output
+    assert not (tmp_path / "no").exists()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from moorage.config.settings import Settings
     from moorage.moving.backup import Backups
 
-app = typer.Typer(help="Make, list and verify backups.", no_args_is_help=True)
+app = typer.Typer(help="Make, list, verify and prune backups.", no_args_is_help=True)
 
 Place = Annotated[
     str,
@@ -138,11 +138,63 @@ def verify(
         raise typer.Exit(1)
 
 
+@app.command("prune")
+def prune(
+    place: Place,
+    keep_last: Annotated[int, typer.Option("--keep-last", min=0, help="So many, the newest.")] = 0,
+    keep_daily: Annotated[
+        int, typer.Option("--keep-daily", min=0, help="The newest of each of so many days.")
+    ] = 0,
+    keep_weekly: Annotated[
+        int, typer.Option("--keep-weekly", min=0, help="The newest of each of so many weeks.")
+    ] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would be deleted.")
+    ] = False,
+    place_config: PlaceConfig = None,
+    data: Data = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Delete old backups, and the objects that no other backup needs.
+
+    Days and weeks are those of UTC, and only those that have a backup count.
+    The newest backup always stays, and so does the newest one that is
+    without damage. What a run that was killed has left goes with the next.
+    No backup can be made at this place meanwhile.
+    """
+    found = settings(config, data)
+    if not (keep_last or keep_daily or keep_weekly):
+        fail("say what to keep: --keep-last, --keep-daily or --keep-weekly", 2)
+
+    async def work() -> dict[str, Any]:
+        from moorage.clock import SystemClock
+        from moorage.moving.pruning import Keep, Pruning, told
+
+        async with backups(found, place, place_config, existing=True) as there:
+            keep = Keep(keep_last, keep_daily, keep_weekly)
+            with progress() as tell:
+                done = await Pruning(there, SystemClock()).run(keep, tell, dry_run=dry_run)
+            return told(done, dry_run=dry_run)
+
+    with explained():
+        done = asyncio.run(work())
+    if not json:
+        for name in ("kept", "removed", "abandoned"):
+            done[name] = " ".join(done[name]) or None
+    show(done, as_json=json)
+
+
 @asynccontextmanager
 async def backups(
-    found: "Settings", place: str, place_config: Path | None, *, write: bool = True
+    found: "Settings",
+    place: str,
+    place_config: Path | None,
+    *,
+    write: bool = True,
+    existing: bool = False,
 ) -> "AsyncIterator[Backups]":
-    """Those at a place."""
+    """Those at a place; `existing`: it is not made where it is missing."""
     import contextlib
 
     from moorage.blobstore import open as open_store
@@ -154,7 +206,12 @@ async def backups(
     base = settings(place_config, None).storage if place_config else found.storage
     where = named(place, base)
     root = where.filesystem.rootdirectory
-    if not write and where.driver == "filesystem" and root is not None and not root.is_dir():
+    if (
+        (existing or not write)
+        and where.driver == "filesystem"
+        and root is not None
+        and not root.is_dir()
+    ):
         fail(f"there is no folder {root}")
     with alone_at(where) if write else contextlib.nullcontext():
         store = open_store(where, data_dir=found.data_dir)

@@ -41,6 +41,8 @@ from moorage.oci import digest as digests
 FORM = 1
 ROOT = "backups/"
 OBJECTS = "objects/"
+MARK = "backups/pruning"
+"""There while old backups are deleted: `moving.pruning`."""
 LAST = "last_backup"
 """The row of `properties` that says when the last one was made."""
 
@@ -88,10 +90,14 @@ class Backups:
     async def create(
         self, db: Database, store: BlobStore, tell: Tell, *, secret_key: str | None = None
     ) -> Backup:
-        """Make one, while others write; raises Conflict where this version knows too little."""
+        """Make one, while others write.
+
+        Raises Conflict where this version knows too little, and while `prune` is at work.
+        """
         state = await status(db)
         if state.newer or not state.ready:
             raise Conflict("this version's schema is not the database's: use the version that runs")
+        await self._unmarked()
         began = self._clock.now()
         name = f"{began.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         facts: dict[str, Any] = {
@@ -106,6 +112,7 @@ class Backups:
         async with db.snapshot() as tx:
             await self._dump(tx, name, facts, tell)
         await failpoints.reach("backup.dumped")
+        await self._unmarked()  # now that what is needed is named: see `moving.pruning`
         copied = await self._copy(store, facts, tell)
         objects = facts["objects"]
         objects |= {"copied": copied.objects, "copied_size": copied.size}
@@ -115,11 +122,21 @@ class Backups:
             facts["secret_key_part"] = part
         facts["finished_at"] = self._clock.now().astimezone(UTC).isoformat(timespec="seconds")
         await failpoints.reach("backup.copied")
+        for part in objects["parts"]:
+            if await self.place.size(part["key"]) is None:
+                raise Conflict(f"{part['key']} was deleted meanwhile: begin again")
         text = json.dumps(facts, sort_keys=True).encode()
         whole = text + b"\n" + hashlib.sha256(text).hexdigest().encode() + b"\n"
         await dumps.put(self.place, f"{ROOT}{name}/backup.json", whole)
         await db.run(_note, began, self._clock.now())
         return Backup(name, facts["created_at"], facts)
+
+    async def _unmarked(self) -> None:
+        if await self.place.size(MARK) is not None:
+            raise Conflict(
+                "old backups are being deleted at this place; wait, or run `moorage backup prune` "
+                "again if it was killed"
+            )
 
     async def _dump(self, tx: Tx, name: str, facts: dict[str, Any], tell: Tell) -> None:
         forms = rows.forms(without=rows.LEFT_OUT_OF_BACKUPS)
