@@ -15,6 +15,8 @@ from tests.faults.report import report
 from tests.faults.run import Course, Run, dump, new_seed, summary
 from tests.faults.topology import Plan, Topology
 
+DISK = 12 << 30  # bytes of the object store: it frees what was deleted much later, if at all
+
 
 def main(arguments: list[str]) -> int:
     """1 when an invariant broke."""
@@ -40,7 +42,7 @@ def main(arguments: list[str]) -> int:
     )
     folder = given.folder or Path(tempfile.mkdtemp(prefix="moorage-soak-"))
     print(f"seed {course.seed}; history and logs in {folder}", flush=True)
-    with Topology(folder, Plan()) as topology:
+    with Topology(folder, Plan(disk=DISK)) as topology:
         run = Run(topology, course, lambda text: print(text, flush=True))
         outcome = run.go()
         dump(outcome, folder / "outcome.json")
