@@ -39,7 +39,7 @@ REPOSITORIES = 10
 LAYERS = 10  # of an image, beside its config
 BYTES = 4096  # of a layer
 AT_ONCE = 6
-WORKERS = 4
+WORKERS = 8
 GC = "/api/v2.0/system/gc"
 
 
