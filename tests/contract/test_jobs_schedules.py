@@ -2,24 +2,23 @@
 
 import asyncio
 import random
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import Column, MetaData, Table, func, select, update
+from sqlalchemy.schema import CreateTable
 from tests.support.databases import PostgresServer
-from tests.support.jobworker import Fleet, fast, opened, prepare
+from tests.support.jobworker import Fleet, opened, prepare, stepped
 
 from moorage.db import tables
 from moorage.db.engine import Database
 from moorage.db.migrator import migrate
 from moorage.db.queries import Query
 from moorage.db.transactions import Tx
-from moorage.db.types import from_now
+from moorage.db.types import Timestamp, from_now
 from moorage.errors import Invalid, NotFound
 from moorage.jobs import LocalBell, Schedule, cron, schedules
 from moorage.jobs.history import History
@@ -243,51 +242,52 @@ async def test_one_that_cannot_fire_is_in_no_other_ones_way(
     assert await every.tick() == 0
 
 
-# --- processes
+# --- a clock that a test moves
 
 
-class Firings:
-    """Schedules on a fast clock, and processes that fire them."""
+class Hand:
+    """A clock of its own for tickers: it stands until it is moved."""
 
-    def __init__(self, folder: Path, url: str, speed: float) -> None:
-        self.folder, self.url, self.speed = folder, url, speed
-        self.db = opened({"folder": str(folder), "url": url})
-        self.began = time.time()
-        self.clock = fast(self.began, speed, self.db.dialect.name)
+    def __init__(self, db: Database, began: datetime) -> None:
+        self.db = db
+        self.began = self.now = began
+        self._clock = Table("clock", MetaData(), Column("moment", Timestamp))
 
-    async def prepare(self, count: int) -> None:
-        """Schedules that come each minute of the fast clock, from now on."""
-        await migrate(self.db)
-        await prepare(self.db)
-        start = datetime.fromtimestamp(self.began, UTC)
+    async def make(self) -> None:
+        async with self.db.write() as tx:
+            await tx.execute(CreateTable(self._clock))
+            await tx.execute(self._clock.insert().values(moment=self.now))
+
+    async def move(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+        async with self.db.write() as tx:
+            await tx.execute(self._clock.update().values(moment=self.now))
+
+    async def schedule(self, count: int) -> None:
+        """Schedules that come each minute of this clock, each in a second of its own."""
         for number in range(count):
-            await put(self.db, f"{number} * * * * *", vendor_id=number)
-            first = cron.following(f"{number} * * * * *", start)
+            await put(self.db, self.cron(number), vendor_id=number)
+            first = cron.following(self.cron(number), self.began)
             mine = tables.schedules.c.vendor_id == number
             async with self.db.write() as tx:
                 await tx.execute(update(tables.schedules).where(mine).values(next_at=first))
 
-    async def minutes(self) -> float:
-        """Of the fast clock, since it began."""
+    def cron(self, number: int) -> str:
+        return f"{number * 7 % 60} * * * * *"
+
+    def expected(self, number: int) -> list[datetime]:
+        """Every firing of a schedule from the beginning until now."""
+        found = [cron.following(self.cron(number), self.began)]
+        while found[-1] <= self.now:
+            found.append(cron.following(self.cron(number), found[-1]))
+        return found[:-1]
+
+    async def due(self) -> int:
+        """Schedules that have not fired yet, though this clock says so."""
+        late = tables.schedules.c.next_at <= self.now
         async with self.db.read() as tx:
-            found: datetime = (await tx.execute(select(self.clock))).scalar_one()
-        return (found.timestamp() - self.began) / 60
-
-    def fleet(self, count: int) -> Fleet:
-        marks = [self.began, self.speed]
-        jobs = {"poll_seconds": 0.2, "lease_seconds": 2, "drain_seconds": 1}
-        return Fleet(self.folder, count, url=self.url, marks=marks, jobs=jobs)
-
-    async def complete(self, fleet: Fleet) -> None:
-        """Return when all of its processes are at work."""
-        pids = {str(each.pid) for each in fleet.processes}
-        async with asyncio.timeout(30):
-            while True:
-                async with self.db.read() as tx:
-                    ids = (await tx.execute(select(tables.workers.c.id))).scalars().all()
-                if pids <= {each.split("-")[-2] for each in ids}:
-                    return
-                await asyncio.sleep(0.05)
+            query = select(func.count()).select_from(tables.schedules).where(late)
+            return int((await tx.execute(query)).scalar_one())
 
     async def marks(self) -> dict[int, list[datetime]]:
         """When each fired, as the mark of its execution says."""
@@ -299,6 +299,62 @@ class Firings:
                 at = datetime.fromisoformat(row.dedupe.partition("@")[2])
                 found.setdefault(row.vendor_id, []).append(at)
             return found
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("seed", range(3))
+async def test_every_firing_comes_once_however_the_ticks_fall(
+    database: Database, seed: int
+) -> None:
+    """Three schedulers that tick at once, at any distance that is shorter than the schedule's."""
+    chance, hand, count = random.Random(seed), Hand(database, START), 5
+    await hand.make()
+    await hand.schedule(count)
+    tickers = [Ticker(database, {"MARK": single("MARK")}, stepped()) for _ in range(3)]
+    while hand.now < START + timedelta(minutes=15):
+        await hand.move(chance.choice([0, 0.001, 0.999, 1, 7, 30, 59, 59.999]))
+        await asyncio.gather(*(each.tick() for each in tickers))
+        assert not await hand.due()
+    assert await hand.marks() == {number: hand.expected(number) for number in range(count)}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("seed", range(2))
+async def test_what_came_too_late_stands_for_what_was_missed_and_nothing_else(
+    database: Database, seed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ticks that are minutes apart: each brings the first of what was due, and counts the rest."""
+    chance, hand = random.Random(seed), Hand(database, START)
+    await hand.make()
+    await hand.schedule(1)
+    ticker, expected, missed = Ticker(database, {"MARK": single("MARK")}, stepped()), [], 0
+    while hand.now < START + timedelta(minutes=90):
+        seen = len(hand.expected(0))
+        await hand.move(chance.choice([20, 60, 61, 119, 120, 121, 600]))
+        assert await ticker.tick() == (len(hand.expected(0)) > seen)
+        came = hand.expected(0)[seen:]
+        expected += came[:1]
+        missed += max(0, len(came) - 1)
+    assert (await hand.marks())[0] == expected
+    told = [record.args for record in caplog.records if "stands for" in record.msg]
+    assert sum(int(args[2]) for args in told if isinstance(args, tuple)) == missed
+
+
+@pytest.mark.anyio
+async def test_who_saves_a_schedule_while_it_is_due_loses_no_firing(database: Database) -> None:
+    """Saved as it was, with other arguments: still due. Another time, or off and on: a new one."""
+    for again, comes in (("0 0 2 * * *", 1), ("0 0 3 * * *", 0)):
+        await put(database)
+        await make_due(database)
+        await put(database, again, arguments={"deep": True})
+        assert await ticker(database).tick() == comes
+    await make_due(database)
+    await put(database, "0 0 3 * * *", enabled=False)
+    await put(database, "0 0 3 * * *")
+    assert await ticker(database).tick() == 0
+
+
+# --- processes
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -314,48 +370,53 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(
-    ("speed", "seconds", "count"),
-    [
-        (6, 24, 20),
-        # Ten times as fast as ten minutes in which one of two dies every twenty seconds.
-        pytest.param(10, 60, 30, marks=pytest.mark.slow),
-    ],
-)
-async def test_two_schedulers_of_which_one_dies_all_the_time_fire_each_time_once(
-    tmp_path: Path, url: str, speed: float, seconds: float, count: int
+@pytest.mark.parametrize("minutes", [2, pytest.param(10, marks=pytest.mark.slow)])
+async def test_two_schedulers_of_which_one_dies_every_twenty_seconds_fire_each_time_once(
+    tmp_path: Path, url: str, minutes: int
 ) -> None:
-    """Schedules that come every minute of a fast clock; every two seconds a process is killed.
+    """Thirty schedules of every minute, and a process is killed every 20 seconds of their clock.
 
-    While both live: with none there is nobody to fire, and what was missed would come once.
+    The clock goes on when all has come that is due: a machine that is busy makes it slower, and
+    excuses nothing.
     """
-    firings = Firings(tmp_path, url, speed)
-    await firings.prepare(count)
-    fleet = firings.fleet(2)
-    chance = random.Random(4711)
+    chance, count = random.Random(4711), 30
+    db = opened({"folder": str(tmp_path), "url": url})
+    jobs = {"poll_seconds": 0.2, "lease_seconds": 2, "drain_seconds": 1}
+    fleet: Fleet | None = None
     try:
-        while (passed := await firings.minutes()) < seconds * speed / 60:
-            await asyncio.sleep(2)
-            await firings.complete(fleet)
-            number = chance.randrange(2)
-            fleet.kill(number)
-            fleet.again(number)
-        marks = await _all(firings, count, passed)
+        await migrate(db)
+        await prepare(db)
+        hand = Hand(db, START)
+        await hand.make()
+        await hand.schedule(count)
+        fleet = Fleet(tmp_path, 2, url=url, marks=True, jobs=jobs)
+        for step in range(minutes * 6):
+            if step % 2:
+                await _complete(db, fleet)
+            await hand.move(10)
+            if step % 2:  # before, while or after the firings of this step come
+                await asyncio.sleep(chance.uniform(0, 1))
+                number = chance.randrange(2)
+                fleet.kill(number)
+                fleet.again(number)
+            async with asyncio.timeout(60):
+                while await hand.due():  # noqa: ASYNC110 - of other processes
+                    await asyncio.sleep(0.05)
+        marks = await hand.marks()
     finally:
-        fleet.end()
-        await firings.db.close()
-    for times in marks.values():
-        steps = {later - earlier for earlier, later in pairwise(times)}
-        assert steps == {timedelta(minutes=1)}  # none twice, none missed
+        if fleet is not None:
+            fleet.end()
+        await db.close()
+    assert marks == {number: hand.expected(number) for number in range(count)}
 
 
-async def _all(firings: Firings, count: int, minutes: float) -> dict[int, list[datetime]]:
-    """What was fired, once that is all of so many minutes."""
-    until = firings.began + minutes * 60
-    async with asyncio.timeout(20):
+async def _complete(db: Database, fleet: Fleet) -> None:
+    """Return when all processes are at work."""
+    pids = {str(each.pid) for each in fleet.processes}
+    async with asyncio.timeout(60):
         while True:
-            marks = await firings.marks()
-            late = [times[-1].timestamp() + 60 < until for times in marks.values()]
-            if len(marks) == count and not any(late):
-                return marks
-            await asyncio.sleep(0.2)
+            async with db.read() as tx:
+                ids = (await tx.execute(select(tables.workers.c.id))).scalars().all()
+            if pids <= {each.split("-")[-2] for each in ids}:
+                return
+            await asyncio.sleep(0.05)

@@ -8,7 +8,8 @@ CPU     burns a thread, then one                     LIMITED   two at once, and 
 POISON  ends its process                             SLEEPER   waits, and tells how it ended
 
 An effect is a row, written in the transaction that saves that it was; nothing keeps a second one
-from being written but the fence. With "marks", schedules of vendor MARK fire tasks of kind MARK.
+from being written but the fence. With "marks", schedules of vendor MARK fire tasks of kind MARK, by
+a clock that stands until somebody moves it.
 """
 
 import asyncio
@@ -184,14 +185,9 @@ class _Clock(SystemClock):
         return super().now() + self._late
 
 
-def fast(began: float, speed: float, dialect: str) -> Any:
-    """A clock that stood right at `began` (seconds since 1970) and is so many times faster."""
-    if dialect == "postgresql":
-        elapsed = f"extract(epoch FROM statement_timestamp()) - {began}"
-        return literal_column(f"to_timestamp({began} + ({elapsed}) * {speed})", Timestamp)
-    elapsed = f"(julianday(moorage_now(0)) - 2440587.5) * 86400.0 - {began}"
-    stamp = f"strftime('%Y-%m-%d %H:%M:%f', {began} + ({elapsed}) * {speed}, 'unixepoch')"
-    return literal_column(f"({stamp} || '000')", Timestamp)
+def stepped() -> Any:
+    """A clock that stands until a test moves it: the one row of a table."""
+    return literal_column("(SELECT moment FROM clock)", Timestamp)
 
 
 def opened(options: Mapping[str, Any]) -> Database:
@@ -207,9 +203,8 @@ async def main(options: Mapping[str, Any]) -> None:
     redis = options.get("redis")
     bell = open_bell(RedisSettings(url=SecretStr(redis)) if redis else None)
     ticker = None
-    if marks := options.get("marks"):
-        began, speed = marks
-        ticker = Ticker(db, {"MARK": single("MARK")}, fast(began, speed, db.dialect.name))
+    if options.get("marks"):
+        ticker = Ticker(db, {"MARK": single("MARK")}, stepped())
     worker = Worker(
         *(db, kinds(folder), bell, _Clock(options.get("late", 0))),
         JobSettings(**options["jobs"]),

@@ -6,6 +6,7 @@
 A `?` means what `*` means. What would come less than a minute apart is refused.
 """
 
+import itertools
 from datetime import UTC, datetime
 
 from cronsim import CronSim, CronSimError
@@ -39,6 +40,12 @@ def following(expression: str, moment: datetime) -> datetime:
         return next(_parsed(expression, moment))
     except (StopIteration, ValueError, OverflowError):
         raise Invalid(f"the cron expression {expression!r} never comes true") from None
+
+
+def count(expression: str, after: datetime, until: datetime, most: int) -> int:
+    """Firings after one moment and not after another; no more than `most` are counted."""
+    found = itertools.takewhile(lambda moment: moment <= until, _parsed(expression, after))
+    return sum(1 for _ in itertools.islice(found, most))
 
 
 def _parsed(expression: str, after: datetime) -> CronSim:

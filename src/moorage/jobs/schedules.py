@@ -2,15 +2,16 @@
 
 Every worker ticks. Who finds a schedule due locks its row, enqueues and moves its next firing in
 one transaction: so it fires once, whoever dies on the way. What was missed while nobody was there
-comes once.
+comes once: when it fires, all that was due until then is done, and the log says how much that was.
 """
 
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, select, update
 
 from moorage import failpoints
 from moorage.db.engine import Database
@@ -33,6 +34,7 @@ Fire = Callable[[Tx, Schedule, str], Awaitable[None]]
 """Step that enqueues what a schedule asks for; the text is the execution's `dedupe`."""
 
 _BATCH = 1000  # schedules of one tick
+_COUNTED = 100  # firings that were missed, and are told of
 
 
 # --- setting them
@@ -50,7 +52,8 @@ async def put(
 ) -> str:
     """Step: set the schedule of a vendor, new or another than before; its expression.
 
-    Raises Invalid.
+    One that is due and comes as before still comes: who saves a policy at that moment unschedules
+    nothing. Raises Invalid.
     """
     plain = cron.check(expression or cron.PRESETS.get(kind, ""))
     moment = (await tx.execute(select(now()))).scalar_one()
@@ -64,9 +67,14 @@ async def put(
     insert = tx.dialect.insert(schedules).values(
         vendor_type=vendor_type, vendor_id=vendor_id, **values
     )
+    as_before = and_(
+        schedules.c.cron == insert.excluded.cron, schedules.c.enabled, insert.excluded.enabled
+    )
+    next_at = case((as_before, schedules.c.next_at), else_=insert.excluded.next_at)
     await tx.execute(
         insert.on_conflict_do_update(
-            index_elements=["vendor_type", "vendor_id"], set_={**values, "updated_at": now()}
+            index_elements=["vendor_type", "vendor_id"],
+            set_={**values, "next_at": next_at, "updated_at": now()},
         )
     )
     return plain
@@ -179,8 +187,20 @@ class Ticker:
             await tx.execute(delete(schedules).where(mine))
             return 1
         await tx.execute(update(schedules).where(mine).values(next_at=following))
+        _tell_missed(schedule, moment)
         await failpoints.reach("schedule.firing")
         return 1
+
+
+def _tell_missed(schedule: Schedule, moment: datetime) -> None:
+    """Of one that came so late that it stands for others too."""
+    missed = cron.count(schedule.cron, schedule.next_at, moment, _COUNTED)
+    if missed:
+        many = f"{missed} or more" if missed == _COUNTED else str(missed)
+        log.warning(
+            "schedule %d of %s comes late: it stands for %s that were missed",
+            *(schedule.id, schedule.vendor_type, many),
+        )
 
 
 def single(kind: str, jitter: float = 0.0) -> Fire:
