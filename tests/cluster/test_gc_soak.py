@@ -4,6 +4,7 @@ Two replicas serve sixteen clients, a jobservice of its own collects: by itself,
 because somebody asks for it, with several workers. Leases are short, so that what a client was just
 promised is garbage a moment later. Nothing fails meanwhile but the clients' patience: every answer
 that is wrong counts, and PostgreSQL tells how long anybody waited for a lock of the collector.
+The same for one process that does everything on SQLite and files.
 
     TESTS_SOAK_SECONDS=600 pytest tests/cluster/test_gc_soak.py -s     ten minutes of it
 """
@@ -15,7 +16,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,7 @@ def test_collecting_all_the_time_is_in_nobodys_way(
         replicas.start()
         core.start()
         jobservice.start()
-        notes = _load(seed, replicas, core)
+        notes = _load(seed, replicas.registries, core)
         complain(notes, seed)
         done = replicas.rows(_DONE)
         failed = replicas.rows("SELECT status_message FROM executions WHERE status = 'Error'")
@@ -156,7 +157,30 @@ WHERE vendor_type = 'GARBAGE_COLLECTION' AND status = 'Success'
 """
 
 
-def _load(seed: str, replicas: Replicas, core: Registry) -> Notes:
+def test_collecting_all_the_time_is_in_nobodys_way_on_sqlite_either(tmp_path: Path) -> None:
+    """One process that serves and collects, on a file and a folder: no push and no pull fails."""
+    seed = os.environ.get("TESTS_SEED") or secrets.token_hex(4)
+    print(f"TESTS_SEED={seed}")
+    registry = Registry(tmp_path / "one", settings=SETTINGS, password=PASSWORD)
+    try:
+        registry.start()
+        notes = _load(seed, [registry], registry)
+        complain(notes, seed)
+        history = Calls(registry).ask("GET", "/api/v2.0/system/gc?page_size=100")
+    finally:
+        registry.kill()
+    told = json.loads(history.body)
+    purged = sum(json.loads(each["job_parameters"]).get("purged_blobs", 0) for each in told)
+    print(f"collections: {len(told)}, blobs: {purged}; {notes.counts}")
+    assert told
+    assert all(each["job_status"] != "Error" for each in told)
+    data = registry.folder / "data"
+    notes.wrong += offline(None, None, data, violations)
+    notes.wrong += offline(None, None, data, everything_collected)
+    complain(notes, seed)
+
+
+def _load(seed: str, registries: Sequence[Registry], core: Registry) -> Notes:
     """All clients at work, and a collection every two seconds; then every client looks."""
     rng = random.Random(seed)
     notes = Notes()
@@ -167,7 +191,7 @@ def _load(seed: str, replicas: Replicas, core: Registry) -> Notes:
     layers = [rng.randbytes(rng.choice([200, 5_000, 60_000, 300_000])) for _ in range(20)]
     workers = [Worker(f"w{n}", seed, wire, layers) for n in range(CLIENTS)]
     wire.log_in(REPOSITORIES)
-    wire.registries = replicas.registries
+    wire.registries = registries
     collections = Collections(Calls(core))
     collections.start()
     until = time.monotonic() + SECONDS

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import delete, text, update
 from tests.support.content import Content
 from tests.support.invariants import leftovers, violations
 from tests.support.stores import Bucket
@@ -13,23 +13,30 @@ from moorage.artifacts.rules import Rules
 from moorage.blobstore import open as open_store
 from moorage.clock import SystemClock
 from moorage.config.database import DatabaseSettings
-from moorage.db import connect
+from moorage.config.storage import StorageSettings
+from moorage.db import connect, tables
+from moorage.db.types import now
 from moorage.gc import Sweeper
 
 Check = Callable[[Content], Awaitable[list[str]]]
 
 
-def offline(url: str, bucket: Bucket, folder: Path, check: Check) -> list[str]:
-    """Do something with rows and objects while no replica runs."""
+def offline(url: str | None, bucket: Bucket | None, folder: Path, check: Check) -> list[str]:
+    """Do something with rows and objects while no replica runs.
+
+    Without a URL and a bucket they are in `folder`, the data directory of a process alone.
+    """
 
     async def go() -> list[str]:
         settings = DatabaseSettings.model_validate({"url": url})
         db = connect(settings, data_dir=folder, clock=SystemClock())
-        store = open_store(bucket.settings, data_dir=folder)
+        stored = StorageSettings() if bucket is None else bucket.settings
+        store = open_store(stored, data_dir=folder)
         rules = Rules(lease=0, drain=0, trash=0, upload_age=0)
         content = Content(db, store, rules)
         try:
-            await alone(content)
+            if url is not None:
+                await alone(content)
             return await check(content)
         finally:
             await store.close()
@@ -55,10 +62,10 @@ async def everything_collected(content: Content) -> list[str]:
     """What a last collection leaves although nothing needs it."""
     content.sweeper = Sweeper(content.db, content.store, retry=0)
     async with content.db.write() as tx:
-        await tx.execute(text("UPDATE repository_blobs SET lease_until = now()"))
-        await tx.execute(text("DELETE FROM artifact_trash"))
+        await tx.execute(update(tables.repository_blobs).values(lease_until=now()))
+        await tx.execute(delete(tables.artifact_trash))
     await content.janitor.run_once()
     async with content.db.write() as tx:
-        await tx.execute(text("UPDATE blob_trash SET not_before = now()"))
+        await tx.execute(update(tables.blob_trash).values(not_before=now()))
     await content.collect()
     return await violations(content) + await leftovers(content)
