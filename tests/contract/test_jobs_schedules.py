@@ -337,7 +337,7 @@ async def test_what_came_too_late_stands_for_what_was_missed_and_nothing_else(
         missed += max(0, len(came) - 1)
     assert (await hand.marks())[0] == expected
     told = [record.args for record in caplog.records if "stands for" in record.msg]
-    assert sum(int(args[2]) for args in told if isinstance(args, tuple)) == missed
+    assert sum(int(str(args[2])) for args in told if isinstance(args, tuple)) == missed
 
 
 @pytest.mark.anyio
