@@ -203,7 +203,7 @@ async def test_workers_that_are_killed_lose_no_job_and_do_none_twice(
     assert orphans.longest <= LEASE + POLL + SLACK
 
 
-@pytest.mark.parametrize("jobs", [36, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("jobs", [36, pytest.param(200, marks=pytest.mark.slow)])
 async def test_the_only_worker_on_sqlite_is_killed_again_and_again(
     tmp_path: Path, jobs: int
 ) -> None:
