@@ -497,7 +497,8 @@ async def test_replications(harbor: Any, harborapi: ModuleType, world: World) ->
         await harbor.update_replication_policy(made, policy)
         run = int((await harbor.start_replication(made)).rpartition("/")[2])
         async with working(worker(world.content.db, *kinds)):
-            await ended(world.content.db, run)
+            found = await ended(world.content.db, run)
+        assert found.status == "Success", found
         assert ("team/app", "v1") in other.tags
         shown = await harbor.get_replication(run)
         assert (shown.status, shown.total, shown.succeed) == ("Succeed", 1, 1)

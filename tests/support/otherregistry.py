@@ -53,6 +53,7 @@ class OtherRegistry:
     manifests: dict[tuple[str, str], tuple[str, bytes]] = field(default_factory=dict)
     tags: dict[tuple[str, str], str] = field(default_factory=dict)
     uploads: dict[str, bytearray] = field(default_factory=dict)
+    sessions: int = 0  # that were begun so far
     requests: list[Request] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)  # sent first, whatever was asked
     cut: list[int] = field(default_factory=list)
@@ -267,7 +268,8 @@ class OtherRegistry:
                 return _error(400, "DIGEST_INVALID")
             self.blobs[name, wanted[0]] = request.body
             return Answer(201, headers={"docker-content-digest": wanted[0]})
-        session = str(len(self.uploads) + 1)
+        self.sessions += 1
+        session = str(self.sessions)
         self.uploads[session] = bytearray()
         return Answer(202, headers={"location": f"/v2/{name}/blobs/uploads/{session}?state=x"})
 
