@@ -250,8 +250,8 @@ async def _freeze(place: Place, frozen: float, within: float, **jobs: float) -> 
     assert found.status == "Success"
     await asyncio.sleep(frozen - (time.monotonic() - began))
     fleet.signal(number, signal.SIGCONT)
-    await _until((place.folder / f"refused-{task_id}").exists, 5)
-    await _until((place.folder / f"cancelled-{task_id}").exists, 5)
+    await _until((place.folder / f"refused-{task_id}").exists, 20)
+    await _until((place.folder / f"cancelled-{task_id}").exists, 20)
     rows = await place.rows(text("SELECT part, fence FROM effects"))
     assert [tuple(each) for each in rows] == [(1, 2)]
     (task,) = await tasks_of(place.db, made)

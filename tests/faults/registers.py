@@ -14,8 +14,8 @@ nobody knows whether it was done may be done at any later time, or never.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-LIMIT = 20_000
-"""States of one moment after which a search is given up as too wide."""
+LIMIT = 2_000_000
+"""States of one moment after which a search is given up as too wide: some gigabytes."""
 
 
 @dataclass(frozen=True)
