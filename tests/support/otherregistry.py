@@ -14,6 +14,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.support.content import image, sha256
@@ -55,6 +56,7 @@ class OtherRegistry:
     uploads: dict[str, bytearray] = field(default_factory=dict)
     sessions: int = 0  # that were begun so far
     requests: list[Request] = field(default_factory=list)
+    connections: dict["asyncio.Task[Any]", asyncio.StreamWriter] = field(default_factory=dict)
     answers: list[Answer] = field(default_factory=list)  # sent first, whatever was asked
     cut: list[int] = field(default_factory=list)
     ranges: bool = True
@@ -121,8 +123,15 @@ class OtherRegistry:
             yield self
         finally:
             server.close()
+            for writer in self.connections.values():
+                writer.close()
+            if self.connections:
+                await asyncio.wait(list(self.connections), timeout=2)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.connections[task] = writer
         try:
             while request := await _read(reader):
                 self.requests.append(request)
@@ -134,6 +143,7 @@ class OtherRegistry:
             pass
         finally:
             writer.close()
+            del self.connections[task]
 
     async def _send(self, writer: asyncio.StreamWriter, request: Request, answer: Answer) -> None:
         length = len(answer.body) if answer.length is None else answer.length
