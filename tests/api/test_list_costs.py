@@ -49,7 +49,7 @@ CASES: dict[str, list[tuple[str, dict[str, str]]]] = {
     "/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/accessories": [
         (f"{APP}/main/accessories", {})
     ],
-    "/search/artifacts": [("/search/artifacts", {"q": "team:"})],
+    "/search/artifacts": [("/search/artifacts", {"q": "team:v1"})],
     "/projects/{project_name_or_id}/artifacts": [
         (f"{TEAM}/artifacts", EVERYTHING),
         (f"{TEAM}/artifacts", {"latest_in_repository": "true", "q": f"media_type={CONFIG}"}),

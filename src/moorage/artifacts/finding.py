@@ -91,8 +91,6 @@ class Finding:
             in_order = hits.order_by(place.rank, place.tag_id.desc(), place.manifest_id.desc())
             page = in_order.limit(max(0, min(query.size, MOST - start))).offset(start)
             found = [_hit(row) for row in await tx.execute(_whole(page))]
-            if 0 < len(found) < query.size and start + query.size <= MOST:
-                return Page(found, start + len(found))  # the last page: there are no more to count
             some = hits.limit(MOST).subquery()
             total = (await tx.execute(select(func.count()).select_from(some))).scalar_one()
             return Page(found, int(total))
