@@ -1,7 +1,5 @@
 """The three kinds of work, through nginx: a manifest, a pull, a push."""
 
-import hashlib
-import json
 import os
 import re
 import subprocess
@@ -11,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from tests.support import content
+from tests.support.content import sha256
 from tests.support.images import MANIFEST
 
 from benchmarks.servers import REPOSITORY, Server
@@ -30,25 +30,11 @@ class Image:
     manifest: bytes
 
 
-def _digest(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
 def image() -> Image:
     """An image that nobody has pushed."""
-    bodies = [os.urandom(512), *(os.urandom(LAYER) for _ in range(LAYERS))]
-    blobs = [(_digest(body), body) for body in bodies]
-    kinds = ["config", *["layer"] * LAYERS]
-    config, *layers = (
-        {
-            "mediaType": f"application/vnd.example.{kind}",
-            "digest": digest,
-            "size": len(body),
-        }
-        for kind, (digest, body) in zip(kinds, blobs, strict=True)
-    )
-    document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}
-    return Image(blobs, json.dumps(document).encode())
+    config, *layers = (os.urandom(512), *(os.urandom(LAYER) for _ in range(LAYERS)))
+    blobs = [(sha256(body), body) for body in (config, *layers)]
+    return Image(blobs, content.image(config, layers))
 
 
 def push_image(wire: Wire, made: Image, tag: str) -> None:
