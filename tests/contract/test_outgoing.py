@@ -1,7 +1,9 @@
 """The way out: which addresses it takes, and how it bounds what comes back. Real sockets."""
 
 import asyncio
+import collections
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address, ip_network
@@ -218,6 +220,56 @@ async def test_a_server_that_is_not_there_is_unreachable() -> None:
         for url in (f"http://127.0.0.1:{port}/", "http://no.such.invalid/", "ftp://127.0.0.1/"):
             with pytest.raises(Unreachable):
                 await client.get(url)
+
+
+async def test_a_silent_name_server_holds_up_no_other_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever waits for it: one name has one thread, however often it is asked for."""
+    silent, asked = threading.Event(), collections.Counter[str]()
+    real = socket.getaddrinfo
+
+    def look_up(host: Any, port: Any, *rest: Any, **more: Any) -> Any:
+        if str(host).endswith(".silent.test"):
+            asked[host] += 1
+            silent.wait(30)
+        return real("127.0.0.1", port, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr("moorage.outgoing.guard.RESOLVE_SECONDS", 0.2)
+    guard = Guard(LOOPBACK)
+    try:
+        for _ in range(2):
+            waiting = [guard.addresses(f"{n % 60}.silent.test", 80) for n in range(120)]
+            for outcome in await asyncio.gather(*waiting, return_exceptions=True):
+                assert isinstance(outcome, Unreachable), outcome
+                assert "no answer in time" in str(outcome)
+            assert await guard.addresses("good.test", 80)
+        assert len(asked) == 60 == asked.total()
+        more = [guard.addresses(f"{n}.more.silent.test", 80) for n in range(5)]
+        refused = [str(e) for e in await asyncio.gather(*more, return_exceptions=True)]
+        assert sum("other names wait" in text for text in refused) == 1
+        assert await asyncio.to_thread(lambda: True)
+    finally:
+        silent.set()
+
+
+async def test_a_name_is_asked_for_again_after_it_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure is nobody's later."""
+    failing = True
+    real = socket.getaddrinfo
+
+    def look_up(host: Any, port: Any, *rest: Any, **more: Any) -> Any:
+        if failing:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return real("127.0.0.1", port, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    guard = Guard(LOOPBACK)
+    with pytest.raises(Unreachable, match="name server"):
+        await guard.addresses("now.test", 80)
+    failing = False
+    assert await guard.addresses("now.test", 80)
 
 
 async def test_the_environment_cannot_send_it_through_a_proxy(

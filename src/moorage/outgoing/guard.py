@@ -21,6 +21,7 @@ import httpx2
 
 from moorage.errors import AddressRefused, Invalid, Unreachable
 from moorage.outgoing.addresses import Network, allowed
+from moorage.outgoing.lookups import Lookups
 from moorage.outgoing.transport import Transport
 
 CONNECT_SECONDS = 5.0
@@ -38,6 +39,7 @@ class Guard:
     def __init__(self, allow: Sequence[Network] = (), ca_file: Path | None = None) -> None:
         self._allow = tuple(allow)
         self._ca_file = ca_file
+        self._lookups = Lookups()
         self._contexts: dict[tuple[bool, str], ssl.SSLContext] = {}
 
     async def addresses(
@@ -50,12 +52,13 @@ class Guard:
         kind = socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM
         try:
             async with asyncio.timeout(RESOLVE_SECONDS):
-                loop = asyncio.get_running_loop()
-                found = await loop.getaddrinfo(host, port, type=kind)
+                found = await self._lookups.addresses(host, port, kind)
         except TimeoutError:
             raise Unreachable(f"{host} cannot be looked up: no answer in time") from None
-        except (OSError, UnicodeError):
-            raise Unreachable(f"{host} cannot be looked up: no such host") from None
+        except (OSError, UnicodeError) as error:
+            late = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
+            why = "the name server does not answer" if late else "no such host"
+            raise Unreachable(f"{host} cannot be looked up: {why}") from None
         kept = [
             (int(family), address)
             for family, _, _, _, address in found
