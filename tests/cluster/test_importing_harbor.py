@@ -78,6 +78,7 @@ def furnish(theirs: Registry) -> None:
                  "permissions": [{"kind": "project", "namespace": namespace,
                                   "access": access}]}  # fmt: skip
         call(theirs, "POST", "robots", robot)
+    others(theirs)
     call(theirs, "PUT", "configurations", {"banner_message": "", "token_expiration": 45})
     payload = Pusher(theirs).image("team/app", "v1", b"a layer")
     assert payload
@@ -86,6 +87,48 @@ def furnish(theirs: Registry) -> None:
     labels = call(theirs, "GET", f"labels?scope=p&project_id={project}")
     call(theirs, "POST", f"{path}/artifacts/v1/labels", {"id": labels[0]["id"]})
     call(theirs, "POST", f"{path}/artifacts/v1/tags", {"name": "stable"})
+
+
+def others(theirs: Registry) -> None:
+    """Another registry, a project that is a cache of it, and what is replicated to it."""
+    account = {"type": "basic", "access_key": theirs.username, "access_secret": theirs.password}
+    other = {"name": "twin", "type": "harbor", "url": theirs.url, "credential": account,
+             "description": "beside us"}  # fmt: skip
+    number = int(call(theirs, "POST", "registries", other).rpartition("/")[2])
+    cache = {"project_name": "cache", "registry_id": number, "metadata": {"public": "false"}}
+    call(theirs, "POST", "projects", cache)
+    chosen = call(theirs, "GET", "projects/cache")["metadata"]["retention_id"]
+    policy = call(theirs, "GET", f"retentions/{chosen}")
+    policy["rules"][0]["params"] = {"nDaysSinceLastPull": 30}
+    call(theirs, "PUT", f"retentions/{chosen}", policy)
+    trigger = {"type": "scheduled", "trigger_settings": {"cron": "0 0 2 * * *"}}
+    policy = {"name": "away", "dest_registry": {"id": number}, "trigger": trigger,
+              "filters": [{"type": "name", "value": "team/**"}], "dest_namespace": "copies",
+              "dest_namespace_replace_count": 1, "override": True, "speed": 100,
+              "replicate_deletion": True, "enabled": True}  # fmt: skip
+    call(theirs, "POST", "replication/policies", policy)
+    back = {"name": "home", "src_registry": {"id": number}, "enabled": False}
+    call(theirs, "POST", "replication/policies", back)
+
+
+def judge_others(theirs: Registry, ours: Registry) -> None:
+    """What `others` made is here: the registry without its secret, the policies not enabled."""
+    (other,) = call(ours, "GET", "registries")
+    assert (other["name"], other["type"], other["url"]) == ("twin", "harbor", theirs.url)
+    assert other["credential"]["access_key"] == theirs.username
+    assert not other["credential"].get("access_secret")
+    cache = call(ours, "GET", "projects/cache")
+    assert cache["registry_id"] == other["id"]
+    (rule,) = call(ours, "GET", f"retentions/{cache['metadata']['retention_id']}")["rules"]
+    assert rule["params"] == {"nDaysSinceLastPull": 30}
+    away, home = sorted(call(ours, "GET", "replication/policies"), key=lambda each: each["name"])
+    (wanted,) = call(theirs, "GET", "replication/policies?q=name=away")
+    own = ("id", "src_registry", "dest_registry", "creation_time", "update_time", "enabled")
+    assert {k: v for k, v in away.items() if k not in own} == {
+        k: v for k, v in wanted.items() if k not in own
+    }
+    assert (away["dest_registry"]["id"], away.get("enabled", False)) == (other["id"], False)
+    assert (home["src_registry"]["id"], home.get("enabled", False)) == (other["id"], False)
 
 
 def carry(ours: Registry, url: str, password: str, *more: str) -> tuple[int, dict[str, Any]]:
@@ -116,16 +159,23 @@ def test_one_registry_into_another(tmp_path: Path) -> None:
         furnish(theirs)
         Pusher(ours).image("library/other", "x", b"a layer")
         _, dry = carry(ours, theirs.url, theirs.password, "--dry-run")
-        assert figures(dry, "made")["projects"] == 1
+        assert figures(dry, "made")["projects"] == 2
+        assert figures(dry, "made")["replication policies"] == 2
         assert {each["name"] for each in call(ours, "GET", "projects")} == {"library"}
         secrets = ours.folder / "secrets.jsonl"
         more = ["--secrets-file", str(secrets)]
         _, first = carry(ours, theirs.url, theirs.password, *more)
         made = figures(first, "made")
         assert made == {
-            "configuration": 1, "users": 2, "labels": 2, "projects": 1, "quotas": 1, "members": 2,
-            "immutable tag rules": 1, "retention policies": 1, "webhook policies": 1, "robots": 2,
+            "configuration": 1, "users": 2, "labels": 2, "projects": 2, "quotas": 1, "members": 2,
+            "immutable tag rules": 1, "retention policies": 2, "webhook policies": 1, "robots": 2,
+            "registries": 1, "replication policies": 2,
         }, first  # fmt: skip
+        judge_others(theirs, ours)
+        said = {(line["kind"], line["name"], line["why"]) for line in first["lines"]}
+        without = ("registries", "twin", "is here without the secret of admin: enter it here")
+        enable = "is enabled there: enable it here when it is time"
+        assert {without, ("replication policies", "away", enable)} <= said
         assert secrets.stat().st_mode & 0o077 == 0
         entries = [json.loads(line) for line in secrets.read_text().splitlines()]
         known = {entry["name"]: entry["secret"] for entry in entries if "secret" in entry}
@@ -143,6 +193,7 @@ def test_one_registry_into_another(tmp_path: Path) -> None:
         assert quota[0]["hard"]["storage"] == 5 << 20
         _, again = carry(ours, theirs.url, theirs.password, *more)
         assert figures(again, "made") == {}, again
+        assert without in {(line["kind"], line["name"], line["why"]) for line in again["lines"]}
         Pusher(ours).image("team/app", "v1", b"a layer")
         _, tagged = carry(ours, theirs.url, theirs.password, *more, "--artifacts")
         assert figures(tagged, "made") == {"tags": 1, "labels of artifacts": 1, "descriptions": 1}
@@ -176,18 +227,45 @@ class Quirky(BaseHTTPRequestHandler):
         "projects/old/immutabletagrules": None,
         "retentions/4": None,
         "projects/old/webhook/policies": None,
-        "replication/policies": [{"id": 1, "name": "copies"}],
-        "registries": [{"id": 2, "name": "docker hub"}],
+        "replication/policies": [
+            {
+                "id": 1,
+                "name": "copies",
+                "src_registry": {"id": 2, "name": "closed"},
+                "dest_registry": {"id": 0, "name": "Local"},
+                "trigger": {"type": "manual"},
+                "filters": None,
+                "deletion": True,
+            },
+        ],
+        "registries": [
+            {
+                "id": 2,
+                "name": "closed",
+                "type": "docker-registry",
+                "url": "",
+                "credential": {"type": "basic", "access_key": "me", "access_secret": "*****"},
+            },
+        ],
+        "projects/hub/members": None,
+        "projects/hub/immutabletagrules": None,
+        "projects/hub/webhook/policies": None,
         "p2p/preheat/instances": None,
     }
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         path = url.path.removeprefix("/api/v2.0/")
+        if path == "/v2/":
+            self.registry()
+            return
         query = parse_qs(url.query)
         body = self.ANSWERS.get(path, None)
         if path == "robots":
             body = self.robots(query["q"][0])
+        if path == "registries":
+            host = self.headers["Host"]
+            body = [{**each, "url": f"http://{host}"} for each in self.ANSWERS[path]]
         if int(query.get("page", ["1"])[0]) > 1:
             body = None
         known = path in self.ANSWERS or path == "robots"
@@ -198,6 +276,15 @@ class Quirky(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
+
+    def registry(self) -> None:
+        """One that tells nobody anything without its account."""
+        told = self.headers["Authorization"] == "Basic " + base64.b64encode(b"me:closed").decode()
+        self.send_response(200 if told else 401)
+        if not told:
+            self.send_header("WWW-Authenticate", 'Basic realm="closed"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def robots(self, q: str) -> list[dict[str, Any]] | None:
         access = [{"resource": "repository", "action": "pull"}, {"resource": "helm", "action": "x"}]
@@ -239,12 +326,18 @@ def test_a_harbor_with_its_quirks(tmp_path: Path, quirky: str) -> None:
             ("configuration", "of_long_ago"), ("configuration", "auth_mode"),
             ("configuration", "oidc_client_secret"), ("users", "carol"), ("projects", "hub"),
             ("members", "old: carol"), ("robots", "bot_old+gone"), ("robots", "bot_old+ci"),
-            ("replication policies", "copies"),
+            ("registries", "closed"), ("replication policies", "copies"),
         } <= left, left  # fmt: skip
         made = figures(report, "made")
         assert (made["projects"], made["groups"], made["members"], made["robots"]) == (1, 1, 1, 1)
         secrets = [json.loads(line) for line in (ours.folder / "s").read_text().splitlines()]
         assert secrets[-1]["name"] == "bot_old+ci"
+        (ours.folder / "others").write_text('{"name": "closed", "secret": "closed"}\n')
+        known = ["--registry-secrets", str(ours.folder / "others")]
+        _, more = carry(ours, quirky, "x", "--secrets-file", str(ours.folder / "s"), *known)
+        assert figures(more, "made") == {"registries": 1, "projects": 1, "replication policies": 1}
+        (policy,) = call(ours, "GET", "replication/policies")
+        assert (policy["name"], policy["replicate_deletion"]) == ("copies", True)
         # Killed between the account and its secret: the next run asks for a new one.
         (ours.folder / "s").write_text('{"creating": "old+ci"}\n')
         _, again = carry(ours, quirky, "x", "--secrets-file", str(ours.folder / "s"))

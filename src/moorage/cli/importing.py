@@ -1,5 +1,6 @@
 """`moorage import`: what another registry has."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -201,6 +202,14 @@ def harbor(
             "readable by its owner only.",
         ),
     ] = None,
+    registry_secrets: Annotated[
+        Path | None,
+        typer.Option(
+            "--registry-secrets",
+            help="File with the secrets of the other registries' accounts, which no API tells: a "
+            'line of JSON for each, {"name": "docker hub", "secret": "…"}.',
+        ),
+    ] = None,
     artifacts: Annotated[
         bool,
         typer.Option(
@@ -220,7 +229,7 @@ def harbor(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Carry a Harbor's projects, members, users, groups, robots, rules and settings over its API.
+    """Carry a Harbor's projects, members, users, robots, rules, settings, … over its API.
 
     Both sides are only spoken to over HTTP, so this registry serves
     meanwhile. What is here already is left as it is; run it again when it was
@@ -228,6 +237,8 @@ def harbor(
     when something was left.
     """
     import asyncio
+
+    from moorage.moving.harbor.others import read_secrets
 
     found = settings(config, data)
     here = to or found.http.external_url
@@ -239,8 +250,9 @@ def harbor(
     ours = to_username, _password(to_password_file, f"Password of {to_username} at {here}")
     secrets = None if dry_run else secrets_file
     with explained():
+        given = read_secrets(registry_secrets) if registry_secrets is not None else {}
         done = asyncio.run(
-            _carry(found, (url, *theirs), (here, *ours), secrets, artifacts, not insecure)
+            _carry(found, (url, *theirs), (here, *ours), secrets, given, artifacts, not insecure)
         )
     _told(done, report, as_json=json)
 
@@ -259,6 +271,7 @@ async def _carry(
     theirs: tuple[str, str, str],
     ours: tuple[str, str, str],
     secrets: Path | None,
+    given: Mapping[str, str],
     artifacts: bool,
     verify: bool,
 ) -> Any:
@@ -278,7 +291,8 @@ async def _carry(
             Harbor(guard, *ours, verify=verify) as here,
         ):
             with progress() as tell:
-                return await Carrying(there, here, file, tell, artifacts=artifacts).run()
+                carrying = Carrying(there, here, file, tell, given, artifacts=artifacts)
+                return await carrying.run()
     finally:
         if file is not None:
             file.close()

@@ -3,5 +3,6 @@
 client      one Harbor, theirs or ours
 carrying    what is carried, in which order
 robots      robot accounts, with new secrets
+others      the registries that it knows, and what it replicates
 report      what was carried, and what was not
 """

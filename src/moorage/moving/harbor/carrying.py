@@ -1,10 +1,11 @@
 """What is carried from one Harbor to another, in the order in which it needs itself.
 
-    configuration ─► users, groups ─► labels ─► projects ─┬─ quota, members, labels
-                                                          ├─ immutable tags, retention, webhooks
-                                                          ├─ robot accounts
-                                                          └─ (when asked) tags, labels, descriptions
-                                                             of artifacts that are here already
+    configuration ─► users, groups ─► labels ─► registries ─► projects ─► replication policies
+                                                               │
+               quota, members, labels, immutable tags, ────────┤
+               retention, webhooks, robot accounts             │
+               (when asked) tags, labels, descriptions ────────┘
+               of artifacts that are here already
 
 Whatever is here already, by its name, is left as it is: a run that ended early is begun again.
 """
@@ -17,17 +18,18 @@ from typing import Any
 from moorage.errors import Invalid
 from moorage.moving.backup import Tell
 from moorage.moving.harbor.client import Answer, Harbor, named
+from moorage.moving.harbor.others import Others
 from moorage.moving.harbor.report import Report
 from moorage.moving.harbor.robots import Robots, SecretsFile
 
 _LEFT_TO_THE_OPERATOR = frozenset({"auth_mode", "read_only"})
 """Settings whose moment an operator chooses."""
 
-_NOT_CARRIED = {
-    "replication/policies": "replication policies",
-    "registries": "registries of replication and proxy caches",
-    "p2p/preheat/instances": "preheat instances",
-}
+_NOT_CARRIED = {"p2p/preheat/instances": "preheat instances"}
+
+
+_OF_PROXIES = [("nDaysSinceLastPull", {"nDaysSinceLastPull": 7})]
+"""What the retention policy keeps with which a proxy cache begins, there and here."""
 
 
 class Carrying:
@@ -39,6 +41,7 @@ class Carrying:
         ours: Harbor,
         secrets_file: SecretsFile | None,
         tell: Tell,
+        registry_secrets: Mapping[str, str],
         *,
         artifacts: bool = False,
     ) -> None:
@@ -51,6 +54,9 @@ class Carrying:
         self._tell = tell
         self._artifacts = artifacts
         self._robots = Robots(theirs, ours, self.report, secrets_file)
+        self._others = Others(
+            theirs, ours, self.report, self._send, registry_secrets, dry=self._dry
+        )
         self._labels: dict[tuple[str, str], int] = {}  # of ours, by project and name
         self._auth = "db_auth"
         self._prefixes = ("robot$", "robot$")
@@ -67,11 +73,13 @@ class Carrying:
         await self._users()
         await self._groups()
         await self._label_list("", scope="g")
+        await self._others.registries()
         projects = [each async for each in self._theirs.every("projects")]
         for number, project in enumerate(projects):
             await self._project(project)
             self._tell("projects", number + 1, len(projects))
         await self._robots.carry(self._prefixes, None, 0)
+        await self._others.policies()
         for path, what in _NOT_CARRIED.items():
             async for each in self._theirs.every(path):
                 self.report.left(what, str(each.get("name", each.get("id"))), "set it up here")
@@ -189,23 +197,10 @@ class Carrying:
 
     async def _project(self, project: Mapping[str, Any]) -> None:
         name = project["name"]
-        if project.get("registry_id"):
-            self.report.left("projects", name, "is a proxy cache: set it up here")
-            return
-        metadata = {
-            key: value
-            for key, value in (project.get("metadata") or {}).items()
-            if key != "retention_id"
-        }
-        if (await self._ours.get(f"projects/{name}")) is None:
-            body = {"project_name": name, "metadata": metadata}
-            if (
-                await self._send("projects", name, "POST", "projects", body) is None
-                and not self._dry
-            ):
-                return
-        else:
+        if (await self._ours.get(f"projects/{name}")) is not None:
             self.report.of("projects").there += 1
+        elif not await self._make_project(project):
+            return
         found = await self._ours.get(f"projects/{name}") or {}
         self._our_id = int(found.get("project_id", 0))
         await self._quota(project)
@@ -217,6 +212,19 @@ class Carrying:
             self.report.left("CVE allowlists", name, "enter it here")
         if self._artifacts and self._our_id:
             await self._repositories(name)
+
+    async def _make_project(self, project: Mapping[str, Any]) -> bool:
+        metadata = dict(project.get("metadata") or {})
+        metadata.pop("retention_id", None)
+        body = {"project_name": project["name"], "metadata": metadata}
+        if upstream := project.get("registry_id"):
+            body["registry_id"] = self._others.here(int(upstream))
+            if body["registry_id"] is None:
+                why = "is a proxy cache of a registry that is not here"
+                self.report.left("projects", project["name"], why)
+                return False
+        answer = await self._send("projects", project["name"], "POST", "projects", body)
+        return self._dry or answer is not None
 
     async def _quota(self, project: Mapping[str, Any]) -> None:
         def where(number: int) -> dict[str, Any]:
@@ -260,17 +268,27 @@ class Carrying:
         async for rule in self._theirs.every(path):
             body = {k: v for k, v in rule.items() if k not in ("id", "project_id")}
             await self._send("immutable tag rules", name, "POST", path, body)
-        retention = (project.get("metadata") or {}).get("retention_id")
-        policy = await self._theirs.get(f"retentions/{retention}") if retention else None
-        if policy is not None:
-            known = await self._ours.get(f"projects/{name}/metadatas/retention_id") or {}
-            if known.get("retention_id"):
-                self.report.of("retention policies").there += 1
-            else:
-                body = {k: v for k, v in policy.items() if k != "id"}
-                body["scope"] = {"level": "project", "ref": self._our_id}
-                await self._send("retention policies", name, "POST", "retentions", body)
+        await self._retention(project)
         await self._webhooks(name)
+
+    async def _retention(self, project: Mapping[str, Any]) -> None:
+        name, kind = project["name"], "retention policies"
+        there = (project.get("metadata") or {}).get("retention_id")
+        policy = await self._theirs.get(f"retentions/{there}") if there else None
+        if policy is None:
+            return
+        body = {key: value for key, value in policy.items() if key != "id"}
+        body["scope"] = {"level": "project", "ref": self._our_id}
+        known = await self._ours.get(f"projects/{name}/metadatas/retention_id") or {}
+        here = known.get("retention_id")
+        if not here:
+            await self._send(kind, name, "POST", "retentions", body)
+            return
+        ours = await self._ours.get(f"retentions/{here}") if project.get("registry_id") else None
+        if ours is None or _kept(ours) != _OF_PROXIES or _kept(policy) == _OF_PROXIES:
+            self.report.of(kind).there += 1
+        else:  # a proxy cache begins with a policy that nobody chose
+            await self._send(kind, name, "PUT", f"retentions/{here}", {**body, "id": ours["id"]})
 
     async def _webhooks(self, project: str) -> None:
         path = f"projects/{project}/webhook/policies"
@@ -331,6 +349,11 @@ class Carrying:
 
 def _is_item(item: Any) -> bool:
     return isinstance(item, Mapping) and "value" in item
+
+
+def _kept(policy: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """What the rules of a retention policy keep."""
+    return [(rule.get("template"), rule.get("params")) for rule in policy.get("rules") or []]
 
 
 def _group(group: Mapping[str, Any]) -> tuple[Any, str]:
