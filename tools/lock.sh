@@ -19,3 +19,4 @@ lock requirements/check.lock --group dev --group check
 # What a trial and the quick tests run is a part of it: the same versions.
 lock requirements/dev.lock --group dev --constraint requirements/check.lock
 lock requirements/run.lock --constraint requirements/check.lock
+lock requirements/image.lock --extra ldap --extra otel --constraint requirements/check.lock

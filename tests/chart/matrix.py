@@ -245,12 +245,26 @@ SETS: dict[str, dict[str, Any]] = {
         ),
     ),
     "names": nested(fullnameOverride="images", nameOverride="reg"),
+    "traced": merged(
+        S3,
+        nested(
+            metrics__enabled=True,
+            trace={
+                "enabled": True,
+                "provider": "otel",
+                "sample_rate": 0.1,
+                "namespace": "registry",
+                "attributes": {"application": "images", "number": 7},
+                "otel": {"endpoint": "collector:4318", "insecure": False},
+            },
+        ),
+    ),
     "old-keys": nested(
         notary={"enabled": True},
         chartmuseum={"enabled": True},
         clair={"enabled": False},
         proxy={"httpProxy": "http://proxy:3128", "components": ["core"]},
-        trace={"enabled": True, "provider": "otel"},
+        trace={"enabled": True, "provider": "jaeger", "jaeger": {"endpoint": "http://j/api"}},
         trivy={"enabled": True, "gitHubToken": "t"},
     ),
 }

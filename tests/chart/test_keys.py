@@ -199,6 +199,41 @@ def test_files_for_many_and_in_a_claim_of_ones_own() -> None:
     assert mounts["blobs"]["subPath"] == "registry"
 
 
+def test_nginx_sends_blobs_that_are_files() -> None:
+    """It reads their volume, on its node where it has one; not behind an ingress, not from S3."""
+    inside = nested(expose__type="clusterIP")
+    for volume, together in (({}, True), (SETS["files-for-many"], False)):
+        found = render(merged(inside, volume))
+        mounts = {each["name"]: each for each in found.container("nginx")["volumeMounts"]}
+        assert mounts["blobs"] == {"name": "blobs", "mountPath": "/storage", "readOnly": True}
+        assert ("affinity" in found.pod("nginx")) == together
+        conf = found.one("ConfigMap", "nginx")["data"]["nginx.conf"]
+        assert "alias /storage/;" in conf
+        assert f"location {found.settings('registry').http.accel_redirect} {{" in conf
+    elsewhere = merged(inside, nested(nginx__affinity={"nodeAffinity": {}}))
+    for values in (None, merged(inside, S3), elsewhere):
+        found = render(values)
+        assert not found.settings("registry").http.accel_redirect
+        if "nginx" in found.of("Deployment"):
+            assert "blobs" not in {each["name"] for each in found.pod("nginx")["volumes"]}
+
+
+def test_traces() -> None:
+    """Harbor's values for a collector of OpenTelemetry reach every role; those of Jaeger none."""
+    found = render(SETS["traced"])
+    for role in (*ROLES, "exporter"):
+        trace = found.settings(role).trace
+        assert trace.enabled
+        assert trace.endpoint == "https://collector:4318/v1/traces"
+        assert trace.sample_rate == 0.1
+        assert trace.attributes == {
+            "application": "images",
+            "number": "7",
+            "service.namespace": "registry",
+        }
+    assert not render(SETS["old-keys"]).settings("core").trace.enabled
+
+
 def test_an_identity_of_the_cloud() -> None:
     """One annotation serves every pod that uses the bucket; nobody holds a key."""
     found = render(SETS["s3-by-irsa"])

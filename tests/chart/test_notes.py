@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.chart.matrix import SETS
-from tests.support.charts import CHART, HELMS, ROOT, file, nested, render, run
+from tests.support.charts import CHART, HELMS, ROOT, file, merged, nested, render, run
 from tests.support.kubeapi import running_api
 
 
@@ -51,6 +51,12 @@ def test_defaults_of_harbor_are_explained() -> None:
     [
         (SETS["old-keys"], "notary; chartmuseum"),
         (SETS["old-keys"], "proxy (connections go out directly)"),
+        (SETS["old-keys"], "trace.provider jaeger (NO TRACES ARE SENT"),
+        (merged(SETS["traced"], nested(trace__otel__compression=True)), "trace.otel.compression"),
+        (
+            nested(expose__type="clusterIP", nginx__affinity={"podAntiAffinity": {}}),
+            "The registry sends blobs itself",
+        ),
         (SETS["nothing-kept"], "the database is empty again after each restart"),
         (nested(externalURL="http://a.example"), "sent to plain addresses with their passwords"),
         (SETS["oss"], "S3 face at https://s3.oss-cn-hangzhou-internal.aliyuncs.com"),

@@ -93,6 +93,10 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         nested(registry__upload_purging__age="7 days"),
         "write a duration such as",
     ),
+    "traces without a collector": (
+        nested(trace={"enabled": True, "provider": "otel"}),
+        "trace.otel.endpoint",
+    ),
     # the schema
     "a key at the top that nobody knows": (nested(externalUrl="https://a.b"), "externalUrl"),
     "a way to expose that nobody knows": (service("ClusterIP"), "/expose/type"),

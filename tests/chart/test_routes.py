@@ -62,8 +62,8 @@ def paths() -> dict[str, str]:
 
 
 @contextmanager
-def upstream(name: str, context: ssl.SSLContext | None = None) -> Iterator[int]:
-    """A server that says its name, and what it was told of the client."""
+def upstream(name: str, context: ssl.SSLContext | None = None, file: str = "") -> Iterator[int]:
+    """A server that says its name, and what it was told of the client; or which `file` to send."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -72,6 +72,8 @@ def upstream(name: str, context: ssl.SSLContext | None = None) -> Iterator[int]:
             told = self.headers.get("X-Forwarded-Proto", "")
             body = f"{name} {self.path} {told} {self.headers['Host']}".encode()
             self.send_response(200)
+            if file:
+                self.send_header("X-Accel-Redirect", file)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -161,6 +163,24 @@ def test_nginx_sends_each_path_to_its_role(tmp_path: Path) -> None:
         for path in (*PATHS, "/-/blobs/x"):
             assert ask(front, path)[0] == 404, path
         assert ask(listening["8081"], "/v2/")[0] == 404
+
+
+def test_nginx_sends_blobs_from_their_volume(tmp_path: Path) -> None:
+    """What the registry names by X-Accel-Redirect is read there, and nothing else of it is told."""
+    found = render(nested(expose={"type": "clusterIP", "tls": {"enabled": False}}))
+    (tmp_path / "blobs" / "ab").mkdir(parents=True)
+    (tmp_path / "blobs" / "ab" / "key").write_bytes(b"bytes of a layer")
+    prefix = found.settings("registry").http.accel_redirect
+    with ExitStack() as stack:
+        ports = {role: stack.enter_context(upstream(role)) for role in ("core", "portal")}
+        ports["registry"] = stack.enter_context(upstream("registry", file=f"{prefix}ab/key"))
+        conf, listening = placed(found, tmp_path, ports)
+        conf = conf.replace("alias /storage/", f"alias {tmp_path}/blobs/")
+        conf = f"user root;\n{conf}"  # nobody else may read a test's folder
+        stack.enter_context(nginx(conf, tmp_path))
+        front = listening["8080"]
+        assert ask(front, "/v2/library/a/blobs/x") == (200, "bytes of a layer")
+        assert ask(front, f"{prefix}ab/key")[0] == 404
 
 
 def test_nginx_with_certificates_on_both_sides(tmp_path: Path) -> None:

@@ -74,21 +74,38 @@ def test_without_a_cluster_no_secret_is_made() -> None:
     assert volumes["tls"]["secret"]["secretName"] == "moorage-internal-tls"
 
 
-def test_given_values_are_a_secret_of_their_own() -> None:
-    """It holds what the values say and nothing else; pods roll when it changes."""
+def marks(found: Rendered, name: str = "core") -> dict[str, str]:
+    """The annotations of a workload's pods."""
+    metadata = found.one("Deployment", name)["spec"]["template"]["metadata"]
+    return dict(metadata.get("annotations") or {})
+
+
+def test_given_values_are_a_secret_of_their_own(api: KubeApi) -> None:
+    """It holds what the values say and nothing else. Pods are replaced when it changes, by a word
+    that is made at random: from a checksum anybody who reads pods could guess passwords."""
     values = nested(secretKey="sixteen letters or more", harborAdminPassword="Chosen-by-me-1")
-    found = render(values)
+    found = render(values, *api.arguments)
     assert found.secret("values") == {
         "secretKey": "sixteen letters or more",
         "adminPassword": "Chosen-by-me-1",
     }
     assert found.secret_of("core", "MOORAGE_AUTH__SECRET_KEY") == ("values", "secretKey")
-    other = render(merged(values, nested(harborAdminPassword="Chosen-by-me-2")))
-    marks = [
-        each.one("Deployment", "core")["spec"]["template"]["metadata"]["annotations"]
-        for each in (found, other)
-    ]
-    assert marks[0] != marks[1]
+    assert marks(found) == marks(found, "registry") == {"revision/values": mark_of(found)}
+    elsewhere = render(values, *api.arguments)
+    assert marks(elsewhere) != marks(found)  # nothing of the values is in it
+    apply(api, found)
+    assert render(values, *api.arguments).text == found.text
+    other = render(merged(values, nested(harborAdminPassword="Chosen-by-me-2")), *api.arguments)
+    assert marks(other) == {"revision/values": mark_of(other)} != marks(found)
+    apply(api, other)
+    fewer = render(nested(secretKey="sixteen letters or more"), *api.arguments)
+    assert marks(fewer) != marks(other)
+    assert not marks(render(values))  # no cluster to keep it
+
+
+def mark_of(found: Rendered) -> str:
+    """What the Secret of given values is marked with."""
+    return str(found.one("Secret", "values")["metadata"]["annotations"]["revision"])
 
 
 def test_existing_secrets_are_named() -> None:

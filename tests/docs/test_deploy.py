@@ -54,6 +54,21 @@ def test_compose_files_name_settings_and_roles(file: Path, variables: set[str]) 
             assert command[command.index("--role") + 1] in list(Role)
 
 
+def test_the_image_has_what_its_docs_promise() -> None:
+    """The extras, in the versions with which everything else is tested."""
+    image, tested = (
+        dict(line.split(";")[0].strip().split("==") for line in _lines(name))
+        for name in ("image.lock", "check.lock")
+    )
+    assert "COPY requirements/image.lock" in IMAGE.read_text()
+    assert {"ldap3", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"} <= image.keys()
+    assert image.items() <= tested.items()
+
+
+def _lines(lock: str) -> list[str]:
+    return (ROOT / "requirements" / lock).read_text().splitlines()
+
+
 def test_compose_gives_nginx_every_word_of_its_template() -> None:
     """A word that is missing would stay in the configuration, and nginx would not start."""
     nginx = dict(services(ROOT / "deploy" / "compose" / "ha.yml"))["nginx"]

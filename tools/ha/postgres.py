@@ -89,10 +89,12 @@ class Server(Child):
                 *("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", database),
                 *("-c", statement),
             ],
-            check=True,
+            check=False,
             capture_output=True,
             text=True,
         )
+        if done.returncode:
+            raise RuntimeError(f"{self.name}: {done.stderr.strip()}")
         return done.stdout.strip()
 
 

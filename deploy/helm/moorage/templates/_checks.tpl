@@ -44,6 +44,9 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if and (include "moorage.traced" .) (not $v.trace.otel.endpoint) -}}
+{{- fail "trace.enabled is true: name the collector in trace.otel.endpoint, such as collector:4318." -}}
+{{- end -}}
 {{- include "moorage.checkStorage" . -}}
 {{- include "moorage.checkServers" . -}}
 {{- end -}}

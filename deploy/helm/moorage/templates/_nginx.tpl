@@ -38,7 +38,8 @@ connection, and Kubernetes sends that one to another pod.
 {{- end -}}
 {{- $conf = replace "${LISTEN}" $listen $conf -}}
 {{- $conf = replace "${ACCEL}" "/-/blobs/" $conf -}}
-{{- $conf = replace "${BLOBS}" "/nowhere/" $conf -}}
+{{- $folder := ternary (include "moorage.blobFolder" . | trimSuffix "/") "/nowhere" (eq "true" (include "moorage.accel" .)) -}}
+{{- $conf = replace "${BLOBS}" (printf "%s/" $folder) $conf -}}
 {{- /* The scheme that clients use, also where TLS ends in front and nothing says so. */ -}}
 {{- $conf = replace "X-Forwarded-Proto $moorage_scheme" (printf "X-Forwarded-Proto %s" (include "moorage.externalScheme" .)) $conf -}}
 {{- if .Values.internalTLS.enabled -}}

@@ -58,7 +58,10 @@
 {{- $r = append $r "registry.relativeurls is false: pushes break where a proxy changes scheme, host or port. true is the default of this chart." -}}
 {{- end -}}
 {{- if include "moorage.oneNode" . -}}
-{{- $r = append $r "Blobs are files on a volume that one node can attach: all pods of registry, core, jobservice and exporter run on that node. Use ReadWriteMany or an object store for more." -}}
+{{- $r = append $r "Blobs are files on a volume that one node can attach: all pods of registry, core, jobservice and exporter run on that node, and nginx where it sends blobs. Use ReadWriteMany or an object store for more." -}}
+{{- end -}}
+{{- if and (include "moorage.files" .) (not (include "moorage.direct" .)) (not (include "moorage.accel" .)) -}}
+{{- $r = append $r "The registry sends blobs itself: nginx.affinity may keep nginx from the node of their volume. Without it nginx reads them there." -}}
 {{- end -}}
 {{- if and (not (include "moorage.files" .)) $v.persistence.persistentVolumeClaim.registry.existingClaim -}}
 {{- $r = append $r "persistence.persistentVolumeClaim.registry is not used: blobs are in an object store." -}}
@@ -82,7 +85,8 @@
 {{- if or .jobLog .scanDataExports -}}{{- $ignored = append $ignored "persistence.persistentVolumeClaim.jobservice and jobservice.jobLoggers (logs of jobs are in the database and no volume is made, so that none has to be shared)" -}}{{- end -}}
 {{- end -}}
 {{- if dig "enabled" false $v.trivy -}}{{- $ignored = append $ignored "trivy (there is no scanner yet: NOTHING IS SCANNED)" -}}{{- end -}}
-{{- if $v.trace.enabled -}}{{- $ignored = append $ignored "trace (the image is without the extra otel: docs/operate/tracing.md says how to add it)" -}}{{- end -}}
+{{- if and $v.trace.enabled (not (include "moorage.traced" .)) -}}{{- $ignored = append $ignored (printf "trace.provider %v (NO TRACES ARE SENT; Jaeger takes those of OpenTelemetry on its port 4318: set trace.provider to otel, and trace.otel.endpoint)" $v.trace.provider) -}}{{- end -}}
+{{- if and (include "moorage.traced" .) (or $v.trace.otel.compression (ne 10 (int (default 10 $v.trace.otel.timeout)))) -}}{{- $ignored = append $ignored "trace.otel.compression and timeout (spans go as they are, and a try ends after 10 s)" -}}{{- end -}}
 {{- if or $v.proxy.httpProxy $v.proxy.httpsProxy -}}{{- $ignored = append $ignored "proxy (connections go out directly)" -}}{{- end -}}
 {{- if $v.caSecretName -}}{{- $ignored = append $ignored "caSecretName" -}}{{- end -}}
 {{- if or $v.core.secretName (trim (toString (default "" $v.core.tokenKey))) -}}{{- $ignored = append $ignored "core.secretName, tokenKey, tokenCert (keys that sign tokens are in the database, and change by themselves)" -}}{{- end -}}

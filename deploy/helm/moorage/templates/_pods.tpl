@@ -2,12 +2,9 @@
 
 {{- define "moorage.podAnnotations" -}}
 {{- $all := default dict .values.podAnnotations -}}
-{{- $given := list -}}
-{{- range (include "moorage.secrets" .root | fromJson).all -}}
-{{- if eq .source "value" -}}{{- $given = append $given (printf "%s=%s" .name .value) -}}{{- end -}}
-{{- end -}}
-{{- if and .checksum $given -}}
-{{- $all = merge (dict "checksum/values" (join "\n" $given | sha256sum)) $all -}}
+{{- $revision := include "moorage.valuesRevision" .root -}}
+{{- if and .secrets $revision -}}
+{{- $all = merge (dict "revision/values" $revision) $all -}}
 {{- end -}}
 {{- with $all -}}
 annotations: {{- toYaml . | nindent 2 }}
@@ -17,7 +14,7 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- define "moorage.podLabels" -}}
 {{- $identity := dig "annotations" "azure.workload.identity/client-id" "" .root.Values.serviceAccount -}}
 {{- include "moorage.labels" (dict "root" .root "component" .component) }}
-{{- if and .blobs (include "moorage.oneNode" .root) }}
+{{- if and (or .blobs .files) (include "moorage.oneNode" .root) }}
 volume: blobs
 {{- end }}
 {{- if and .blobs $identity }}
@@ -50,7 +47,7 @@ azure.workload.identity/use: "true"
 {{/* Where pods run. Nothing said: replicas spread over nodes and zones as far as they can. */}}
 {{- define "moorage.placement" -}}
 {{- $affinity := deepCopy (default dict .values.affinity) -}}
-{{- if and .blobs (include "moorage.oneNode" .root) (not $affinity) -}}
+{{- if and (or .blobs .files) (include "moorage.oneNode" .root) (not $affinity) -}}
 {{- $affinity = dict "podAffinity" (dict "requiredDuringSchedulingIgnoredDuringExecution" (list (dict
   "topologyKey" "kubernetes.io/hostname"
   "labelSelector" (dict "matchLabels" (dict "release" .root.Release.Name "app" (include "moorage.name" .root) "volume" "blobs"))))) -}}

@@ -36,6 +36,34 @@ then name the Secret that has to be made beforehand.
 {{- end -}}
 {{- end -}}
 
+{{/* The data of <fullname>-values as JSON; `{}` when there is none. */}}
+{{- define "moorage.valuesData" -}}
+{{- $data := dict -}}
+{{- range (include "moorage.secrets" . | fromJson).all -}}
+{{- if eq .source "value" -}}{{- $_ := set $data .key (b64enc .value) -}}{{- end -}}
+{{- end -}}
+{{- $data | toJson -}}
+{{- end -}}
+
+{{/* A random word that changes when what these values hold does, so that pods are replaced. A
+     checksum would let everybody who may read pods try out passwords. It is kept at the Secret;
+     without a cluster there is none. */}}
+{{- define "moorage.valuesRevision" -}}
+{{- $data := include "moorage.valuesData" . -}}
+{{- if and (ne "{}" $data) (include "moorage.cluster" .) -}}
+{{- if not (hasKey .Values "revisionOfValues") -}}
+{{- $old := lookup "v1" "Secret" .Release.Namespace (include "moorage.valuesSecret" .) -}}
+{{- $revision := dig "metadata" "annotations" "revision" "" (default dict $old) -}}
+{{- if or (not $revision) (ne $data (toJson (default dict $old.data))) -}}
+{{- $revision = randAlphaNum 16 -}}
+{{- end -}}
+{{- /* One render has one word: every template is given the same values. */ -}}
+{{- $_ := set .Values "revisionOfValues" $revision -}}
+{{- end -}}
+{{- .Values.revisionOfValues -}}
+{{- end -}}
+{{- end -}}
+
 {{/* All secrets that the values call for: JSON of {"all": [...]}. */}}
 {{- define "moorage.secrets" -}}
 {{- $v := .Values -}}

@@ -25,6 +25,7 @@
 {{- range $key, $value := include "moorage.storage" . | fromJson -}}
 {{- $_ := set $s (printf "STORAGE__%s" $key) $value -}}
 {{- end -}}
+{{- if include "moorage.accel" . -}}{{- $_ := set $s "HTTP__ACCEL_REDIRECT" "/-/blobs/" -}}{{- end -}}
 {{- $_ := set $s "CACHE__ENABLED" (ne false $v.cache.enabled) -}}
 {{- $_ := set $s "CACHE__EXPIRE_HOURS" (default 24 $v.cache.expireHours) -}}
 {{- $_ := set $s "JOBS__SLOTS" (default 10 $v.jobservice.maxJobWorkers) -}}
@@ -43,6 +44,11 @@
 {{- $s | toJson -}}
 {{- end -}}
 
+{{/* Whether spans are sent. Jaeger takes them in the form of OpenTelemetry too, and in no other. */}}
+{{- define "moorage.traced" -}}
+{{- if and .Values.trace.enabled (eq "otel" (toString .Values.trace.provider)) -}}true{{- end -}}
+{{- end -}}
+
 {{/* Those of every role, the portal's among them. */}}
 {{- define "moorage.httpSettings" -}}
 {{- $v := .Values -}}
@@ -58,6 +64,21 @@
   "LOG__LEVEL" (ternary "error" $v.logLevel (eq $v.logLevel "fatal"))
   "LOG__FORMAT" "json"
 -}}
+{{- if include "moorage.traced" . -}}
+{{- $otel := $v.trace.otel -}}
+{{- $endpoint := toString $otel.endpoint -}}
+{{- if not (contains "://" $endpoint) -}}
+{{- $endpoint = printf "%s://%s" (ternary "https" "http" (eq false $otel.insecure)) $endpoint -}}
+{{- end -}}
+{{- $attributes := deepCopy (default dict $v.trace.attributes) -}}
+{{- with $v.trace.namespace -}}{{- $_ := set $attributes "service.namespace" . -}}{{- end -}}
+{{- $texts := dict -}}
+{{- range $key, $value := $attributes -}}{{- $_ := set $texts $key (toString $value) -}}{{- end -}}
+{{- $_ := set $s "TRACE__ENABLED" true -}}
+{{- $_ := set $s "TRACE__ENDPOINT" (printf "%s%s" (trimSuffix "/" $endpoint) (default "/v1/traces" $otel.url_path)) -}}
+{{- $_ := set $s "TRACE__SAMPLE_RATE" (ternary 1 $v.trace.sample_rate (kindIs "invalid" $v.trace.sample_rate)) -}}
+{{- $_ := set $s "TRACE__ATTRIBUTES" (toJson $texts) -}}
+{{- end -}}
 {{- if $v.internalTLS.enabled -}}
 {{- $_ := set $s "HTTP__CERT_FILE" "/etc/moorage/tls/tls.crt" -}}
 {{- $_ := set $s "HTTP__KEY_FILE" "/etc/moorage/tls/tls.key" -}}

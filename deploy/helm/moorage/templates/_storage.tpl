@@ -13,6 +13,27 @@
 {{- if and (include "moorage.files" .) (eq (default "ReadWriteOnce" .Values.persistence.persistentVolumeClaim.registry.accessMode) "ReadWriteOnce") -}}true{{- end -}}
 {{- end -}}
 
+{{/* "true" when nginx sends blobs that are files itself. On a volume of one node it has to run there,
+     unless the values say where it runs. */}}
+{{- define "moorage.accel" -}}
+{{- if and (include "moorage.files" .) (not (include "moorage.direct" .)) -}}
+{{- if not (and (include "moorage.oneNode" .) .Values.nginx.affinity) -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "moorage.blobFolder" -}}
+{{- default "/storage" .Values.persistence.imageChartStorage.filesystem.rootdirectory -}}
+{{- end -}}
+
+{{/* The mount of the volume of blobs. */}}
+{{- define "moorage.blobMount" -}}
+- name: blobs
+  mountPath: {{ include "moorage.blobFolder" . }}
+  {{- with .Values.persistence.persistentVolumeClaim.registry.subPath }}
+  subPath: {{ . }}
+  {{- end }}
+{{- end -}}
+
 {{/* Values that harbor-helm shows as examples say nothing. */}}
 {{- define "moorage.given" -}}
 {{- $text := toString (default "" .) -}}
@@ -29,7 +50,7 @@
 {{- $pass := list "rootdirectory" "chunksize" "storageclass" "concurrency" "timeout" "retries" "retryseconds" "skipverify" "endpoint" -}}
 {{- if eq $type "filesystem" -}}
 {{- $_ := set $s "DRIVER" "filesystem" -}}
-{{- $_ := set $s "FILESYSTEM__ROOTDIRECTORY" (default "/storage" $storage.filesystem.rootdirectory) -}}
+{{- $_ := set $s "FILESYSTEM__ROOTDIRECTORY" (include "moorage.blobFolder" .) -}}
 {{- with $storage.filesystem.maxthreads -}}{{- $_ := set $s "FILESYSTEM__MAXTHREADS" . -}}{{- end -}}
 {{- else if eq $type "s3" -}}
 {{- $_ := set $s "DRIVER" "s3" -}}
