@@ -4,13 +4,13 @@ from moorage import patterns
 from moorage.access import jwts, scopes
 from moorage.accounts import attempts
 from moorage.api import paths
-from moorage.artifacts import attributes, copying, details, finding
+from moorage.artifacts import attributes, copying, details, finding, layers
 from moorage.artifacts import labels as artifact_labels
 from moorage.artifacts.types import archives, documents, processor
 from moorage.distribution import listing, referrers
 from moorage.distribution.options import Options
 from moorage.oci import manifest, names
-from moorage.portal import streams
+from moorage.portal import parts, prose, streams
 from moorage.projects import immutability, labels, selectors
 from moorage.roles.connections import BoundedConnection
 from moorage.signin import forms
@@ -24,6 +24,7 @@ def size(count: int) -> str:
 
 CLIENTS = "Clients are written for it."
 MEMORY = "Bounds the memory of one request."
+PUSHERS = "Whoever pushes does not decide how long others wait."
 RULES = "Each rule is tried when a tag is moved or deleted."
 SLOW = "No network that works is slower; what is, would keep a connection for nothing."
 GUESSING = "Slows down guessing, and locks nobody out for good."
@@ -50,6 +51,18 @@ LIMITS = (
         "Pages followed live, on one replica of the portal",
         f"{streams.OF_A_SESSION} of a session, {streams.OF_AN_ADDRESS} of an address",
         "Each costs a look every two seconds.",
+    ),
+    (
+        "README or description in the portal",
+        f"{size(prose.LONGEST)}; what takes the parser longer than {prose.SECONDS:g} s is shown "
+        "as it was written",
+        PUSHERS,
+    ),
+    ("Annotations, labels or variables in a part of a page", str(parts.MOST_LINES), PUSHERS),
+    (
+        "Steps of a build that are listed with its layers",
+        f"{layers.MAX_STEPS}; of one with more, the layers alone",
+        PUSHERS,
     ),
     (
         "Annotations and attributes in a page of artifacts",

@@ -1,16 +1,18 @@
 """Pages of the portal without a browser: what is shown, what forms do, what is refused."""
 
+import json
 import re
 from html.parser import HTMLParser
 
 import httpx2
 import pytest
-from tests.portal.data import EMPTY, MANIFEST, SIGNATURE, Maker
+from tests.portal.data import CONFIG, EMPTY, MANIFEST, SIGNATURE, Maker
 from tests.portal.paths import paths
 from tests.portal.visitor import Site
 
 from moorage.portal import Portal, PortalApi
 from moorage.portal.pages.artifact import MOST_ASKED
+from moorage.portal.parts import MOST_LINES
 
 MOST_CALLS = 12
 """How often a page asks the API, with all that stands around it."""
@@ -127,6 +129,33 @@ def signature(maker: Maker, subject: str, text: str) -> str:
         "annotations": {"text": text},
     }
     return maker.manifest(repository, "", document)
+
+
+def test_whoever_pushes_does_not_decide_how_long_a_page_is(site: Site) -> None:
+    """Of a hundred thousand annotations and steps of a build some are shown, in a moment."""
+    maker, repository = site.maker(), "payments/long"
+    notes = {f"n{n}": "v" for n in range(100_000)}
+    history = [{"created_by": f"step {n}", "empty_layer": True} for n in range(50_000)]
+    for tag, config, annotations in (("notes", {}, notes), ("steps", {"history": history}, {})):
+        document = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": maker.blob(repository, json.dumps(config).encode(), CONFIG),
+            "layers": [],
+            "annotations": annotations,
+        }
+        maker.manifest(repository, tag, document)
+    place = f"/harbor/projects/{site.project('payments')}/repositories/long/artifacts-tab"
+    visitor = site.admin()
+    overview = visitor.get(f"{place}/artifacts/notes")
+    assert overview.count("<dt>n") == MOST_LINES
+    assert f"{len(notes) - MOST_LINES} more are not shown" in overview
+    compared = visitor.get(f"{place.removesuffix('artifacts-tab')}compare?a=notes&b=steps")
+    assert f"{len(notes) - MOST_LINES} more are not shown" in compared
+    assert len(compared) < 1 << 20
+    layers = visitor.get(f"{place}/artifacts/steps?tab=layers")
+    assert "step 1" not in layers
+    assert len(layers) < 1 << 17
 
 
 def test_the_front_door(site: Site) -> None:

@@ -8,7 +8,7 @@ import pytest
 from jinja2 import Environment
 from tools import messages
 
-from moorage.portal import assets, i18n, rendering
+from moorage.portal import assets, i18n, prose, rendering
 from moorage.portal.visits import masked, unmasked
 
 ALLOWED = {"Moorage", "Ctrl", "K", "Esc", "server", "host", "capabilities", "pull", "resolve"}
@@ -77,7 +77,7 @@ def test_markdown_does_nothing_but_show() -> None:
         "[a](javascript:alert(1)) ![p](https://evil.example/p.png) [b](https://example.com)\n\n"
         "| a | b |\n| - | - |\n| 1 | <b onclick=x>2</b> |\n"
     )
-    html = str(rendering.markdown(hostile))
+    html = str(prose.markdown(hostile))
     assert "<h1>Title</h1>" in html
     assert 'href="https://example.com"' in html
     for bad in ("<script", "<img", 'href="javascript', "<b "):

@@ -21,6 +21,8 @@ from moorage.db.transactions import Tx
 from moorage.errors import BlobUnknown, Invalid, TooLarge
 
 MAX_LAYERS = 1000
+MAX_STEPS = 2000
+"""Of a build; whoever pushes a config of a million steps gets layers without commands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ async def _history(stored: Stored, row: Any) -> Sequence[Mapping[str, Any]]:
     except (BlobUnknown, Invalid, TooLarge):
         return ()
     steps = orjson.loads(b"".join(pieces))
+    if len(steps) > MAX_STEPS:
+        return ()
     return [step for step in steps if isinstance(step, dict)]
 
 

@@ -10,8 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from markupsafe import Markup
+
 PAGE_SIZES = (15, 25, 50, 100)
 DEFAULT_SIZE = 25
+MOST_LINES = 200
+"""Names with a value each that one part of a page shows: who pushes decides how many there are."""
+LONGEST_LINE = 4000
+"""Characters of such a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,11 +275,11 @@ class Stat:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text that somebody wrote: shown as it is, or as Markdown."""
+    """A text that somebody wrote: shown as it is, or as the HTML that was made of it."""
 
     title: str
     text: str
-    markdown: bool = False
+    html: Markup | None = None
     empty: str = ""
 
 

@@ -1,23 +1,21 @@
 """Templates, the filters they use, and the headers of every page.
 
-Nothing that a user or an artifact said is ever marked as safe, but what `markdown` let pass.
+Nothing that a user or an artifact said is ever marked as safe, but what `prose` let pass.
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import partial
 from gettext import NullTranslations
 from pathlib import Path
 from typing import Any
 
-import nh3
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markdown_it import MarkdownIt
-from markupsafe import Markup
 
 from moorage.portal import i18n, parts
 from moorage.portal.assets import Assets
 from moorage.portal.i18n import N_
+from moorage.portal.prose import Prose
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -32,20 +30,13 @@ HEADERS: Mapping[str, str] = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
-_MARKDOWN = MarkdownIt("commonmark", {"html": False, "maxNesting": 20}).enable("table")
-_TAGS = {
-    *("p", "br", "hr", "em", "strong", "code", "pre", "blockquote", "ul", "ol", "li", "a"),
-    *("h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"),
-}
-"""What descriptions and READMEs may hold; pictures would be requests to somewhere else."""
-_LONGEST_MARKDOWN = 256 << 10
-
 
 class Templates:
     """One environment a language, over the same files."""
 
     def __init__(self, assets: Assets) -> None:
         self.texts: Mapping[str, NullTranslations] = i18n.catalogues()
+        self.prose = Prose()
         self._environments = {
             code: _environment(texts, assets) for code, texts in self.texts.items()
         }
@@ -71,7 +62,6 @@ def _environment(texts: NullTranslations, assets: Assets) -> Environment:
         "moment": moment,
         "until": partial(until, texts),
         "thousands": thousands,
-        "markdown": markdown,
         "short": short_digest,
     }
     found.globals |= {"asset": assets.url, "parts": parts, "languages": i18n.LANGUAGES}
@@ -133,17 +123,3 @@ def _span(texts: NullTranslations, seconds: float) -> str:
 def short_digest(digest: str) -> str:
     """The first letters of a digest, enough to tell two apart."""
     return digest.partition(":")[2][:12] or digest[:12]
-
-
-@lru_cache(maxsize=256)
-def markdown(text: str) -> Markup:
-    """CommonMark that somebody wrote as HTML that can do nothing."""
-    html = _MARKDOWN.render(text[:_LONGEST_MARKDOWN])
-    clean = nh3.clean(
-        html,
-        tags=_TAGS,
-        attributes={"a": {"href"}},
-        url_schemes={"http", "https", "mailto"},
-        link_rel="noopener noreferrer nofollow",
-    )
-    return Markup(clean)  # noqa: S704 - nh3 let only these tags pass

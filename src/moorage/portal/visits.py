@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote, urlencode
 
 import httpx2
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -181,6 +182,10 @@ class Visit:
     async def text(self, path: str) -> str:
         """A document; raises Problem."""
         return await self.api.text(self.visitor, path)
+
+    async def prose(self, text: str) -> Markup:
+        """Markdown as HTML."""
+        return await self._templates.prose.html(text)
 
     async def send(self, method: str, path: str, body: Any = None, **query: Any) -> httpx2.Response:
         """Change something in the visitor's name; raises Problem."""

@@ -210,23 +210,41 @@ async def _overview(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]
         facts.insert(2, Fact(_("Platforms"), parts.text(", ".join(one.platforms))))
     sections: list[object] = [Facts(_("Artifact"), facts)]
     extra = [
-        Fact(name.replace("_", " ").capitalize(), parts.text(value))
+        (name.replace("_", " ").capitalize(), str(value))
         for name, value in sorted(one.extra_attrs.items())
         if isinstance(value, str | int | float) and value != ""
     ]
     config = one.extra_attrs.get("config")
     if isinstance(config, dict):
         extra += [
-            Fact(name, parts.text(", ".join(map(str, value))))
+            (name, value if isinstance(value, str) else ", ".join(map(str, value)))
             for name, value in sorted(config.items())
             if isinstance(value, str | list | dict)
         ]
     if extra:
-        sections.append(Facts(_("Configuration"), extra))
+        sections.append(Facts(_("Configuration"), _said(visit, extra)))
     if one.annotations:
-        said = [Fact(name, parts.text(value)) for name, value in sorted(one.annotations.items())]
+        said = _said(visit, sorted(one.annotations.items()))
         sections.append(Facts(_("Annotations"), said))
     return {"sections": sections}
+
+
+def _said(visit: Visit, lines: Sequence[tuple[str, str]]) -> list[Fact]:
+    """What somebody pushed, as much of it as one page shows."""
+    found = [
+        Fact(name[: parts.LONGEST_LINE], parts.text(value[: parts.LONGEST_LINE]))
+        for name, value in lines[: parts.MOST_LINES]
+    ]
+    more = not_shown(visit, len(lines))
+    return [*found, Fact("…", parts.text(more))] if more else found
+
+
+def not_shown(visit: Visit, count: int) -> str:
+    """How many of so many lines are left out; empty when none is."""
+    more = count - parts.MOST_LINES
+    if more <= 0:
+        return ""
+    return visit.ngettext("%(count)s more is not shown", "%(count)s more are not shown", more)
 
 
 async def _tags(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]:
@@ -295,8 +313,8 @@ async def _addition(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]
         answer = await visit.api.ask(visit.visitor, "GET", "/api/v2.0" + api)
         return {name: _listed(name, plain(answer.content))}
     text = await visit.text(api)
-    markdown = name == "readme.md"
-    document = parts.Document(name, text[:_LONGEST], markdown, _("This document is empty."))
+    html = await visit.prose(text) if name == "readme.md" else None
+    document = parts.Document(name, text[:_LONGEST], html, _("This document is empty."))
     return {"sections": [document]}
 
 

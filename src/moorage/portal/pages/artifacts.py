@@ -352,7 +352,9 @@ async def description(visit: Visit, found: Place) -> Response:
             _("Save"),
             cancel=visit.path,
         )
-    return await visit.render("description.html", **found.head(INFO), form=form, text=text, may=may)
+    prose = await visit.prose(text) if text else None
+    head = found.head(INFO)
+    return await visit.render("description.html", **head, form=form, prose=prose, may=may)
 
 
 ROUTES = ((PROJECTS + "/{project}/repositories/{rest:path}", show, post),)

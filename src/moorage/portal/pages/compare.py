@@ -7,6 +7,8 @@ from typing import Any
 
 from starlette.responses import Response
 
+from moorage.portal import parts
+from moorage.portal.pages.artifact import not_shown
 from moorage.portal.parts import Choice, Crumb, Field
 from moorage.portal.places import Place
 from moorage.portal.shapes import Artifact, Layer, Tag
@@ -20,11 +22,6 @@ class Difference:
     name: str
     left: str | None
     right: str | None
-
-    @property
-    def same(self) -> bool:
-        """Whether nothing changed."""
-        return self.left == self.right
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ async def show(visit: Visit, found: Place) -> Response:
     context: dict[str, Any] = {"sides": None}
     if all(names):
         left, right = await asyncio.gather(*(_side(visit, found, name) for name in names))
-        context = {"sides": (left, right), **_differences(left, right)}
+        context = {"sides": (left, right), **_differences(visit, left, right)}
     return await visit.render(
         "compare.html",
         title=_("Compare"),
@@ -74,7 +71,7 @@ async def _side(visit: Visit, found: Place, name: str) -> Side:
     return Side(name, artifact, [layer for layer in layers.items if layer.digest])
 
 
-def _differences(left: Side, right: Side) -> dict[str, Any]:
+def _differences(visit: Visit, left: Side, right: Side) -> dict[str, Any]:
     had, has = ({layer.digest for layer in side.layers} for side in (left, right))
     layers = [(layer, "-") for layer in left.layers if layer.digest not in has]
     layers += [(layer, "+") for layer in right.layers if layer.digest not in had]
@@ -84,18 +81,28 @@ def _differences(left: Side, right: Side) -> dict[str, Any]:
         "kept": kept,
         "size": right.artifact.size - left.artifact.size,
         "tables": [
-            ("environment", _compared(_environment(left.artifact), _environment(right.artifact))),
-            ("config", _compared(_config(left.artifact), _config(right.artifact))),
-            ("labels", _compared(_labels(left.artifact), _labels(right.artifact))),
-            ("annotations", _compared(left.artifact.annotations, right.artifact.annotations)),
+            (name, rows[: parts.MOST_LINES], not_shown(visit, len(rows)))
+            for name, rows in (
+                (
+                    "environment",
+                    _compared(_environment(left.artifact), _environment(right.artifact)),
+                ),
+                ("config", _compared(_config(left.artifact), _config(right.artifact))),
+                ("labels", _compared(_labels(left.artifact), _labels(right.artifact))),
+                ("annotations", _compared(left.artifact.annotations, right.artifact.annotations)),
+            )
         ],
     }
 
 
 def _compared(left: Mapping[str, str], right: Mapping[str, str]) -> Sequence[Difference]:
     """What differs, by name."""
-    found = [Difference(name, left.get(name), right.get(name)) for name in {**left, **right}]
-    return sorted((each for each in found if not each.same), key=lambda each: each.name)
+    names = sorted(name for name in {**left, **right} if left.get(name) != right.get(name))
+    return [Difference(name, _cut(left.get(name)), _cut(right.get(name))) for name in names]
+
+
+def _cut(value: str | None) -> str | None:
+    return None if value is None else value[: parts.LONGEST_LINE]
 
 
 def _inner(artifact: Artifact) -> Mapping[str, Any]:
