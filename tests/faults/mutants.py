@@ -52,10 +52,14 @@ def main(names: list[str]) -> int:
     missed = 0
     for name in names or list(BUGS):
         began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="moorage-mutant-") as folder:
-            found = tried(name, Path(folder))
+        found, said = [], "nobody noticed"
+        try:
+            with tempfile.TemporaryDirectory(prefix="moorage-mutant-") as folder:
+                found = tried(name, Path(folder))
+        except Exception as error:  # the others are still to come
+            said = f"the run failed: {error!r}"
         missed += not found
-        said = found[0].splitlines()[0][:120] if found else "nobody noticed"
+        said = found[0].splitlines()[0][:120] if found else said
         print(f"{name:28} {len(found):4} {time.monotonic() - began:4.0f} s  {said}", flush=True)
     print(f"{len(names or BUGS) - missed} of {len(names or BUGS)} bugs were found")
     return missed
