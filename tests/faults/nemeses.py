@@ -49,6 +49,7 @@ class Nemesis:
     root: bool = False
     tool: str = ""
     slow: bool = False  # too long for a short run
+    ends: bool = False  # whether processes of ours end by it
 
     def lacking(self) -> str:
         """Why it cannot be done here, or nothing."""
@@ -257,12 +258,13 @@ def reload(topology: Topology, rng: random.Random) -> Iterator[None]:
 
 BY_ID: dict[str, Nemesis] = {}
 NEMESES = (
-    Nemesis("F-K1", "a process is killed", kill),
+    Nemesis("F-K1", "a process is killed", kill, ends=True),
     Nemesis("F-K2", "a process is frozen", freeze, (3, 30)),
-    Nemesis("F-K3", "a process is asked to leave", drain, harmless=True),
-    Nemesis("F-K4", "a process has no memory left", starve),
-    Nemesis("F-K5", "all processes are restarted in turn", roll, (0, 1), harmless=True, slow=True),
-    Nemesis("F-X1", "a process crashes at one of its steps", crash_at, (6, 12)),
+    Nemesis("F-K3", "a process is asked to leave", drain, harmless=True, ends=True),
+    Nemesis("F-K4", "a process has no memory left", starve, ends=True),
+    Nemesis("F-K5", "all processes are restarted in turn", roll, (0, 1), harmless=True, slow=True,
+            ends=True),
+    Nemesis("F-X1", "a process crashes at one of its steps", crash_at, (6, 12), ends=True),
     Nemesis("F-P1", "PostgreSQL crashes", outages.crash_postgres, (0, 5)),
     Nemesis("F-P2", "the standby is promoted", outages.promote, (3, 8), slow=True),
     Nemesis("F-P3", "PostgreSQL gives 12 connections", outages.few_connections),
@@ -284,7 +286,8 @@ NEMESES = (
     Nemesis("F-S8", "the store is slow", outages.thin_store),
     Nemesis("F-D1", "the store's disk is full", outages.full_store, root=True),
     Nemesis("F-D2", "the database's disk is full", outages.full_database, root=True, slow=True),
-    Nemesis("F-C1", "a clock is wrong and jumps", skew, (3, 10), tool=str(FAKETIME), slow=True),
+    Nemesis("F-C1", "a clock is wrong and jumps", skew, (3, 10), tool=str(FAKETIME), slow=True,
+            ends=True),
     Nemesis("F-N1", "one process is cut off from PostgreSQL", outages.no_database_for_one,
             (3, 15), root=True, tool="nft"),
     Nemesis("F-N2", "one process is cut off from the store", outages.no_store_for_one,

@@ -14,9 +14,11 @@ from typing import Any
 
 from tests.faults.checker import READY, SETTLING, Window, failed, in_a_row
 from tests.faults.history import Record, load
+from tests.faults.steady import LEAST, WARM, growth, longest, slope, warm
 
 MINUTE = 60.0
-WARM = 300.0  # seconds of a process in which it fills its caches
+STEADY = "steady"
+"""The folder of the part in which no process ends, below that of the soak."""
 
 _HEAD = (
     "# A soak of the whole topology\n\n"
@@ -40,8 +42,10 @@ def report(folder: Path) -> str:
         _run(figures, records, windows),
         _faults(windows, figures["skipped"]),
         _latencies(records, windows),
-        _processes(figures["samples"]),
+        "\n## Processes\n\n" + _processes(figures["samples"]),
     ]
+    if (folder / STEADY / "outcome.json").exists():
+        parts.append(steady(folder / STEADY))
     return "\n".join(parts)
 
 
@@ -150,37 +154,46 @@ def _percentiles(seconds: Sequence[float]) -> tuple[str, str]:
 def _processes(samples: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     rows = []
     for name, found in samples.items():
-        lives: dict[float, list[Mapping[str, float]]] = defaultdict(list)
-        for each in found:
-            lives[each["start"]].append(each)
-        life = max(lives.values(), key=lambda one: one[-1]["at"] - one[0]["at"])
-        warm = [each for each in life if each["at"] - life[0]["at"] >= WARM] or life
+        life = longest(found)
+        seen = warm(life)
         minutes = (life[-1]["at"] - life[0]["at"]) / MINUTE
         peak = max(each["memory"] for each in found) / (1 << 20)
-        cells = [name, len(lives), f"{minutes:.0f}", f"{peak:.0f}"]
-        slope = _slope(warm, "memory") * 3600 / (1 << 20)
-        cells.append(f"{slope:+.0f}" if len(warm) > 20 else "")
-        for figure in ("descriptors", "sockets"):
-            values = [each[figure] for each in warm]
+        starts = len({each["start"] for each in found})
+        cells = [name, starts, f"{minutes:.0f}", f"{peak:.0f}"]
+        by_hour = slope(seen, "memory") * 3600 / (1 << 20)
+        cells.append(f"{by_hour:+.0f}" if len(seen) >= LEAST else "")
+        for figure in ("descriptors", "sockets", "database"):
+            values = [each[figure] for each in seen]
             cells.append(f"{values[0]:.0f} → {values[-1]:.0f}, at most {max(values):.0f}")
         rows.append(cells)
     head = ("process", "starts", "longest life, min", "RSS at most, MiB", "RSS, MiB/h",
-            "descriptors", "sockets")  # fmt: skip
+            "descriptors", "sockets", "connections to PostgreSQL")  # fmt: skip
     return (
-        "\n## Processes\n\nSlopes and descriptors are of the longest life of a process, without "
+        "Slopes and descriptors are of the longest life of a process, without "
         f"its first {WARM / MINUTE:.0f} minutes.\n\n" + table(head, rows)
     )
 
 
-def _slope(samples: Sequence[Mapping[str, float]], figure: str) -> float:
-    """Units a second, by least squares."""
-    count = len(samples)
-    mean_at = sum(each["at"] for each in samples) / count
-    mean = sum(each[figure] for each in samples) / count
-    square = sum((each["at"] - mean_at) ** 2 for each in samples)
-    if not square:
-        return 0.0
-    return sum((each["at"] - mean_at) * (each[figure] - mean) for each in samples) / square
+def steady(folder: Path) -> str:
+    """The section on the part in which no process ended."""
+    figures = json.loads((folder / "outcome.json").read_text())
+    records = list(load(folder / "history.jsonl"))
+    struck = figures["windows"]
+    grown = list(growth(figures["samples"]))
+    wrong = [each for each in figures["violations"] if not each.startswith("flat")]
+    text = (
+        "\n## Processes that live on\n\n"
+        "A part of its own, in which no fault ends a process, shows whether one grows.\n\n"
+    )
+    rows = [
+        ("seed", f"`{figures['seed']}`"),
+        ("minutes under load", f"{figures['seconds'] / MINUTE:.0f}"),
+        ("requests", f"{len(records):,}"),
+        ("faults injected", f"{len(struck)} of {len({each['id'] for each in struck})} kinds"),
+        ("violations of the invariants", len(wrong)),
+        ("what grew", "; ".join(grown) or "nothing"),
+    ]
+    return text + table(("what", "figure"), rows) + "\n" + _processes(figures["samples"])
 
 
 if __name__ == "__main__":

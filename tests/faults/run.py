@@ -54,6 +54,7 @@ class Sample:
     memory: int
     descriptors: int
     sockets: int
+    database: int  # connections
     start: int  # how often it had been started
 
 

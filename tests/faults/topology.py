@@ -109,14 +109,14 @@ class Process(Registry):
         """Whether it runs."""
         return self._process is not None and self._process.poll() is None
 
-    def usage(self) -> tuple[int, int, int]:
-        """Resident bytes, open descriptors, connected sockets."""
+    def usage(self) -> tuple[int, int, int, int]:
+        """Resident bytes, open descriptors, sockets among them, connections to PostgreSQL."""
         descriptors = list(Path(f"/proc/{self.pid}/fd").iterdir())
         sockets = 0
         for each in descriptors:
             with contextlib.suppress(OSError):
                 sockets += each.readlink().name.startswith("socket:")
-        return self.memory(), len(descriptors), sockets
+        return self.memory(), len(descriptors), sockets, self.database.connections
 
 
 class Topology:
