@@ -1,7 +1,7 @@
 """What a soak calls growth: of memory, descriptors and connections, after the first minutes."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 from tests.faults.steady import growth
@@ -9,7 +9,7 @@ from tests.faults.steady import growth
 MIB = 1 << 20
 
 
-def life(minutes: float = 20, **rise: float) -> list[Mapping[str, float]]:
+def life(minutes: float = 20, **rise: float) -> Sequence[Mapping[str, float]]:
     """Samples of a process that fills its caches for four minutes; `rise` an hour, of a figure."""
     rng = random.Random(0)
     samples = []

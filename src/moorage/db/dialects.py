@@ -34,6 +34,8 @@ class Dialect(Protocol):
     name: str
     interruptible: bool
     """Whether the driver ends a statement whose caller is cancelled."""
+    waiting: str | None
+    """A query of how many commits have waited for a standby, longer than `seconds`."""
 
     async def begin_write(self, connection: AsyncConnection) -> Any:
         """Begin at the server, so that statements of the driver are inside too; the driver."""
@@ -76,6 +78,7 @@ class SqliteDialect:
 
     name = "sqlite"
     interruptible = False  # it would run on in its thread, and keep its locks
+    waiting: str | None = None
 
     async def begin_write(self, connection: AsyncConnection) -> Any:
         await connection.begin()
@@ -131,6 +134,11 @@ class PostgresDialect:
 
     name = "postgresql"
     interruptible = True
+    # Sessions of other roles show nothing of what they wait for: ours are seen, and that is enough.
+    waiting: str | None = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND wait_event = 'SyncRep' AND query_start < now() - make_interval(secs => :seconds)"
+    )
 
     async def begin_write(self, connection: AsyncConnection) -> Any:
         await connection.begin()

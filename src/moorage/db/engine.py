@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 ATTEMPTS = 6
 """How often a transaction that others were in the way of is tried."""
+STANDBY_SECONDS = 5.0
+"""How long a commit may wait for a standby that is well."""
 
 
 class Database:
@@ -135,6 +137,17 @@ class Database:
         """Raise DatabaseUnavailable unless the database answers."""
         async with self.read() as tx:
             await tx.execute(text("SELECT 1"))
+
+    async def commits_waiting(self, seconds: float = STANDBY_SECONDS) -> int | None:
+        """How many commits have waited for a synchronous standby for longer than `seconds`.
+
+        Of all processes; None for a database that has no standbys.
+        """
+        if self.dialect.waiting is None:
+            return None
+        async with self.read() as tx:
+            query = text(self.dialect.waiting)
+            return int((await tx.execute(query, {"seconds": seconds})).scalar_one())
 
     async def close(self) -> None:
         """Close all connections, after the commits under way."""

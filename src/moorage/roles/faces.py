@@ -90,7 +90,8 @@ class Faces:
         from moorage.roles.figures import install
         from moorage.roles.health import Health
 
-        health = Health(self._operations, role, resources.settings.health, resources.dashboard)
+        settings = resources.settings.health
+        health = Health(self._operations, role, settings, resources.dashboard, resources.db)
         install(resources, health if role.exporter else None)
         if role.registry:
             from moorage.roles.registry import registry_face

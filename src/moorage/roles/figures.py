@@ -31,6 +31,7 @@ def install(resources: Resources, health: Health | None) -> None:
     sources: Mapping[str, tuple[Callable[[], Awaitable[Values]], float]] = {
         "health": (partial(_health, health), SOON),
         "settings": (partial(_system, resources), SOON),
+        "database": (partial(_database, resources), SOON),
         "projects": (partial(of_projects.figures, db), SOON),
         "jobs": (partial(of_jobs.figures, db, resources.dashboard.kinds), SOON),
         "garbage": (partial(of_storage.figures, db), SOON),
@@ -81,6 +82,11 @@ async def _health(health: Health) -> Values:
         "harbor_health": [((), float(not any(found.values())))],
         "harbor_up": [((name,), float(not wrong)) for name, wrong in found.items()],
     }
+
+
+async def _database(resources: Resources) -> Values:
+    waiting = await resources.db.commits_waiting()
+    return {} if waiting is None else {"moorage_database_commits_waiting": [((), waiting)]}
 
 
 async def _system(resources: Resources) -> Values:

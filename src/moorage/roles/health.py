@@ -1,6 +1,7 @@
 """How the parts are, under Harbor's names.
 
 what this process does          its own probes: database, storage, redis
+the database                    whether commits wait for a standby, too
 another role, with its URL      its `/readyz`
 jobservice, without one         whether a worker was seen in the database
 any other role                  not known, so not told
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 import httpx2
 
 from moorage.config.health import HealthSettings
+from moorage.db.engine import Database
 from moorage.errors import MoorageError
 from moorage.jobs.dashboard import Dashboard
 from moorage.ops import Operations
@@ -31,10 +33,12 @@ class Health:
         role: Role,
         settings: HealthSettings,
         dashboard: Dashboard,
+        db: Database,
     ) -> None:
         self._operations = operations
         self._role = role
         self._workers = dashboard
+        self._db = db
         urls = {
             "core": settings.core_url,
             "registry": settings.registry_url,
@@ -51,7 +55,7 @@ class Health:
         own = await self._operations.check()
         found = dict(zip(self._urls, await asked, strict=True))
         database, storage = own.get("database", ""), own.get("storage", "")
-        parts = {"database": database, "storage": storage}
+        parts = {"database": database or await self._standby(), "storage": storage}
         if "redis" in own:
             parts["redis"] = own["redis"]
         if self._role.core:
@@ -64,6 +68,15 @@ class Health:
         if "registry" in parts:  # what deletes blobs is in there as well
             parts["registryctl"] = parts["registry"]
         return parts
+
+    async def _standby(self) -> str:
+        """Reads go on without a standby, so a process is ready; nothing that is pushed is kept."""
+        try:
+            async with asyncio.timeout(_SECONDS):
+                waiting = await self._db.commits_waiting()
+        except (MoorageError, TimeoutError):
+            return ""
+        return f"{waiting} commits wait for a synchronous standby" if waiting else ""
 
     async def _working(self) -> str:
         try:

@@ -74,6 +74,9 @@ FIGURES: Mapping[str, Figure] = {
         "Bytes by which what quotas count differs from what projects hold"
     ),
     "moorage_outbox_waiting": Figure("Events that nobody was told of yet"),
+    "moorage_database_commits_waiting": Figure(
+        "Commits that have waited for a synchronous standby for seconds"
+    ),
     "moorage_workers": Figure("Processes that do jobs and were seen within a minute"),
     # our own, of the process
     "moorage_database_connections": Figure("Connections of the pool", ("state",)),
