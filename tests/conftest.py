@@ -1,6 +1,8 @@
 """Fixtures that every test may use."""
 
 import os
+import signal
+import threading
 
 import pytest
 
@@ -20,6 +22,12 @@ pytest_plugins = [
     "tests.support.scanners",
     "tests.support.stores",
 ]
+
+
+def pytest_configure() -> None:
+    """Who ends the run ends the servers that it started: as Ctrl-C does, with every fixture."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

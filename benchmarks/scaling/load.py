@@ -84,30 +84,36 @@ def pulls(server: Server, store: str, seconds: float) -> int:
         pull_image(wire, other, made, "pulled")
         other.close()
 
-    return _repeat(server, seconds, work)
+    return repeat(server, seconds, work)
 
 
 def pushes(server: Server, store: str, seconds: float) -> int:
     """Pushes of images, each with a tag of its own."""
-    return _repeat(
+    return repeat(
         server, seconds, lambda wire, number: push_image(wire, image(), f"t{os.urandom(6).hex()}")
     )
 
 
-def _repeat(server: Server, seconds: float, work: Callable[[Wire, int], None]) -> int:
-    wires = [Wire(server.host, server.headers()) for _ in range(CLIENTS)]
+def repeat(
+    server: Server, seconds: float, work: Callable[[Wire, int], None], clients: int = CLIENTS
+) -> int:
+    """Let each client do its work again and again; how often it was done.
+
+    `work` takes the client's connection and number.
+    """
+    wires = [Wire(server.host, server.headers()) for _ in range(clients)]
     until = time.perf_counter() + seconds
 
-    def each(wire: Wire) -> int:
+    def each(wire: Wire, number: int) -> int:
         count = 0
         while time.perf_counter() < until:
-            work(wire, count)
+            work(wire, number)
             count += 1
         wire.close()
         return count
 
-    with ThreadPoolExecutor(CLIENTS) as threads:
-        return sum(threads.map(each, wires))
+    with ThreadPoolExecutor(clients) as threads:
+        return sum(threads.map(each, wires, range(clients)))
 
 
 def prepare(server: Server) -> None:

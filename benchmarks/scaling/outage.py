@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from tools.ha import Topology
 
-from benchmarks.scaling.load import image, pull_image, push_image
+from benchmarks.scaling.load import image, pull_image, push_image, repeat
 from benchmarks.servers import Server
 from benchmarks.wire import Wire
 
@@ -80,31 +80,24 @@ def measure(seconds: float) -> dict[str, Times]:
 def _load(server: Server, store: str, seconds: float) -> Times:
     times: Times = defaultdict(list)
     made = image()
-    until = time.perf_counter() + seconds
     first = Wire(server.host, server.headers())
     push_image(first, made, "pulled")
     first.close()
 
-    def push(number: int) -> None:
-        wire = Wire(server.host, server.headers())
-        while time.perf_counter() < until:
-            fresh, began = image(), time.perf_counter()
-            push_image(wire, fresh, f"t{number}")
-            times["push"].append(time.perf_counter() - began)
-        wire.close()
+    def push(wire: Wire, number: int) -> None:
+        fresh, began = image(), time.perf_counter()
+        push_image(wire, fresh, f"t{number}")
+        times["push"].append(time.perf_counter() - began)
 
-    def pull(number: int) -> None:
-        wire, other = Wire(server.host, server.headers()), Wire(store)
-        while time.perf_counter() < until:
-            began = time.perf_counter()
-            pull_image(wire, other, made, "pulled")
-            times["pull"].append(time.perf_counter() - began)
-            time.sleep(0.02)  # or the pulls alone would fill the machine
-        wire.close()
+    def pull(wire: Wire, number: int) -> None:
+        other, began = Wire(store), time.perf_counter()
+        pull_image(wire, other, made, "pulled")
+        times["pull"].append(time.perf_counter() - began)
         other.close()
+        time.sleep(0.02)  # or the pulls alone would fill the machine
 
-    with ThreadPoolExecutor(2 * CLIENTS) as threads:
-        each = [threads.submit(work, n) for n in range(CLIENTS) for work in (push, pull)]
+    with ThreadPoolExecutor(2) as both:
+        each = [both.submit(repeat, server, seconds, work, CLIENTS) for work in (push, pull)]
     for done in each:
         done.result()
     return times

@@ -6,6 +6,7 @@ Prints a line for each; the exit status is the number of those that nobody notic
 """
 
 import contextlib
+import signal
 import sys
 import tempfile
 import time
@@ -49,6 +50,7 @@ def tried(name: str, folder: Path, seconds: float = SECONDS) -> list[str]:
 
 def main(names: list[str]) -> int:
     """Try each."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     missed = 0
     for name in names or list(BUGS):
         began = time.monotonic()
