@@ -3,9 +3,10 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select
 from tests.support.content import ALICE, CONFIG, Content, image, index, sha256
 
 from moorage.artifacts.rules import Rules
@@ -366,6 +367,37 @@ async def test_a_deleted_index_comes_back_with_its_children(content: Content) ->
     await content.manifests.delete(ALICE, "library/a", sha256(child))
     await content.collector.run_once()
     await content.manifests.restore(ALICE, "library/a", sha256(parent))
+    assert (await content.pulls.manifest("library/a", "multi")).payload == parent
+    assert (await content.pulls.manifest("library/a", "v1")).payload == child
+
+
+@pytest.mark.parametrize("why", ["sparse manifests", "proxy cache"])
+async def test_an_index_comes_back_without_children_that_were_never_here(
+    content: Content, why: str
+) -> None:
+    """As it was: where such an index may be stored, its delete is no more final than others."""
+    sparse = Content(content.db, content.store, replace(content.rules, sparse=True))
+    child = await content.push_image("library/a", "v1")
+    parent = index([child, image(b"{}", [b"elsewhere"])])
+    await put(sparse, "multi", parent)
+    for gone in (parent, child):
+        await content.manifests.delete(ALICE, "library/a", sha256(gone))
+    with pytest.raises(ManifestUnknown):
+        await content.manifests.restore(ALICE, "library/a", sha256(parent))
+    if why == "proxy cache":
+        async with content.db.write() as tx:
+            registry = {"id": 1, "name": "hub", "kind": "docker-hub", "url": "https://hub.test"}
+            await tx.execute(tables.registries.insert().values(registry))
+            await tx.execute(
+                tables.project_registries.insert().from_select(
+                    ["project_id", "registry_id"],
+                    select(tables.projects.c.id, literal(1)).where(
+                        tables.projects.c.name == "library"
+                    ),
+                )
+            )
+        sparse = content
+    await sparse.manifests.restore(ALICE, "library/a", sha256(parent))
     assert (await content.pulls.manifest("library/a", "multi")).payload == parent
     assert (await content.pulls.manifest("library/a", "v1")).payload == child
 

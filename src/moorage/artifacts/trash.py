@@ -5,7 +5,12 @@ blob_trash ─────► blobs: the row returns with the very key, unless t
 
 Only blobs that the manifest held here come back with it. What it merely names may be absent, and
 may be somebody else's: linking it would hand their bytes to whoever knows a digest.
+
+In a project that is a cache, and wherever manifests may be sparse, an index comes back without the
+children that were never here.
 """
+
+from dataclasses import replace
 
 from sqlalchemy import Row, delete, select
 
@@ -15,7 +20,7 @@ from moorage.artifacts.records import Pushed
 from moorage.artifacts.repositories import Place
 from moorage.artifacts.rules import Rules
 from moorage.artifacts.storing import Push
-from moorage.db.tables import artifact_trash, blob_trash, manifests, tags
+from moorage.db.tables import artifact_trash, blob_trash, manifests, project_registries, tags
 from moorage.db.tables import blobs as blob_table
 from moorage.db.transactions import Tx
 from moorage.db.types import now
@@ -32,7 +37,17 @@ async def restore(tx: Tx, repository: str, digest: str, operator: str, rules: Ru
     """
     # Alone: a tag that is free must still be so when it is given back.
     place = await repositories.demand_alone(tx, repository)
+    if await _cached(tx, place):
+        rules = replace(rules, sparse=True)
     return await _restore(tx, place, digest, operator, rules)
+
+
+async def _cached(tx: Tx, place: Place) -> bool:
+    """Whether the project is a cache of another registry."""
+    query = select(project_registries.c.registry_id).where(
+        project_registries.c.project_id == place.project_id
+    )
+    return (await tx.execute(query)).scalar_one_or_none() is not None
 
 
 async def _restore(tx: Tx, place: Place, digest: str, operator: str, rules: Rules) -> Pushed:
@@ -41,7 +56,7 @@ async def _restore(tx: Tx, place: Place, digest: str, operator: str, rules: Rule
     for blob in sorted(parsed.blobs, key=lambda blob: blob.digest):
         if blob.digest in kept.blobs:
             await _revive(tx, place, blob, rules)
-    for child in await _deleted(tx, place, parsed):
+    for child in await _deleted(tx, place, parsed, rules):
         await _restore(tx, place, child, operator, rules)
     free = await _free(tx, place, kept.tags)
     push = Push(operator, place.name, digest, kept.payload, parsed, free, restored=True)
@@ -98,13 +113,23 @@ async def _revive(tx: Tx, place: Place, blob: Descriptor, rules: Rules) -> None:
     await blobs.lease(tx, place.id, blob.digest, rules)
 
 
-async def _deleted(tx: Tx, place: Place, parsed: ParsedManifest) -> list[str]:
+async def _deleted(tx: Tx, place: Place, parsed: ParsedManifest, rules: Rules) -> list[str]:
+    """Children that are not there; where some may be absent, those that were."""
     wanted = [child.digest for child in parsed.children]
     query = select(manifests.c.digest).where(
         manifests.c.repository_id == place.id, manifests.c.digest.in_(wanted)
     )
     there = set((await tx.execute(query)).scalars())
-    return [digest for digest in wanted if digest not in there]
+    missing = [digest for digest in wanted if digest not in there]
+    if not (missing and rules.sparse):
+        return missing
+    kept = select(artifact_trash.c.digest).where(
+        artifact_trash.c.repository_id == place.id,
+        artifact_trash.c.digest.in_(missing),
+        artifact_trash.c.expires_at > now(),
+    )
+    deleted = set((await tx.execute(kept)).scalars())
+    return [digest for digest in missing if digest in deleted]
 
 
 async def _free(tx: Tx, place: Place, names: list[str]) -> tuple[str, ...]:
