@@ -1,8 +1,10 @@
 """Pulls by day: counted with the batch, bounded, told by name, and gone when they are old."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import date, timedelta
-from unittest.mock import patch
+from unittest.mock import ANY, patch
 
 import pytest
 from sqlalchemy import func, insert, select, update
@@ -19,6 +21,7 @@ from moorage.config.usage import UsageSettings
 from moorage.db import tables
 from moorage.db.engine import Database
 from moorage.db.queries import Query
+from moorage.db.transactions import Notifier, Tx
 from moorage.db.types import now
 from moorage.errors import RepositoryUnknown
 from moorage.oci import media_types
@@ -236,3 +239,26 @@ async def test_a_project_takes_its_figures_along(content: Content) -> None:
         await tx.execute(tables.projects.delete().where(tables.projects.c.id == number))
     for table in (PULLS, OF_PROJECT, tables.tag_moves):
         assert await content.scalar(select(func.count()).select_from(table)) == 0
+
+
+async def test_a_process_that_ends_while_it_writes_counts_no_pull_twice(content: Content) -> None:
+    """It is cancelled during the commit, and writes what is left a moment later."""
+    await content.project("one")
+    await content.push_image("one/a", "v1")
+    await pull(content, "one/a", "v1", times=3)
+    counts = content.pulls._counts
+    begin = content.db._transactions.begin
+
+    @asynccontextmanager
+    async def ending(notifier: Notifier | None) -> AsyncIterator[Tx]:
+        async with begin(notifier) as tx:
+            yield tx
+            flushing.cancel()
+
+    with patch.object(content.db._transactions, "begin", ending):
+        flushing = asyncio.create_task(counts.flush())
+        assert isinstance(*await asyncio.gather(flushing, return_exceptions=True), BaseException)
+    assert await named(content, pulldays.TAG) == {"v1": (3, ANY)}
+    await counts.flush()
+    assert await named(content, pulldays.TAG) == {"v1": (3, ANY)}
+    assert await content.scalar(select(tables.repositories.c.pull_count)) == 3

@@ -14,7 +14,7 @@ from moorage.artifacts.pulldays import PullDays, Pulled, Written
 from moorage.artifacts.records import Resolved
 from moorage.db.engine import Database
 from moorage.db.tables import manifests, repositories, tags
-from moorage.db.transactions import Tx
+from moorage.db.transactions import Tx, whole
 from moorage.db.types import now
 from moorage.events import ArtifactPulled, emit
 from moorage.oci import digest as digests
@@ -61,11 +61,17 @@ class PullCounts:
         written = 0
         for start in range(0, len(waiting), _BATCH):
             batch = dict(waiting[start : start + _BATCH])
-            self._days.committed(await self._db.run(_write, self._days, batch))
-            self._pulls.subtract(batch)  # pulls that came meanwhile stay
+            # A process that ends cancels this: what was committed then must not count once more.
+            await whole(self._flush(batch))
             written += sum(batch.values())
-        self._pulls = +self._pulls
         return written
+
+    async def _flush(self, batch: Mapping[Pull, int]) -> None:
+        self._days.committed(await self._db.run(_write, self._days, batch))
+        for pull, count in batch.items():
+            self._pulls[pull] -= count  # pulls that came meanwhile stay
+            if not self._pulls[pull]:
+                del self._pulls[pull]
 
 
 async def _write(tx: Tx, days: PullDays, pulls: Mapping[Pull, int]) -> Written:
