@@ -18,6 +18,7 @@ from moorage.jobs import Context, Kind, LocalBell, NewTask, presence, queue
 from moorage.jobs.history import History
 from moorage.jobs.records import Claim
 from moorage.jobs.requests import Requests
+from moorage.jobs.worker import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -198,3 +199,29 @@ async def test_a_long_queue_is_stopped_by_few_statements(database: Database) -> 
     assert len(seen) <= 6
     assert (await row(database, two)).stopped == 2
     assert not [each for each in await tasks_of(database, two) if each.status != "Stopped"]
+
+
+async def test_a_process_that_slept_is_its_own_heir(database: Database) -> None:
+    """It takes its own task over: the run before is cancelled, the new one can be stopped."""
+    begun: list[Context] = []
+
+    async def endless(context: Context) -> None:
+        begun.append(context)
+        await asyncio.Event().wait()
+
+    sleeper = worker(database, Kind("TEST", endless))
+    await sleeper._appear()
+    made = await ask(database, NewTask("TEST"))
+    assert await sleeper.claim_some() == 1
+    (before,) = sleeper._runs.values()
+    async with database.write() as tx:
+        await tx.execute(tables.tasks.update().values(lease_until=from_now(-1)))
+    assert await sleeper.claim_some() == 1
+    await asyncio.wait_for(before.task, 10)
+    (run,) = sleeper._runs.values()
+    assert (run is before, run.settling, run.context.claim.fence) == (False, False, 2)
+    assert (await tasks_of(database, made))[0].status == "Running"
+    run.asked_at = -PATIENCE * 2
+    sleeper._ask_to_stop(run)
+    await asyncio.wait_for(run.task, 10)
+    assert (await tasks_of(database, made))[0].status == "Stopped"

@@ -194,6 +194,11 @@ class Worker:
             del self._runs[task_id]
         self._bell.nudge()  # a slot is free
 
+    def _run_of(self, context: Context) -> _Run | None:
+        """The run of this context, unless this process has begun the same task anew since."""
+        run = self._runs.get(context.claim.id)
+        return run if run is not None and run.context is context else None
+
     async def _do(self, kind: Kind, context: Context) -> None:
         began = self._clock.monotonic()
         writing = asyncio.create_task(context.keep_flushing())
@@ -202,7 +207,7 @@ class Worker:
             if not status:
                 return
             status, message = _storable(context, status, message)
-            if run := self._runs.get(context.claim.id):
+            if run := self._run_of(context):
                 run.settling = True
             await self._patiently(lambda: self._settle(kind, context, status, message))
         except Exception as error:  # the lease ends, and another run tries
@@ -246,7 +251,7 @@ class Worker:
 
     async def _cancelled(self, context: Context) -> tuple[str, str]:
         """Somebody else has it; or it did not stop by itself; or the worker leaves."""
-        run = self._runs.get(context.claim.id)
+        run = self._run_of(context)
         if run is None or run.lost:
             return "", ""
         if self._closing:
