@@ -19,7 +19,7 @@ from moorage.clock import SystemClock
 from moorage.errors import Conflict, NotFound
 from moorage.moving import backup as making
 from moorage.moving import dumps
-from moorage.moving.backup import MARK, Backup, Backups
+from moorage.moving.backup import MARKS, Backup, Backups
 from moorage.moving.pruning import ABANDONED, Keep, Pruned, Pruning
 
 pytestmark = pytest.mark.anyio
@@ -241,7 +241,7 @@ async def test_a_backup_gives_up_when_others_are_deleted(
     await one_a_day(inhabited, backups, clock, 1)
     step = Making(monkeypatch, "backup.dumped")
     work = await step.begin(inhabited, backups)
-    await dumps.put(backups.place, MARK, b"{}\n")
+    await dumps.put(backups.place, f"{MARKS}another", b"{}\n")
     step.go_on()
     with pytest.raises(Conflict, match="are being deleted"):
         await work
@@ -284,3 +284,42 @@ async def test_one_that_was_never_completed_goes_after_a_week(
     assert len(done.abandoned) == 1
     assert await objects(backups) == there - done.objects < there
     assert len(await backups.every()) == 1
+
+
+async def test_of_two_runs_the_first_gives_up_and_no_backup_is_made_before_the_second_ends(
+    inhabited: Content, backups: Backups, clock: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the first one would still delete may be of a backup by then, of which it knows nothing.
+
+    So it deletes nothing more, and does not take the second one's mark away.
+    """
+    made = await one_a_day(inhabited, backups, clock, 3)
+    first, second = asyncio.Event(), asyncio.Event()
+    held = [first, second]
+    reached: asyncio.Queue[None] = asyncio.Queue()
+
+    async def reach(name: str) -> None:
+        if name == "prune.dropped":
+            reached.put_nowait(None)
+            await held.pop(0).wait()
+
+    runs: list[asyncio.Task[Pruned]] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(failpoints, "reach", reach)
+        for _ in range(2):
+            runs.append(asyncio.create_task(pruned(backups, clock, last=1)))
+            await asyncio.wait_for(reached.get(), 30)
+        there = await objects(backups)
+        first.set()
+        with pytest.raises(Conflict, match="another run"):
+            await runs[0]
+        assert await objects(backups) == there
+        with pytest.raises(Conflict, match="are being deleted"):
+            await backups.create(inhabited.db, inhabited.store, quiet)
+        second.set()
+        await runs[1]
+    clock.at += timedelta(days=1)
+    left = await backups.create(inhabited.db, inhabited.store, quiet)
+    assert [each.id for each in await backups.every()] == [left.id, made[2].id]
+    for each in await backups.every():
+        assert await backups.verify(each, quiet, deep=True) == []

@@ -41,8 +41,8 @@ from moorage.oci import digest as digests
 FORM = 1
 ROOT = "backups/"
 OBJECTS = "objects/"
-MARK = "backups/pruning"
-"""There while old backups are deleted: `moving.pruning`."""
+MARKS = "pruning/"
+"""Below it there is something while old backups are deleted: `moving.pruning`."""
 LAST = "last_backup"
 """The row of `properties` that says when the last one was made."""
 
@@ -132,7 +132,7 @@ class Backups:
         return Backup(name, facts["created_at"], facts)
 
     async def _unmarked(self) -> None:
-        if await self.place.size(MARK) is not None:
+        async for _ in self.place.scan(MARKS):
             raise Conflict(
                 "old backups are being deleted at this place; wait, or run `moorage backup prune` "
                 "again if it was killed"

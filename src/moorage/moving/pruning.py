@@ -10,8 +10,12 @@ read stops the run before it deletes.
 A backup that is being made meanwhile, from another machine, names its objects before it copies any,
 and looks for the mark after that: so either it sees the mark and gives up, or its list is seen here
 and what it names stays.
+
+Each run has a mark of its own, and takes those of others away when it begins: they were killed, or
+find theirs gone before they delete anything more, and give up.
 """
 
+import secrets
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,7 +29,7 @@ from moorage.blobstore.base import BlobStore
 from moorage.clock import Clock
 from moorage.errors import BlobUnknown, Conflict, NotFound
 from moorage.moving import dumps
-from moorage.moving.backup import MARK, OBJECTS, ROOT, Backup, Backups, Tell, wanted
+from moorage.moving.backup import MARKS, OBJECTS, ROOT, Backup, Backups, Tell, wanted
 
 ABANDONED = timedelta(days=7)
 """How old a backup is that was never completed when it goes too."""
@@ -86,31 +90,43 @@ class Pruning:
         self._backups = backups
         self._place: BlobStore = backups.place
         self._clock = clock
+        self._mark = f"{MARKS}{secrets.token_hex(8)}"
 
     async def run(self, keep: Keep, tell: Tell, *, dry_run: bool = False) -> Pruned:
         """Delete what need not stay; `dry_run` only tells.
 
-        Raises NotFound where there is no complete backup, and Conflict, before anything is
-        deleted, where one that stays cannot be read.
+        Raises NotFound where there is no complete backup; Conflict, before anything is deleted,
+        where one that stays cannot be read, and when another run has taken over.
         """
         if not await self._backups.every():
             raise NotFound("there is no complete backup at this place")
-        marked = await self._place.size(MARK) is not None
-        if not (dry_run or marked):
-            await dumps.put(self._place, MARK, b"{}\n")
+        others = [] if dry_run else await self._begin()
         try:
             done, named = await self._choice(keep, tell)
         except BaseException:
-            if not (dry_run or marked):  # nothing was deleted: let backups be made again
-                await self._place.delete([MARK])
+            if not (dry_run or others):  # nothing was deleted: let backups be made again
+                await self._place.delete([self._mark])
             raise
         if not dry_run:
             await self._drop(done)
         await self._sweep(named, done, tell, dry_run=dry_run)
         if not dry_run:
+            await self._demand_mark()
             await self._place.delete([GOING])
-            await self._place.delete([MARK])
+            await self._place.delete([self._mark])
         return done
+
+    async def _begin(self) -> list[str]:
+        """Mark the place, and end every other run; their marks."""
+        await dumps.put(self._place, self._mark, b"{}\n")
+        others = [each.key async for each in self._place.scan(MARKS) if each.key != self._mark]
+        await self._place.delete(others)
+        return others
+
+    async def _demand_mark(self) -> None:
+        """Raise Conflict when another run has taken over: what it chose is newer."""
+        if await self._place.size(self._mark) is None:
+            raise Conflict("another run of `moorage backup prune` has begun, and does the rest")
 
     # --- what stays
 
@@ -182,6 +198,7 @@ class Pruning:
 
     async def _drop(self, done: Pruned) -> None:
         """First what makes a backup complete, so that no half of one is ever listed."""
+        await self._demand_mark()
         await self._place.delete([GOING])
         await dumps.put(self._place, GOING, orjson.dumps([*done.removed, *done.abandoned]))
         gone = [f"{ROOT}{name}/backup.json" for name in done.removed]
@@ -189,6 +206,7 @@ class Pruning:
         await failpoints.reach("prune.dropped")
         for name in (*done.removed, *done.abandoned):
             keys = [each.key async for each in self._place.scan(f"{ROOT}{name}/")]
+            await self._demand_mark()
             await self._place.delete(keys)
 
     async def _sweep(self, named: set[str], done: Pruned, tell: Tell, *, dry_run: bool) -> None:
@@ -207,6 +225,7 @@ class Pruning:
 
     async def _delete(self, keys: Sequence[str], *, dry_run: bool) -> None:
         if keys and not dry_run:
+            await self._demand_mark()
             await self._place.delete(keys)
             await failpoints.reach("prune.swept")
 
