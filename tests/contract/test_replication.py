@@ -255,6 +255,47 @@ async def test_events_push_and_delete(site: Site) -> None:
         assert (APP, sha256(payload)) not in other.manifests
 
 
+async def test_a_delete_that_comes_late_takes_nothing_away_that_is_back(site: Site) -> None:
+    """It was tried again while the same image was pushed once more, and copied before it."""
+    await site.policy("push", trigger="event_based", deletion=True)
+    content, other = site.content, site.other
+
+    async def settle() -> None:
+        while await site.outbox.dispatch():
+            pass
+        query = select(func.count()).where(tables.executions.c.ended_at.is_(None))
+        async with asyncio.timeout(30):
+            while await content.scalar(query):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+    async def late() -> None:
+        """These deletes come after the copies that follow."""
+        while await site.outbox.dispatch():
+            pass
+        mine = tables.tasks.c.kind == KIND, tables.tasks.c.status == "Pending"
+        async with content.db.write() as tx:
+            await tx.execute(tables.tasks.update().where(*mine).values(run_at=from_now(2)))
+
+    async with site.working():
+        payload = await content.push_image(APP, "v1")
+        await settle()
+    await content.manifests.delete_tag(ALICE, APP, "v1")
+    await late()
+    await content.manifests.add_tag(ALICE, APP, sha256(payload), "v1")
+    async with site.working():
+        await settle()
+        assert set(other.tags) == {(APP, "v1")}
+    await content.manifests.delete(ALICE, APP, sha256(payload))
+    await late()
+    await content.push_image(APP, "v1")
+    async with site.working():
+        await settle()
+        assert set(other.tags) == {(APP, "v1")}
+        await content.manifests.delete(ALICE, APP, sha256(payload))
+        await settle()
+        assert other.tags == {}
+
+
 async def test_policies_say_what_is_wrong(site: Site) -> None:
     """And are not deleted while they run; a second one under a name is refused."""
     both = {"source_id": site.registry_id, "target_id": site.registry_id}

@@ -21,7 +21,7 @@ from moorage.remotes.throttle import KILOBITS, Throttle
 from moorage.replication import filters, launching
 from moorage.replication.planning import Planner
 from moorage.replication.records import DELETE, Move, Settings
-from moorage.replication.sides import OPERATOR, Here, Sending, Side, There
+from moorage.replication.sides import OPERATOR, Here, Sending, There
 from moorage.replication.transfer import Transfer
 
 BATCH = 100
@@ -142,7 +142,7 @@ class MoveJob:
             async with self._both.ends(said) as ends:
                 told.registry = ends.registry
                 if move.operation == DELETE:
-                    await self._delete(context, ends.target, move)
+                    await self._delete(context, ends, move)
                 else:
                     await self._copy(context, ends, said, move)
         except Stopping:
@@ -188,15 +188,20 @@ class MoveJob:
                 "moved_manifests": done.manifests,
             }
 
-    async def _delete(self, context: Context, target: Side, move: Move) -> None:
+    async def _delete(self, context: Context, ends: Ends, move: Move) -> None:
+        """What is back at the source by now stays: its copy may be done already."""
+        source, target = ends.source, ends.target
+        gone = not await source.digest_of(move.source, move.digest)
+        whole = gone and (move.whole or not move.tags)
         for reference in move.tags or (move.digest,):
             there = await target.digest_of(move.target, reference)
-            if not there:
+            if not gone and await source.digest_of(move.source, reference) == move.digest:
+                context.log(f"{move.target}:{reference} stays: it is back in {move.source}")
+            elif not there:
                 context.log(f"{move.target}:{reference} is not there")
             elif there != move.digest:
                 context.log(f"{move.target}:{reference} stays: it is {there} by now")
             else:
-                whole = move.whole or not move.tags
                 try:
                     await target.delete(move.target, move.digest if whole else reference)
                 except NotFound:
