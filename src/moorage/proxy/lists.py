@@ -8,13 +8,19 @@ import asyncio
 from moorage.artifacts.listing import Listing
 from moorage.artifacts.manifests import Manifests
 from moorage.artifacts.records import Referrer
+from moorage.artifacts.room import fitting
 from moorage.db.engine import Database
 from moorage.errors import Invalid, MoorageError, NotFound, RepositoryUnknown, Unreachable
 from moorage.proxy.proxies import PAUSED, Upstream
 from moorage.proxy.pulling import AWAY, Through, told
+from moorage.remotes import Listed
 
-LISTS, LONGEST = 200, 10_000
-"""Lists of tags of one project that are kept, and tags of one that is."""
+LISTS, LONGEST, KEPT = 200, 10_000, 256 << 10
+"""Lists of tags of one project that are kept; tags of one that is, and their characters."""
+PATIENCE = 60.0
+"""Seconds that a client waits for all pages of such a list."""
+DESCRIPTOR = 256
+"""Bytes of an entry of a list of referrers, beside the texts in it."""
 
 
 class ThroughListing(Listing):
@@ -62,7 +68,7 @@ class ThroughListing(Listing):
             if not upstream.reachable(moment) and (known is not None or not needed):
                 return self._stale(upstream, known)
             try:
-                tags = await upstream.remote.tags(name)
+                tags = await _tags(upstream, name)
             except NotFound:
                 upstream.lists.pop(name, None)
                 raise
@@ -73,7 +79,7 @@ class ThroughListing(Listing):
                     raise
                 return self._stale(upstream, known)
             upstream.lists.pop(name, None)
-            if len(tags) <= LONGEST:
+            if len(tags) <= LONGEST and sum(map(len, tags)) <= KEPT:
                 while len(upstream.lists) >= LISTS:
                     del upstream.lists[next(iter(upstream.lists))]
                 upstream.lists[name] = proxies.monotonic(), tags
@@ -116,9 +122,24 @@ class ThroughManifests(Manifests):
         except MoorageError:
             return found, more
         known = {each.digest for each in found}
+        more_of_them = [each for each in theirs[:limit] if each.digest not in known]
+        count = fitting(map(_weight, more_of_them), max(room - sum(map(_weight, found)), 0))
         found += [
             Referrer(each.digest, each.media_type, each.size, each.artifact_type, each.annotations)
-            for each in theirs[:limit]
-            if each.digest not in known
+            for each in more_of_them[:count]
         ]
         return sorted(found, key=lambda each: each.digest), None
+
+
+async def _tags(upstream: Upstream, name: str) -> list[str]:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await upstream.remote.tags(name)
+    except TimeoutError:
+        raise Unreachable(f"{upstream.remote.endpoint.host} takes too long to list tags") from None
+
+
+def _weight(each: Referrer | Listed) -> int:
+    """Bytes that it takes up in an answer, about."""
+    texts = sum(len(name) + len(str(value)) for name, value in each.annotations.items())
+    return DESCRIPTOR + len(each.media_type) + len(each.artifact_type) + texts

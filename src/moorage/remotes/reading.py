@@ -27,17 +27,17 @@ from moorage.errors import (
 from moorage.oci import digest as digests
 from moorage.oci import media_types
 from moorage.oci.manifest import MAX_BYTES
+from moorage.remotes.lists import Names
 from moorage.remotes.records import Fetched, Listed, joined, origin
 from moorage.remotes.requests import Requests
 from moorage.remotes.throttle import FREE, Throttle
 
 LIST_BYTES = 16 << 20
 """Bytes of one page of a list."""
-MOST_NAMES = 1_000_000
-"""Names of one list."""
-LONGEST = 512
-"""Characters of a name; longer ones are none, and are left out."""
 PAGE = 1000
+MOST_REFERRERS = 10_000
+REFERRERS_BYTES = 16 << 20
+"""Bytes of all pages of one list of referrers."""
 
 ACCEPT = ", ".join(
     (
@@ -217,27 +217,24 @@ class Reading(Requests):
     async def tags(self, repository: str) -> list[str]:
         """Every tag; raises NotFound."""
         path = f"/v2/{quote(repository)}/tags/list?n={PAGE}"
-        return [tag async for tag in self._names(path, "tags", pulling(repository))]
+        return await self._names(path, "tags", pulling(repository))
 
     async def catalog(self) -> list[str]:
         """Every repository; raises what the registry answers who does not list them."""
-        path = f"/v2/_catalog?n={PAGE}"
-        return [name async for name in self._names(path, "repositories", "registry:catalog:*")]
+        return await self._names(f"/v2/_catalog?n={PAGE}", "repositories", "registry:catalog:*")
 
-    async def _names(self, path: str, key: str, scope: str) -> AsyncIterator[str]:
+    async def _names(self, path: str, key: str, scope: str) -> list[str]:
+        names = Names(self.endpoint.host)
         url: str | None = self.url(path)
-        seen = 0
         while url is not None:
             answer, document = await self.json("GET", url, LIST_BYTES, scopes=(scope,))
             found = document.get(key) if isinstance(document, dict) else None
-            for name in found if isinstance(found, list) else []:
-                if isinstance(name, str) and len(name) <= LONGEST:
-                    seen += 1
-                    yield name
+            names.page(found if isinstance(found, list) else ())
             following = self.following(url, answer)
-            if following == url or seen > MOST_NAMES:
+            if following == url:
                 raise Unreachable(f"{self.endpoint.host} sends a list without an end")
             url = following if found else None
+        return names.found
 
     def following(self, url: str, answer: httpx2.Response) -> str | None:
         """The next page of a list: on the same server, whatever the header says."""
@@ -274,6 +271,7 @@ class Reading(Requests):
     async def _listed(self, repository: str, path: str) -> list[Listed]:
         url: str | None = self.url(f"/v2/{quote(repository)}/referrers/{path}")
         found: list[Listed] = []
+        size = 0
         while url is not None:
             answer, body = await self.text(
                 "GET", url, MAX_BYTES, scopes=(pulling(repository),), headers={"accept": ACCEPT}
@@ -281,10 +279,13 @@ class Reading(Requests):
             if media_types.OCI_INDEX not in answer.headers.get("content-type", ""):
                 raise Invalid(f"{self.endpoint.host} answers with no list of referrers")
             self.lists_referrers = True
+            size += len(body)
+            if size > REFERRERS_BYTES:
+                raise Unreachable(f"{self.endpoint.host} sends a list without an end")
             page = entries(body)
             found += page
             following = self.following(url, answer)
-            url = following if page and following != url and len(found) < PAGE * 10 else None
+            url = following if page and following != url and len(found) < MOST_REFERRERS else None
         return found
 
     # --- addresses
@@ -328,12 +329,17 @@ def entries(payload: bytes) -> list[Listed]:
                     str(each.get("mediaType", "")),
                     int(each.get("size", 0)),
                     str(each.get("artifactType", "")),
-                    dict(each.get("annotations") or {}),
+                    _annotations(each),
                 )
             )
         except (MoorageError, LookupError, TypeError, ValueError, AttributeError):
             continue
     return listed
+
+
+def _annotations(descriptor: dict[str, Any]) -> dict[str, str]:
+    found = descriptor.get("annotations") or {}
+    return {name: value for name, value in found.items() if isinstance(value, str)}
 
 
 def _of_type(listed: list[Listed], artifact_type: str) -> list[Listed]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from moorage.errors import Invalid, Unreachable
+from moorage.remotes.lists import Names
 
 if TYPE_CHECKING:
     from moorage.remotes.reading import Reading
@@ -24,22 +25,21 @@ async def hub(remote: "Reading", beginning: str) -> Sequence[str]:
     namespace = _namespace(remote, beginning)
     base = remote.endpoint.url if _tested(remote) else HUB_API
     url = f"{base}/v2/repositories/{quote(namespace)}/?page_size=100"
-    found: list[str] = []
+    names = Names(remote.endpoint.host)
     for _ in range(MOST_PAGES):
         _, document = await remote.json("GET", url, PAGE_BYTES)
-        rows = _rows(remote, document, "results")
-        found += [f"{namespace}/{row['name']}" for row in rows if isinstance(row.get("name"), str)]
+        names.page(_below(namespace, _rows(remote, document, "results")))
         following = document.get("next")
         if not isinstance(following, str) or not following.startswith(f"{base}/"):
             break
         url = following
-    return [name for name in found if name.startswith(beginning)]
+    return names.below(beginning)
 
 
 async def quay(remote: "Reading", beginning: str) -> Sequence[str]:
     """Quay lists one namespace at a time."""
     namespace = _namespace(remote, beginning)
-    found: list[str] = []
+    names = Names(remote.endpoint.host)
     token = ""
     for _ in range(MOST_PAGES):
         query = {"namespace": namespace, "public": "true"}
@@ -47,12 +47,11 @@ async def quay(remote: "Reading", beginning: str) -> Sequence[str]:
             query["next_page"] = token
         url = remote.url(f"/api/v1/repository?{urlencode(query)}")
         _, document = await remote.json("GET", url, PAGE_BYTES)
-        rows = _rows(remote, document, "repositories")
-        found += [f"{namespace}/{row['name']}" for row in rows if isinstance(row.get("name"), str)]
+        names.page(_below(namespace, _rows(remote, document, "repositories")))
         token = str(document.get("next_page") or "")
         if not token:
             break
-    return [name for name in found if name.startswith(beginning)]
+    return names.below(beginning)
 
 
 async def gitlab(remote: "Reading", beginning: str) -> Sequence[str]:
@@ -64,15 +63,15 @@ async def gitlab(remote: "Reading", beginning: str) -> Sequence[str]:
     headers = {}
     if remote.endpoint.password and _same_site(remote.endpoint.url, api):
         headers["private-token"] = remote.endpoint.password
-    found: list[str] = []
+    names = Names(remote.endpoint.host)
     for page in range(1, MOST_PAGES):
         _, rows = await remote.json(
             "GET", f"{api}?per_page=100&page={page}", PAGE_BYTES, headers=headers
         )
         if not isinstance(rows, list) or not rows:
             break
-        found += [row["path"] for row in rows if isinstance(row, dict) and "path" in row]
-    return [name for name in found if str(name).startswith(beginning)]
+        names.page(row.get("path") for row in rows if isinstance(row, dict))
+    return names.below(beginning)
 
 
 def _namespace(remote: "Reading", beginning: str) -> str:
@@ -83,6 +82,10 @@ def _namespace(remote: "Reading", beginning: str) -> str:
             "let the filter of names begin with one, as in library/**"
         )
     return namespace
+
+
+def _below(namespace: str, rows: list[dict[str, Any]]) -> list[str]:
+    return [f"{namespace}/{row['name']}" for row in rows if isinstance(row.get("name"), str)]
 
 
 def _rows(remote: "Reading", document: Any, key: str) -> list[dict[str, Any]]:

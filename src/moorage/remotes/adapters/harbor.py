@@ -7,13 +7,13 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from moorage.errors import Denied, Invalid, NotFound, Unreachable
+from moorage.remotes.lists import MOST_PAGES, Names
 
 if TYPE_CHECKING:
     from moorage.remotes.reading import Reading
 
 API = "/api/v2.0"
 PAGE, PAGE_BYTES = 100, 4 << 20
-MOST_PAGES = 10_000
 
 
 async def ping(remote: "Reading") -> None:
@@ -37,7 +37,7 @@ async def catalog(remote: "Reading", beginning: str) -> Sequence[str]:
         path = f"{API}/projects/{quote(project, safe='')}/repositories"
     else:
         path = f"{API}/repositories"
-    found: list[str] = []
+    names = Names(remote.endpoint.host)
     for page in range(1, MOST_PAGES):
         try:
             rows = await _call(remote, "GET", f"{path}?{urlencode({**query, 'page': page})}")
@@ -49,10 +49,10 @@ async def catalog(remote: "Reading", beginning: str) -> Sequence[str]:
             break
         if not isinstance(rows, list):
             raise Unreachable(f"{remote.endpoint.host} answers with no list of repositories")
-        found += [str(row["name"]) for row in rows if isinstance(row, dict) and row.get("name")]
+        names.page(row.get("name") for row in rows if isinstance(row, dict))
         if len(rows) < PAGE:
             break
-    return [name for name in found if name.startswith(beginning)]
+    return names.below(beginning)
 
 
 async def has_project(remote: "Reading", repository: str) -> bool:
