@@ -1,12 +1,14 @@
 """Other registries over the REST API: registered, tried, changed and forgotten."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from tests.api.world import World
 from tests.support.accounts import SECRET_KEY
+from tests.support.certificates import Authority
 from tests.support.jobs import ask, ended, worker, working
 from tests.support.otherregistry import Answer, OtherRegistry
 
@@ -123,6 +125,33 @@ async def test_a_secret_stays_with_its_server(world: World, other: OtherRegistry
         for pinged in ({"id": number}, body(other, access_key="robot", access_secret="secret")):
             answer = await world.call("sysadmin", "POST", "/registries/ping", json=pinged)
             assert answer.status_code == 200, answer.text
+
+
+async def test_a_secret_stays_with_whom_it_trusted(
+    world: World, other: OtherRegistry, tmp_path: Path
+) -> None:
+    """Who has it sent without a certificate that fits, or under his own authority, gives it again.
+
+    Before anything is sent: a ping of what is stored needs no more than the right to read.
+    """
+    path = await register(world, other, credential=secret())
+    number = int(path.rpartition("/")[2])
+    encrypted = other.url.replace("http://", "https://")
+    async with world.content.db.write() as tx:
+        await tx.execute(update(tables.registries).values(url=encrypted))
+    pem = Authority(tmp_path).path.read_text()
+    for said, told in (({"insecure": True}, "insecure"), ({"ca_certificate": pem}, "ca_cert")):
+        for method, where, sent in (
+            ("PUT", path, said),
+            ("POST", "/registries/ping", {"id": number, **said}),
+        ):
+            answer = await world.call("sysadmin", method, where, json=sent)
+            assert answer.status_code == 400
+            assert "give it again" in answer.text
+            assert told in answer.text
+            anew = sent | {"access_secret": "secret"}
+            answer = await world.call("sysadmin", method, where, json=anew)
+            assert "unhealthy" in answer.text  # it was asked, and speaks no TLS
 
 
 async def test_addresses_of_administrators_obey_the_operator(world: World) -> None:

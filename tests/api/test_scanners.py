@@ -96,7 +96,10 @@ async def test_a_scanner_is_registered_changed_and_forgotten(
 async def test_the_credential_is_sent_and_never_shown(
     world: World, adapter: Adapter, auth: str, header: tuple[str, str]
 ) -> None:
-    """Encrypted at rest; one that is left out of a change stays, for the same server alone."""
+    """Encrypted at rest; one that is left out of a change stays, for the same server alone.
+
+    Not when its certificate is verified no longer: then any server could pass for it.
+    """
     scanner = await register(world, adapter.url, auth=auth, access_credential=CANARY)
     path = f"/scanners/{scanner}"
     assert (await world.call("sysadmin", "GET", f"{path}/metadata")).status_code == 200
@@ -120,6 +123,15 @@ async def test_the_credential_is_sent_and_never_shown(
     assert CANARY not in facts
     missing = {"name": "x", "url": "http://x.example", "auth": auth}
     assert (await world.call("sysadmin", "POST", "/scanners", json=missing)).status_code == 400
+    encrypted = {**change, "url": adapter.url.replace("http://", "https://")}
+    anew = {**encrypted, "access_credential": CANARY}
+    assert (await world.call("sysadmin", "PUT", path, json=anew)).status_code == 200
+    unverified = {**encrypted, "skip_certVerify": True}
+    refused = await world.call("sysadmin", "PUT", path, json=unverified)
+    assert (refused.status_code, "give it again" in refused.text) == (400, True)
+    given = {**unverified, "access_credential": CANARY}
+    for sent in (given, unverified, encrypted):  # once it is off, it stays off without the secret
+        assert (await world.call("sysadmin", "PUT", path, json=sent)).status_code == 200
 
 
 async def test_a_new_secret_key_opens_what_the_former_one_sealed(

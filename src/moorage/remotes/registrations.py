@@ -1,7 +1,8 @@
 """Registered registries.
 
 Credentials are encrypted, never read back over the API, and bound to the server for which they
-were given: who changes the URL to another one has to give them again.
+were given: who changes the URL to another one, or lets another one pass for it, has to give them
+again.
 """
 
 import ssl
@@ -99,7 +100,7 @@ class Registries:
     async def update(self, actor: Principal, registry_id: int, said: RegistrySettings) -> None:
         """Change what is said; raises Invalid, NotFound, Conflict.
 
-        Without a password the stored one stays, as long as the server and the name do.
+        Without a password the stored one stays, as long as the server, the name and the trust do.
         """
         before = await self.get(registry_id)
         values = self._values(said, before)
@@ -216,6 +217,7 @@ class Registries:
         if password is None and before is not None and before.sealed is not None and username:
             if origin(url) != origin(before.url) or username != before.username:
                 raise Invalid("give access_secret: none is stored for this server and this name")
+            _check_trust(said, before)
             password = self._password(before)
         return Endpoint(
             said.kind or (before.kind if before else ""),
@@ -271,6 +273,26 @@ class Registries:
             "insecure": endpoint.insecure,
             "ca_certificate": check_authorities(endpoint.ca),
         }
+
+
+def _check_trust(said: RegistrySettings, before: Registry) -> None:
+    """Whoever lets another server answer for the registry gives the secret again.
+
+    Nobody can read it here; he would have it sent to a server of his own on the way there.
+    """
+    if not before.url.startswith("https://") or before.insecure:
+        return
+    if said.insecure:
+        raise Invalid(
+            "access_secret was given for a server whose certificate is verified: "
+            "give it again to set insecure"
+        )
+    trusted = (said.ca_certificate or "").strip()
+    if trusted and trusted != before.ca_certificate.strip():
+        raise Invalid(
+            "access_secret was given for a server under other authorities: "
+            "give it again to change ca_certificate"
+        )
 
 
 def check_url(url: str) -> str:

@@ -1,7 +1,7 @@
 """Registered scanners, and which one a project uses: its own choice, or the default.
 
 A credential is encrypted, never read back over the API, and bound to the server that it was given
-for: who changes the URL to another server has to give it again.
+for: who changes the URL to another server, or lets another one pass for it, has to give it again.
 """
 
 import uuid
@@ -122,7 +122,7 @@ class Registrations:
     async def update(self, actor: Principal, scanner_id: str, said: Settings) -> None:
         """Replace what is said of a scanner; raises Invalid, NotFound, Conflict.
 
-        Without a credential the stored one stays, as long as the server does.
+        Without a credential the stored one stays, as long as the server and the trust do.
         """
         values = self._values(scanner_id, said)
 
@@ -131,6 +131,11 @@ class Registrations:
             if said.auth and not said.credential:
                 if before.sealed is None or origin(before.url) != origin(values["url"]):
                     raise Invalid("give access_credential: none is stored for this server")
+                if _checked(before) and said.skip_cert_verify:
+                    raise Invalid(
+                        "access_credential was given for a server whose certificate is verified: "
+                        "give it again to set skip_certVerify"
+                    )
                 values["credential"] = before.sealed
             if said.disabled and before.is_default:
                 raise PreconditionFailed("the default scanner cannot be disabled; choose another")
@@ -269,6 +274,11 @@ def check_url(url: str) -> str:
     if not valid or len(url) > 512 or not url.isprintable() or set(url) & set("?#@ "):
         raise Invalid("url is that of the scanner's adapter: https://scanner.example.com:8080")
     return url.rstrip("/")
+
+
+def _checked(registration: Registration) -> bool:
+    """Whether its server has to prove by a certificate that it is the right one."""
+    return registration.url.startswith("https://") and not registration.skip_cert_verify
 
 
 def origin(url: str) -> tuple[str, str | None, int | None]:
