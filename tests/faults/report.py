@@ -22,7 +22,7 @@ STEADY = "steady"
 
 _HEAD = (
     "# A soak of the whole topology\n\n"
-    "This page is written by `make soak` from one run; do not edit it.\n\n"
+    "This page is written by `make soak`; do not edit it.\n\n"
     "Clients push, pull, move, mount, copy and delete through nginx and at each registry, while "
     "the parts of the topology fail one after the other.\n"
     "Every request is a line of a history. At the end everything is read on every replica, a "
