@@ -150,6 +150,10 @@ async def test_a_token_leaves_only_what_it_names(site: Site) -> None:
     secret = (await site.token(permissions=leaving("team", PULL, LIST)))["secret"]
     assert await site.status(secret, "/projects/team/repositories") == 200
     assert await site.status(secret, "/projects/team/members") == 403
+    pulling = (await site.token("pulling", permissions=leaving("team", PULL)))["secret"]
+    for each, names in ((secret, ["team/app"]), (pulling, [])):
+        listed = (await site.call(each, "GET", "/repositories")).json()
+        assert [item["name"] for item in listed] == names
     assert await site.status(secret, "/projects/open") == 200
     assert await site.actions("nia", secret, "team/app") == {"pull"}
     listed = (await site.call(secret, "GET", "/projects")).json()

@@ -15,7 +15,12 @@ from moorage.db.tables import project_members, projects, robot_permissions, robo
 
 
 def visible(principal: Principal, resource: str = "", action: str = "") -> ColumnElement[bool]:
-    """Projects that are public or reachable; a robot also needs the pair, when one is given."""
+    """Projects that are public or reachable.
+
+    A robot account also needs the pair, when one is given, and so does what a token leaves.
+    """
+    if principal.bounds is not None and resource:
+        return or_(projects.c.public, holding(principal, resource, action))
     if principal.bounds is not None:
         return or_(projects.c.public, _bounded(principal, principal.bounds))
     if principal.sysadmin:
