@@ -162,6 +162,23 @@ async def test_a_forged_request_is_refused(site: Site) -> None:
     assert refused.status_code == 403, "the token of another browser"
 
 
+async def test_a_neighbour_below_the_same_domain_is_another_site(site: Site) -> None:
+    """It may plant a cookie whose token it knows, and the session's cookie comes along."""
+    await site.login()
+    headers = {TOKEN: await site.token()}
+    for where, allowed in (("same-origin", True), ("same-site", False), ("cross-site", False)):
+        said = {**headers, "Sec-Fetch-Site": where}
+        answer = await site.client.post("/api/v2.0/projects", headers=said)
+        assert (answer.status_code == 200) is allowed, where
+        for path in ("/c/log_out", "/c/oidc/logout"):
+            if not allowed:
+                assert (await site.client.get(path, headers=said)).status_code == 403
+        assert await site.who() == "alice"
+        read = await site.client.get("/api/v2.0/projects", headers=said)
+        assert read.status_code == 200, "a link from elsewhere shows what it leads to"
+    assert (await site.client.get("/c/log_out", headers=headers)).status_code == 200
+
+
 async def test_only_https_carries_the_cookies_where_there_is_https(site: Site) -> None:
     """Both of them."""
     async with site.browser(secure=True) as client:

@@ -211,6 +211,11 @@ def test_forms_need_the_token_of_their_page(site: Site) -> None:
         )
         assert answer.status_code == 403
         assert "CSRF" in answer.text
+    planted = {"csrf": admin.token("/harbor/projects"), "op": "create", "name": "by-csrf"}
+    for where in ("same-site", "cross-site"):
+        headers = {"Sec-Fetch-Site": where}
+        answer = admin.client.post("/harbor/projects", data=planted, headers=headers)
+        assert answer.status_code == 403
     assert "by-csrf" not in admin.get("/harbor/projects")
 
 

@@ -2,8 +2,9 @@
 
 GET                 the page
 GET  …live=1        the page's live part as server-sent events, again whenever it changes
-POST                the page's form; the API checks the CSRF token. A refusal shows the page
-                    again, with the reason and what was typed
+POST                the page's form; the API checks the CSRF token, and the browser has to say that
+                    the form was on a page of ours. A refusal shows the page again, with the reason
+                    and what was typed
 """
 
 import logging
@@ -23,6 +24,7 @@ from moorage.portal.pages import ROUTES, Page
 from moorage.portal.rendering import HEADERS, Templates
 from moorage.portal.streams import Streams
 from moorage.portal.visits import Visit
+from moorage.web.csrf import from_elsewhere
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,8 @@ class Portal:
                 continue
             request.scope["path_params"] = found["path_params"]
             if request.method == "POST":
+                if from_elsewhere(request.scope):
+                    return PlainTextResponse("the form is on a page of another site\n", 403)
                 if post is None:
                     break
                 return await self._posted(request, get, post)

@@ -2,10 +2,12 @@
 
     GET  with a session, or a page of sign-in ─► X-Harbor-CSRF-Token, and its cookie
     POST, PUT, PATCH, DELETE with a session ──► the token of the cookie in that header, else 403
+    any of these, or the end of a session, from another site by the browser's own words ──► 403
 
 Callers without the session's cookie are exempt outside of the pages of sign-in: they prove who they
 are with each request. The token is made of the cookie under a key of the installation, so every
-replica knows it and nothing is kept.
+replica knows it and nothing is kept. A neighbour below the same domain can plant a cookie whose
+token it knows; what it cannot change is what browsers say of where a request comes from.
 """
 
 import base64
@@ -24,19 +26,17 @@ HEADER = b"x-harbor-csrf-token"
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _PAGES = "/c/"
+_ENDS = frozenset({"/c/log_out", "/c/oidc/logout"})
+"""Pages that end a session by GET, as Harbor's do."""
+_ELSEWHERE = (b"cross-site", b"same-site")
+"""Of `Sec-Fetch-Site` (W3C, "Fetch Metadata Request Headers")."""
 _DOOR = "/api/v2.0/systeminfo"
 """What a client asks before it signs in, without any cookie yet."""
-_REFUSAL = orjson.dumps(
-    {
-        "errors": [
-            {
-                "code": "FORBIDDEN",
-                "message": "CSRF token not found in request: send the X-Harbor-CSRF-Token header "
-                "of an earlier answer together with its cookie",
-            }
-        ]
-    }
+_MISSING = (
+    "CSRF token not found in request: send the X-Harbor-CSRF-Token header "
+    "of an earlier answer together with its cookie"
 )
+_FOREIGN = "the request comes from a page of another site"
 
 
 def cookies(scope: Scope) -> Mapping[str, str]:
@@ -58,6 +58,13 @@ def cookie(name: str, value: str, *, secure: bool, ends: bool = False) -> str:
     return "; ".join(parts)
 
 
+def from_elsewhere(scope: Scope) -> bool:
+    """Whether the browser says that a page of another site sent the request."""
+    return any(
+        name == b"sec-fetch-site" and value in _ELSEWHERE for name, value in scope["headers"]
+    )
+
+
 class CsrfGuard:
     """ASGI: lets pass what a browser may have been made to send only with the token."""
 
@@ -74,11 +81,15 @@ class CsrfGuard:
         if not known:
             await self._app(scope, receive, send)
             return
-        if scope["method"] in _SAFE:
+        changes = scope["method"] not in _SAFE
+        if (changes or scope["path"] in _ENDS) and from_elsewhere(scope):
+            await _refuse(send, _FOREIGN)
+            return
+        if not changes:
             await self._app(scope, receive, self._handing_out(found, send))
             return
         if (page or SESSION_COOKIE in found) and not self._proved(scope, found):
-            await _refuse(send)
+            await _refuse(send, _MISSING)
             return
         await self._app(scope, receive, send)
 
@@ -110,10 +121,11 @@ class CsrfGuard:
         return sending
 
 
-async def _refuse(send: Send) -> None:
+async def _refuse(send: Send, why: str) -> None:
+    body = orjson.dumps({"errors": [{"code": "FORBIDDEN", "message": why}]})
     headers = [
         (b"content-type", b"application/json; charset=utf-8"),
-        (b"content-length", b"%d" % len(_REFUSAL)),
+        (b"content-length", b"%d" % len(body)),
     ]
     await send({"type": "http.response.start", "status": 403, "headers": headers})
-    await send({"type": "http.response.body", "body": _REFUSAL})
+    await send({"type": "http.response.body", "body": body})
