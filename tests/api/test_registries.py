@@ -235,6 +235,9 @@ async def test_a_project_is_a_cache_from_its_creation_on(
     for said in ({"proxy_speed_kb": "1024"}, {"proxy_cache_filter_kind": "regex"}):
         answer = await world.call("sysadmin", "PUT", "/projects/hub", json={"metadata": said})
         assert answer.status_code == 200
+    for said in ({"proxy_speed_kb": "0" * 12 + "9" * 400}, {"max_upstream_conn": "-2"}):
+        answer = await world.call("sysadmin", "PUT", "/projects/hub", json={"metadata": said})
+        assert answer.status_code == 400, "no number that a download could be paced by"
     assert (await world.call("sysadmin", "DELETE", path)).status_code == 412
     assert (await world.call("sysadmin", "DELETE", "/projects/hub")).status_code == 200
     assert (await world.call("sysadmin", "DELETE", path)).status_code == 200

@@ -18,8 +18,12 @@ __all__ = ["cli", "made"]  # fixtures
 def test_a_backup_by_the_command_line(made: Cli, tmp_path: Path) -> None:
     """Made, listed, verified and restored; the doctor knows when."""
     where = str(tmp_path / "backups")
+    (tmp_path / "backups").mkdir(mode=0o755)  # somebody else made it, for everybody
     made("robot", "list")
     first = made.json("backup", "create", where, "--with-secret-key")
+    below = list((tmp_path / "backups").rglob("*"))
+    assert [each for each in below if each.stat().st_mode & 0o077] == []
+    assert "secret_key" in {each.name for each in below}
     assert (first["objects"], first["secret_key"]) == (0, True)
     assert [row["id"] for row in made.json("backup", "list", where)] == [first["id"]]
     assert made.json("backup", "verify", where, "--id", first["id"])["wrong"] == []

@@ -200,7 +200,7 @@ async def backups(
     from moorage.blobstore import open as open_store
     from moorage.clock import SystemClock
     from moorage.moving.backup import Backups
-    from moorage.moving.places import alone_at
+    from moorage.moving.places import alone_at, for_owner_only
     from moorage.moving.places import place as named
 
     base = settings(place_config, None).storage if place_config else found.storage
@@ -213,7 +213,7 @@ async def backups(
         and not root.is_dir()
     ):
         fail(f"there is no folder {root}")
-    with alone_at(where) if write else contextlib.nullcontext():
+    with for_owner_only(), alone_at(where) if write else contextlib.nullcontext():
         store = open_store(where, data_dir=found.data_dir)
         try:
             yield Backups(store, SystemClock())

@@ -64,6 +64,19 @@ def identity(settings: StorageSettings, data_dir: Path) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
+def for_owner_only() -> Iterator[None]:
+    """No file that is made meanwhile is for the group: of the blobs it may read, of nothing else.
+
+    A backup holds every row, hashes of passwords among them, and perhaps the secret key.
+    """
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@contextlib.contextmanager
 def alone_at(settings: StorageSettings) -> Iterator[None]:
     """Nobody else writes into this folder through us meanwhile; buckets need no such lock.
 

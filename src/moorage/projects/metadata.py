@@ -29,7 +29,8 @@ def _severity(value: str) -> bool:
 
 
 def _speed(value: str) -> bool:
-    return value.isascii() and value.removeprefix("-").isdigit() and -1 <= int(value[:12]) < 2**31
+    digits = value.isascii() and value.removeprefix("-").isdigit()
+    return digits and len(value) <= 10 and -1 <= int(value) < 2**31
 
 
 def _kind(value: str) -> bool:
