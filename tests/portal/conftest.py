@@ -25,6 +25,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             fill(maker, projects=2, repositories=1, artifacts=3, note=CANARY)
             about = {"description": f"**ok** {CANARY}"}
             maker.api("PUT", "/projects/payments/repositories/api", about)
+            maker.api("PUT", "/configurations", {"self_registration": True})
             folder = registry.folder / "data"
             callers = ("mara", CANARY, "")
             asyncio.run(past.make(DatabaseSettings(), folder, callers=callers))

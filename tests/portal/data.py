@@ -317,11 +317,12 @@ def fill(
         for step in range(repositories):
             service = SERVICES[step % len(SERVICES)]
             suffix = f"-{step // len(SERVICES)}" if step >= len(SERVICES) else ""
-            _repository(maker, f"{name}/{service}{suffix}", artifacts, labels)
+            repository(maker, f"{name}/{service}{suffix}", artifacts, labels)
         maker.chart(f"{name}/charts/{name}", "0.4.2", note=note)
 
 
-def _repository(maker: Maker, name: str, artifacts: int, labels: Sequence[Any]) -> None:
+def repository(maker: Maker, name: str, artifacts: int, labels: Sequence[Any]) -> None:
+    """A repository of so many versions, the newest of which is an index, signed and described."""
     tags = maker.versions(artifacts)
     for place, tag in enumerate(tags):
         latest = place == len(tags) - 1

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from tests.portal.crawl import Found, crawl
+from tests.portal.visitor import Site
+
 APP = "/harbor/projects/{id}/repositories/api"
 CHART = "/harbor/projects/{id}/repositories/charts%2Fpayments"
 
@@ -110,9 +113,44 @@ PATHS: Sequence[str] = (
 )
 
 
+STRANGERS: Sequence[str] = (
+    "/account/sign-in",
+    "/account/sign-up",
+    "/oidc-onboard?username=mara",
+    "/harbor/projects",
+    "/harbor/projects/{public}/repositories",
+    "/harbor/projects/{public}/usage",
+    "/harbor/projects/{public}/repositories/api/artifacts-tab",
+    "/harbor/health",
+)
+"""Pages of somebody who is not signed in."""
+NO_PAGES = (
+    *("/", "/harbor", "/harbor/projects/1", "/account/sign-out", "/account/language"),
+    "/harbor/palette",
+)
+"""Paths that lead elsewhere, or answer a script."""
+
+
 def paths(project: int, tag: str, elsewhere: Mapping[str, int]) -> list[str]:
     """The pages of a project that `tests.portal.data` made; `tag` is its newest version.
 
     `elsewhere` names what belongs to other registries: registry, rule, run, task and cache.
     """
     return [path.format(id=project, tag=tag, **elsewhere) for path in PATHS]
+
+
+def everything(site: Site, *more: str) -> Found:
+    """Each page that an administrator can get to, listed here or not; for `more`, see `crawl`."""
+    listed = paths(site.project("payments"), site.newest(), site.elsewhere)
+    return crawl(site.admin(), listed, *more)
+
+
+def every(site: Site) -> list[str]:
+    """Their addresses, with those that are listed and look like another one."""
+    listed = paths(site.project("payments"), site.newest(), site.elsewhere)
+    return list(dict.fromkeys([*listed, *everything(site).pages.values()]))
+
+
+def strangers(site: Site) -> list[str]:
+    """Those that need no account."""
+    return [path.format(public=site.project("checkout")) for path in STRANGERS]

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from tests.portal.browser import Watched, axe, chromium
 from tests.portal.paths import paths
-from tests.portal.test_pages import newest
 from tests.portal.visitor import Site
 
 pytestmark = pytest.mark.slow
@@ -37,7 +36,7 @@ def test_every_page_is_quiet_and_accessible(site: Site, somebody: Watched) -> No
     and 390 pixels wide, where nothing has to be scrolled sideways."""
     source, page, wrong = axe(), somebody.page, []
     somebody.wrong.clear()
-    for path in paths(site.project("payments"), newest(site), site.elsewhere):
+    for path in paths(site.project("payments"), site.newest(), site.elsewhere):
         page.set_viewport_size({"width": 1280, "height": 900})
         page.emulate_media(color_scheme="light", reduced_motion="reduce")
         page.goto(path)
@@ -196,7 +195,7 @@ def test_little_is_loaded(browser: Any, site: Site) -> None:
     watched.page.goto("/account/sign-in", wait_until="load")
     assert sum(weights) < FIRST_LOAD, weights
     watched.sign_in()
-    for path in paths(site.project("payments"), newest(site), site.elsewhere)[:30]:
+    for path in paths(site.project("payments"), site.newest(), site.elsewhere)[:30]:
         weights.clear()
         watched.page.goto(path, wait_until="load")
         watched.page.wait_for_load_state("domcontentloaded")

@@ -56,6 +56,15 @@ class Site:
         )
         return int(answer.json()["project_id"])
 
+    def newest(self) -> str:
+        """The newest version of payments/api."""
+        answer = httpx2.get(
+            f"{self.registry.url}/api/v2.0/projects/payments/repositories/api/tags",
+            params={"sort": "-version"},
+            auth=(self.registry.username, self.registry.password),
+        )
+        return str(answer.json()[0]["name"])
+
 
 class Visitor:
     """A client that keeps cookies and sends the token of the page before."""

@@ -47,6 +47,10 @@ def verbatim(text: str | None) -> Any:
     return orjson.Fragment(text) if text and text != "{}" else None
 
 
+_PLAIN = frozenset({str, int, bool, float, type(None)})
+"""What JSON knows by itself."""
+
+
 class Wire(BaseModel):
     """A schema of the REST API."""
 
@@ -65,11 +69,15 @@ class Wire(BaseModel):
 
 def render(value: Any) -> Any:
     """`value` as data for a JSON encoder."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Wire):
         found = {}
         for name, alias, rule in _plan(type(value)):
             item = getattr(value, name)
-            if rule == "list":
+            if rule != "time" and item and type(item) in _PLAIN:
+                found[alias] = item  # most fields of most answers
+            elif rule == "list":
                 found[alias] = render(item) if item else None
             elif rule == "time":
                 found[alias] = print_time(item)
@@ -89,8 +97,7 @@ def print_time(moment: datetime | None) -> str:
     """A time in UTC with milliseconds, as go-openapi prints it."""
     if moment is None:
         return YEAR_ONE
-    moment = moment.astimezone(UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def reply(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:

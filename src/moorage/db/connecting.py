@@ -15,6 +15,7 @@ from sqlalchemy.util import await_
 
 from moorage.clock import Clock
 from moorage.config.database import DatabaseSettings
+from moorage.db import onehop
 from moorage.db.dialects import BUSY_SECONDS, PostgresDialect, SqliteDialect
 from moorage.db.engine import Database
 from moorage.db.hosts import Host, Hosts, parse
@@ -66,6 +67,8 @@ def open_sqlite(path: Path, clock: Clock, *, wait_seconds: float = 30.0) -> Data
 def _prepare_sqlite(engine: Engine, clock: Clock) -> None:
     def moorage_now(seconds: float) -> str:
         return sqlite_text(clock.now() + timedelta(seconds=seconds))
+
+    event.listen(engine, "do_connect", onehop.connect)
 
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, _: object) -> None:

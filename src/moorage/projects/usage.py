@@ -55,11 +55,10 @@ class Usage:
 
     async def of_project(self, project_id: int) -> ProjectUsage:
         """The bytes of a project; zeros for one that is not there."""
-        here = repositories.c.project_id == project_id
         unique = select(quotas.c.used).where(quotas.c.project_id == project_id)
         async with self._db.read() as tx:
-            logical = await _sum(tx, _payloads().where(here)) + await _sum(
-                tx, _references().where(here)
+            logical = await _sum(tx, _payloads(project_id)) + await _sum(
+                tx, _references(project_id)
             )
             used = int((await tx.execute(unique)).scalar_one_or_none() or 0)
             row = (await tx.execute(_objects(project_id))).one()
@@ -69,24 +68,28 @@ class Usage:
         """The bytes of everything."""
         async with self._db.read() as tx:
             return TotalUsage(
-                logical=await _sum(tx, _payloads()) + await _sum(tx, _references()),
+                logical=await _sum(tx, select(_total(manifests.c.payload_size)))
+                + await _sum(tx, select(_total(manifest_blobs.c.size))),
                 unique=await _sum(tx, select(_total(quotas.c.used))),
                 physical=await _sum(tx, select(_total(blobs.c.size))),
                 trash=await _sum(tx, select(_total(blob_trash.c.size))),
             )
 
 
-def _payloads() -> Select[int]:
-    return select(_total(manifests.c.payload_size)).join(
-        repositories, repositories.c.id == manifests.c.repository_id
+def _payloads(project_id: int) -> Select[int]:
+    return (
+        select(_total(manifests.c.payload_size))
+        .join(repositories, repositories.c.id == manifests.c.repository_id)
+        .where(repositories.c.project_id == project_id)
     )
 
 
-def _references() -> Select[int]:
+def _references(project_id: int) -> Select[int]:
     return (
         select(_total(manifest_blobs.c.size))
         .join(manifests, manifests.c.id == manifest_blobs.c.manifest_id)
         .join(repositories, repositories.c.id == manifests.c.repository_id)
+        .where(repositories.c.project_id == project_id)
     )
 
 

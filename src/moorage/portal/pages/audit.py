@@ -1,5 +1,6 @@
 """The audit log: of everything, and of one project."""
 
+from dataclasses import replace
 from typing import Any
 
 from starlette.responses import Response
@@ -31,6 +32,8 @@ async def of_project(visit: Visit) -> Response:
 async def _page(visit: Visit, path: str, head: dict[str, Any]) -> Response:
     _ = visit.gettext
     view = visit.view("who", "operation", "type", sort="-op_time")
+    if view.column != "op_time":  # there may be millions: only their times are in an order
+        view = replace(view, sort="-op_time")
     kept, wanted = view.kept, []
     if kept.get("q"):
         wanted.append(f"resource=~{quoted(kept['q'])}")
@@ -61,10 +64,10 @@ async def _page(visit: Visit, path: str, head: dict[str, Any]) -> Response:
         _("Audit log"),
         [
             Column(_("Time"), "op_time"),
-            Column(_("Who"), "username"),
-            Column(_("Did"), "operation"),
-            Column(_("What"), "resource"),
-            Column(_("Kind"), "resource_type"),
+            Column(_("Who")),
+            Column(_("Did")),
+            Column(_("What")),
+            Column(_("Kind")),
             Column(_("Result")),
         ],
         rows,
