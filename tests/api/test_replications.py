@@ -1,5 +1,6 @@
 """Replication over the REST API: policies, previews, runs, their tasks and logs."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -174,3 +175,18 @@ async def test_a_policy_is_printed_as_it_was_said(world: World, other: OtherRegi
     changed = await world.call("sysadmin", "PUT", path, json=pulling(registry, name="new"))
     assert changed.status_code == 200
     assert (await world.call("sysadmin", "GET", path)).json()["trigger"] == {"type": "manual"}
+
+
+@pytest.mark.parametrize("value", ["\0", "up/\ud800", ["\ud800"]])
+async def test_a_filter_that_no_database_stores_is_refused(
+    world: World, other: OtherRegistry, value: Any
+) -> None:
+    """Kept, it would let no list of policies be printed any more."""
+    kind = "label" if isinstance(value, list) else "name"
+    sent = pulling(await register(world, other), filters=[{"type": kind, "value": value}])
+    for path in (POLICIES, f"{POLICIES}/preview"):
+        content = json.dumps(sent).encode()
+        headers = {"Content-Type": "application/json"}
+        answer = await world.call("sysadmin", "POST", path, content=content, headers=headers)
+        assert answer.status_code == 422, answer.text
+    assert (await world.call("sysadmin", "GET", POLICIES)).json() == []

@@ -12,7 +12,7 @@ from moorage.access.principals import Principal
 from moorage.api.access import Api, Signed, Who, inside, refusal
 from moorage.api.lists import Listed, created, listing, lists
 from moorage.api.services import Services
-from moorage.api.wire import Text, Wire, reply
+from moorage.api.wire import Number, Text, Wire, reply
 from moorage.db.queries import Exact, Fuzzy
 from moorage.errors import Denied, Invalid, NotFound, PreconditionFailed
 from moorage.projects.records import Project, ProjectRef
@@ -76,7 +76,7 @@ class ProjectReq(Wire):
     public: bool | None = None
     metadata: ProjectMetadata | None = None
     storage_limit: int | None = Field(default=None, description="Bytes; -1 for no limit.")
-    registry_id: int | None = None
+    registry_id: Number | None = None
 
 
 class ProjectResp(Wire):

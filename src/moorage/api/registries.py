@@ -14,7 +14,7 @@ from starlette.responses import Response
 from moorage.access.principals import Principal
 from moorage.api.access import Api, in_system
 from moorage.api.lists import Listed, created, listing, lists
-from moorage.api.wire import Text, Wire, reply
+from moorage.api.wire import Number, Text, Wire, reply
 from moorage.db.queries import LARGEST, Fuzzy
 from moorage.remotes import Registry, RegistrySettings
 from moorage.remotes.adapters import ADAPTERS, Adapter
@@ -42,7 +42,7 @@ class RegistryBody(Wire):
     """Another registry."""
 
     kept: ClassVar[frozenset[str]] = frozenset({"id"})
-    id: int = 0
+    id: Number = 0
     url: Text = ""
     name: Text = ""
     credential: RegistryCredential | None = None
@@ -71,7 +71,7 @@ class RegistryUpdate(Wire):
 class RegistryPing(Wire):
     """A registry that is tried: a stored one, as it is or with changes, or one that is none yet."""
 
-    id: int | None = None
+    id: Number | None = None
     type: Text | None = None
     url: Text | None = None
     credential_type: Text | None = None

@@ -14,7 +14,7 @@ from moorage.api.lists import Listed, Sorted, created, listing, lists
 from moorage.api.registries import RegistryBody, print_registry
 from moorage.api.scheduling import TEXT, log_reply
 from moorage.api.services import Services
-from moorage.api.wire import Text, Wire, reply
+from moorage.api.wire import Anything, Number, Text, Wire, reply
 from moorage.db.queries import LARGEST, AnyOf, Exact, Fuzzy
 from moorage.jobs import ERROR, PENDING, RUNNING, STOPPED, SUCCESS, records
 from moorage.remotes import Registry
@@ -57,7 +57,7 @@ class ReplicationFilter(Wire):
     """A condition on what is replicated."""
 
     type: Text = ""
-    value: Any = None
+    value: Anything = None
     decoration: Text = ""
     kind: Text = Field(default="", description="Of the pattern: doublestar, regex or semver.")
 
@@ -88,7 +88,7 @@ class ReplicationPolicy(Wire):
 class StartReplicationExecution(Wire):
     """Which policy shall run."""
 
-    policy_id: int = 0
+    policy_id: Number = 0
 
 
 class ReplicationExecution(Wire):

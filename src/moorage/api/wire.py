@@ -17,8 +17,10 @@ from functools import cache
 from typing import Annotated, Any, ClassVar, get_args, get_origin
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 from starlette.responses import Response
+
+from moorage.db.queries import LARGEST
 
 YEAR_ONE = "0001-01-01T00:00:00.000Z"
 """How Go prints a time that was never set."""
@@ -36,6 +38,22 @@ def _storable(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_storable)]
 """A string that every database can store."""
+
+
+def _all_storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return _storable(value)
+    parts = [*value, *value.values()] if isinstance(value, dict) else value
+    if isinstance(parts, list):
+        for each in parts:
+            _all_storable(each)
+    return value
+
+
+Anything = Annotated[Any, AfterValidator(_all_storable)]
+"""JSON whose strings every database can store."""
+Number = Annotated[int, Field(ge=0, le=LARGEST)]
+"""The id of something, 0 for nothing; one that a database can be asked for."""
 
 
 Json = Annotated[Any, WithJsonSchema({"type": "object", "additionalProperties": True})]
