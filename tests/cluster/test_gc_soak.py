@@ -37,8 +37,8 @@ EVERY = 2.0
 LIMIT = 3_000_000  # bytes of the small project
 NOTED = 20
 """Milliseconds of waiting for a lock from which on PostgreSQL tells of it."""
-LONGEST = 2000
-"""Milliseconds that a wait may have here, on a machine that does a lot else at the same time."""
+LONGEST = 100 if SECONDS >= 600 else 2000
+"""Milliseconds that a wait may have: more in the short run, whose machine does a lot else."""
 COLLECTOR = "collector"
 
 SETTINGS = {

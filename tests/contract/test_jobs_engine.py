@@ -1,6 +1,7 @@
 """The engine of jobs on both databases, with workers in this process."""
 
 import asyncio
+import time
 from collections import Counter
 from typing import Any
 
@@ -125,6 +126,29 @@ async def test_tasks_beget_tasks_and_the_last_one_decides(database: Database) ->
     assert (found.status, found.failed, found.unfinished) == ("Error", 1, 0)
     counts = (await history(database).metrics([made]))[made]
     assert counts == {"Success": 5, "Error": 1}
+
+
+async def test_a_running_task_sees_a_stop_within_five_seconds(database: Database) -> None:
+    """As everything is set by default, and when nothing but the database tells of it."""
+    began = asyncio.Event()
+    seen: list[float] = []
+
+    async def long(context: Context) -> None:
+        began.set()
+        try:
+            while True:
+                await context.sleep(0.02)
+        except Stopping:
+            seen.append(time.monotonic())
+            raise
+
+    made = await ask(database, NewTask("LONG"))
+    async with working(worker(database, Kind("LONG", long), poll_seconds=60)):
+        await asyncio.wait_for(began.wait(), 10)
+        asked = time.monotonic()
+        await Requests(database, LocalBell()).stop("me", made)  # a bell that nobody hears
+        assert (await ended(database, made)).status == "Stopped"
+    assert 0 < seen[0] - asked < 5
 
 
 async def test_what_waits_stops_at_once_and_what_runs_is_told(database: Database) -> None:
