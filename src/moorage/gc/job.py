@@ -2,7 +2,7 @@
 
     untagged manifests ─► trash of artifacts        when `delete_untagged`
     candidates ─────────► trash of blobs            by several workers
-    trash whose time is over ─► deleted             all of it when `empty_trash`
+    trash whose time is over ─► deleted             by the same; all of it when `empty_trash`
 
 The collector that runs all the time does the same, only more slowly; a job looks at everything
 that no lease holds. It stops between two transactions, and whoever goes on after a crash begins
@@ -175,6 +175,7 @@ class GarbageJob:
                 for digest in done.digests:
                     context.log(f"delete blob from storage: {digest}")
                 context.tell(f"{totals.collected.blobs} of {expected} blobs")
+                await self._sweep_some(totals)  # the store deletes while others review
 
         await together(*(work() for _ in range(workers)))
 
@@ -190,12 +191,15 @@ class GarbageJob:
         """Delete what has been in the trash for long enough."""
         while True:
             context.check()
-            swept = await self._sweeper.run_once()
-            if not swept.objects:
+            if not await self._sweep_some(totals):
                 return
-            totals.objects += swept.objects
-            totals.freed += swept.size
             context.tell(f"{totals.objects} objects deleted")
+
+    async def _sweep_some(self, totals: _Totals) -> int:
+        swept = await self._sweeper.run_once()
+        totals.objects += swept.objects
+        totals.freed += swept.size
+        return swept.objects
 
     async def _tell_held(self, context: Context) -> None:
         kept = await held(self._db)
