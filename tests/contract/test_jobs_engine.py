@@ -16,7 +16,7 @@ from moorage.db.queries import Query
 from moorage.db.transactions import Tx
 from moorage.db.types import from_now
 from moorage.errors import Conflict, NotFound
-from moorage.jobs import Context, Kind, LocalBell, Lost, NewTask, Stopping, extend, queue
+from moorage.jobs import Context, Kind, LocalBell, Lost, NewTask, Stopping, extend, presence, queue
 from moorage.jobs.dashboard import Dashboard
 from moorage.jobs.history import History
 from moorage.jobs.records import Claim
@@ -258,6 +258,26 @@ async def test_a_task_that_kills_its_workers_is_poison(database: Database) -> No
     async with working(worker(database, Kind("POISON", run, tries=3))):
         found = await ended(database, made)
     assert (found.status, found.status_message, ran) == ("Error", "5 workers died of it", [])
+
+
+async def test_a_task_that_gets_on_is_no_poison_however_many_workers_it_outlives(
+    database: Database,
+) -> None:
+    """A worker that dies counts again from each checkpoint on that says something new."""
+    made = await ask(database, NewTask("LONG"))
+    await database.run(presence.ensure_queues, ["LONG"])
+    for number in range(2 * queue.MAX_CRASHES):
+        await _set(database, made, status="Running", owner="dead", lease_until=from_now(-1))
+        (claim,) = await database.run(queue.claim, "LONG", 1, "me", 30)
+        assert claim.crashes == 1
+        context = Context(database, SystemClock(), "me", claim)
+        await context.save({"done": number})
+        assert context.crashes == (await tasks_of(database, made))[0].crashes == 0
+    for number in range(2):  # the same as before is nothing new
+        await _set(database, made, status="Running", owner="dead", lease_until=from_now(-1))
+        (claim,) = await database.run(queue.claim, "LONG", 1, "me", 30)
+        assert claim.crashes == number + 1
+        await Context(database, SystemClock(), "me", claim).save(claim.checkpoint)
 
 
 async def test_a_worker_that_leaves_hands_over_and_counts_no_run(database: Database) -> None:

@@ -53,6 +53,8 @@ class Context:
         self._stop = asyncio.Event()
         self._flushing = asyncio.Lock()
         self.claim = claim
+        self.crashes = claim.crashes
+        """Workers that were lost since the task last got on."""
         self.extra: dict[str, Any] | None = None
         """Results to show, kept when the task ends; None: what it was made with."""
         self.summary: dict[str, Any] | None = None
@@ -78,10 +80,16 @@ class Context:
         return await self._db.run(guarded)
 
     async def save(self, checkpoint: Any, tx: Tx | None = None) -> None:
-        """Where another run goes on; with `tx`, exactly when that commits. Raises Lost."""
+        """Where another run goes on; with `tx`, exactly when that commits. Raises Lost.
+
+        A task that got on is none that kills its workers, whatever became of earlier ones.
+        """
+        values = {"checkpoint": checkpoint}
+        if checkpoint != self.claim.checkpoint:
+            values["crashes"] = self.crashes = 0
 
         async def step(tx: Tx) -> None:
-            if not await queue.keep(tx, self._owner, self.claim, checkpoint=checkpoint):
+            if not await queue.keep(tx, self._owner, self.claim, **values):
                 raise Lost
 
         await (step(tx) if tx is not None else self._db.run(step))

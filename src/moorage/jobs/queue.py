@@ -49,7 +49,7 @@ from moorage.jobs.records import (
 )
 
 MAX_CRASHES = 5
-"""Workers that a task may take with it before it counts as poison."""
+"""Workers that a task may take with it, without getting on, before it counts as poison."""
 MAX_MESSAGE = 4096
 """Characters of the message of a task that failed."""
 

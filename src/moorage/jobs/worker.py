@@ -269,7 +269,7 @@ class Worker:
         """End the task, or let it wait for another try."""
         claim = context.claim
         crashed = status == PENDING  # counted apart, as workers that die
-        failures, crashes = claim.failures + (status == ERROR), claim.crashes + crashed
+        failures, crashes = claim.failures + (status == ERROR), context.crashes + crashed
         again = crashed or (status == ERROR and failures < kind.tries)
         if again and crashes < queue.MAX_CRASHES:
             await self._flush(context)
