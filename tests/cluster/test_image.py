@@ -19,7 +19,6 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "localhost/moorage"
-DATA = "--tmpfs=/data:rw,mode=1777,notmpcopyup"
 LARGEST = 200_000_000
 """Bytes that the image may add to its base."""
 
@@ -91,15 +90,21 @@ def test_it_serves_without_rights_and_keeps_what_it_acknowledged(engine: Engine)
     assert container.log().count("password  ") == 1, "shown once"
 
 
-def test_any_number_may_be_its_user(engine: Engine) -> None:
+def open_folder(folder: Path) -> str:
+    """An option: a folder in which every number may write is the data."""
+    folder.chmod(0o777)
+    return f"--volume={folder}:/data"
+
+
+def test_any_number_may_be_its_user(engine: Engine, tmp_path: Path) -> None:
     """As platforms give one to each tenant."""
-    served = Served(engine, "--user=1000640000:0", DATA)
+    served = Served(engine, "--user=1000640000:0", open_folder(tmp_path))
     assert served.container.do("id", "--user").strip() == "1000640000"
     calls = served.calls(password_of(served.container))
     assert calls.json("/api/v2.0/users/current")["sysadmin_flag"] is True
 
 
-def test_it_tells_an_engine_how_to_run_it(engine: Engine) -> None:
+def test_it_tells_an_engine_how_to_run_it(engine: Engine, tmp_path: Path) -> None:
     """User, command, ports, signal and health check; the health check works."""
     (found,) = json.loads(engine.run("inspect", "--type=image", IMAGE))
     config = found["Config"]
@@ -108,7 +113,7 @@ def test_it_tells_an_engine_how_to_run_it(engine: Engine) -> None:
     assert set(config["ExposedPorts"]) == {"8080/tcp", "8001/tcp"}
     assert config["StopSignal"] == "SIGTERM"
     assert config["Labels"]["org.opencontainers.image.title"] == "Moorage"
-    served = Served(engine, DATA)
+    served = Served(engine, open_folder(tmp_path))
     engine.run("healthcheck", "run", served.container.name)
     assert served.container.stop() == 0
     with pytest.raises(EngineFailed):
