@@ -5,7 +5,7 @@ from typing import Final
 
 from moorage.errors import RangeInvalid, SizeInvalid
 
-_SPEC = re.compile(r"\s*(\d{0,18})\s*-\s*(\d{0,18})\s*")
+_SPEC = re.compile(r"(\d{0,18})\s*-\s*(\d{0,18})")  # no two spaces side by side: they backtrack
 _CHUNK = re.compile(r"(?:bytes[ =])?(\d{1,18})-(\d{1,18})(?:/(?:\d{1,18}|\*))?")
 
 UNSATISFIABLE: Final = "unsatisfiable"
@@ -36,7 +36,7 @@ def byte_range(header: str, size: int) -> tuple[int, int] | str | None:
         return None
     if "," in specs:
         return None
-    found = _SPEC.fullmatch(specs)
+    found = _SPEC.fullmatch(specs.strip())
     if found is None or found[1] == found[2] == "":
         return UNSATISFIABLE
     if not found[1]:

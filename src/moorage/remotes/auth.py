@@ -34,9 +34,13 @@ MOST = 256
 REFRESHED = "00000000-0000-0000-0000-000000000000"
 """The user name of Azure's refresh tokens."""
 
+LONGEST = 4096
+"""Characters of the challenges of one answer that are read: the other side writes them, and a look
+for what is not there takes a time that grows with their square."""
+
 _CHALLENGE = re.compile(r"\b(basic|bearer)\b", re.IGNORECASE)
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
-_PARAMETER = re.compile(r'([a-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))', re.IGNORECASE)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)')
+_PARAMETER = re.compile(r'\b([a-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))', re.IGNORECASE)
 
 Login = Callable[[Endpoint], Awaitable[tuple[str, str, float]]]
 """Buys a name and a password that live some seconds with the registered ones."""
@@ -53,7 +57,11 @@ class Challenge:
 def challenges(headers: Sequence[str]) -> list[Challenge]:
     """Every challenge of `WWW-Authenticate` headers that is known here."""
     found = []
+    left = LONGEST
     for text in headers:
+        left -= len(text)
+        if left < 0:
+            break
         plain = _QUOTED.sub(lambda quoted: "-" * len(quoted[0]), text)
         marks = list(_CHALLENGE.finditer(plain))
         for mark, after in zip_longest(marks, marks[1:]):

@@ -48,7 +48,9 @@ ACCEPT = ", ".join(
         media_types.OCI_ARTIFACT,
     )
 )
-_NEXT = re.compile(r'<([^>]+)>\s*;[^,]*\brel="?next"?')
+LONGEST_LINK = 8192
+"""Characters of a header that leads to the next page."""
+_NEXT = re.compile(r'<([^<>]+)>\s*;[^,<]*\brel="?next"?')
 
 
 class Reading(Requests):
@@ -238,7 +240,8 @@ class Reading(Requests):
 
     def following(self, url: str, answer: httpx2.Response) -> str | None:
         """The next page of a list: on the same server, whatever the header says."""
-        link = _NEXT.search(answer.headers.get("link", ""))
+        said = answer.headers.get("link", "")
+        link = _NEXT.search(said) if len(said) <= LONGEST_LINK else None
         if link is None:
             return None
         following = joined(url, link[1])
