@@ -18,7 +18,7 @@ from moorage.artifacts.statistics import PullCounts
 from moorage.artifacts.usageaging import UsageAging
 from moorage.blobstore.memory import MemoryStore
 from moorage.config.usage import UsageSettings
-from moorage.db import tables
+from moorage.db import engine, failures, tables
 from moorage.db.engine import Database
 from moorage.db.queries import Query
 from moorage.db.transactions import Notifier, Tx
@@ -262,3 +262,36 @@ async def test_a_process_that_ends_while_it_writes_counts_no_pull_twice(content:
     await counts.flush()
     assert await named(content, pulldays.TAG) == {"v1": (3, ANY)}
     assert await content.scalar(select(tables.repositories.c.pull_count)) == 3
+
+
+async def test_a_push_and_the_pulls_of_its_tag_never_wait_for_each_other(
+    content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in a circle, that is, which a database ends only after a second: their order is one."""
+    await content.project("one")
+    payloads = [await content.push_image("one/a", "v1", b"{}", [layer]) for layer in (b"1", b"2")]
+    found = [await content.pulls.manifest("one/a", sha256(payload)) for payload in payloads]
+    lost: list[BaseException] = []
+
+    def contended(error: BaseException) -> bool:
+        if failures.contended(error):
+            lost.append(error)
+        return failures.contended(error)
+
+    monkeypatch.setattr(engine, "contended", contended)
+
+    async def push() -> None:
+        for payload in payloads * 20:
+            await content.manifests.put(ALICE, "one/a", "v1", payload, "", tags=("v1", "v2"))
+
+    async def flush() -> None:
+        counts = PullCounts(content.db)
+        while not pushing.done():
+            for tag in ("v1", "v2"):
+                counts.add(found[0].resolved, tag, "alice")
+                counts.add(found[1].resolved, tag, "bob")
+            await counts.flush()
+
+    pushing = asyncio.create_task(push())
+    await asyncio.gather(pushing, flush(), flush())
+    assert lost == []

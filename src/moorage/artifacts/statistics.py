@@ -75,6 +75,10 @@ class PullCounts:
 
 
 async def _write(tx: Tx, days: PullDays, pulls: Mapping[Pull, int]) -> Written:
+    """Step: count these, in the order of a push: the repository is held, then its tags are changed,
+    then its row, then manifests. In any other, who pushes a tag that was pulled and this one wait
+    for each other until the database ends one of them, a second later.
+    """
     by_manifest: Counter[int] = Counter()
     by_repository: Counter[int] = Counter()
     tagged: set[tuple[int, str]] = set()
@@ -83,20 +87,21 @@ async def _write(tx: Tx, days: PullDays, pulls: Mapping[Pull, int]) -> Written:
         by_repository[repository_id] += count
         if tag:
             tagged.add((repository_id, tag))
-    await tx.execute(_REPOSITORY, [{"row": i, "more": n} for i, n in sorted(by_repository.items())])
-    await tx.execute(_MANIFEST, [{"row": i, "more": n} for i, n in sorted(by_manifest.items())])
+    places = await _hold(tx, sorted(by_repository))
     if tagged:
         await tx.execute(_TAG, [{"row": i, "tag": tag} for i, tag in sorted(tagged)])
-    # From here on the repositories are held: their rows were changed above.
-    places = await _places(tx, sorted(by_repository))
+    await tx.execute(_REPOSITORY, [{"row": i, "more": n} for i, n in sorted(by_repository.items())])
+    await tx.execute(_MANIFEST, [{"row": i, "more": n} for i, n in sorted(by_manifest.items())])
     written = await days.add(tx, _pulled(pulls, places, await _sizes(tx, sorted(by_manifest))))
     await _tell(tx, pulls, places)
     return written
 
 
-async def _places(tx: Tx, ids: list[int]) -> Mapping[int, Row[tuple[int, str, int]]]:
+async def _hold(tx: Tx, ids: list[int]) -> Mapping[int, Row[tuple[int, str, int]]]:
+    """Repositories that are still there, and stay until the commit."""
     columns = repositories.c.id, repositories.c.name, repositories.c.project_id
-    rows = await tx.execute(select(*columns).where(repositories.c.id.in_(ids)))
+    query = select(*columns).where(repositories.c.id.in_(ids)).order_by(repositories.c.id)
+    rows = await tx.execute(tx.dialect.for_key_share(query))
     return {row.id: row for row in rows}
 
 
