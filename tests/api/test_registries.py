@@ -183,6 +183,27 @@ async def test_health_is_looked_after(world: World, other: OtherRegistry) -> Non
     assert (await world.call("sysadmin", "GET", path)).json()["status"] == "healthy"
 
 
+async def test_a_secret_that_cannot_be_read_is_in_no_other_registrys_way(
+    world: World, other: OtherRegistry
+) -> None:
+    """It is the only one that is ill, and says what to do; the next ones are looked at."""
+    paths = [await register(world, other, name=name) for name in ("a", "b")]
+    async with world.content.db.write() as tx:
+        every = tables.registries.update().values(status="unhealthy")
+        await tx.execute(every)
+        await tx.execute(
+            every.where(tables.registries.c.name == "a").values(username="x", credential=b"?" * 40)
+        )
+    job = Kind(KIND, HealthJob(world.services.registries), light=True)
+    async with working(worker(world.content.db, job)):
+        made = await ask(world.content.db, NewTask(KIND))
+        assert (await ended(world.content.db, made)).status == "Success"
+    found = [(await world.call("sysadmin", "GET", path)).json()["status"] for path in paths]
+    assert found == ["unhealthy", "healthy"]
+    tried = await world.call("sysadmin", "POST", "/registries/ping", json={"id": 1})
+    assert (tried.status_code, "give it again" in tried.text) == (503, True)
+
+
 async def test_what_can_be_done_with_a_registry(world: World, other: OtherRegistry) -> None:
     """Filters, triggers and kinds, as a form shows them."""
     path = await register(world, other)

@@ -3,7 +3,8 @@
 import asyncio
 
 from moorage.db.queries import Query
-from moorage.jobs import Context
+from moorage.jobs import Context, together
+from moorage.remotes.records import Registry
 from moorage.remotes.registrations import Registries
 
 KIND = "REGISTRY_HEALTH"
@@ -21,19 +22,21 @@ class HealthJob:
     async def __call__(self, context: Context) -> None:
         gate = asyncio.Semaphore(AT_ONCE)
         page, looked, ill = 1, 0, 0
+        wrong: dict[int, str] = {}
 
-        async def look(registry: object) -> str:
+        async def look(registry: Registry) -> None:
             async with gate:
                 context.check()
-                return await self._registries.check(registry)  # type: ignore[arg-type]
+                wrong[registry.id] = await self._registries.check(registry)
 
         while True:
             found = (await self._registries.list(Query(page=page, size=PAGE))).items
-            for registry, wrong in zip(found, await asyncio.gather(*map(look, found)), strict=True):
+            await together(*map(look, found))
+            for registry in found:
                 looked += 1
-                if wrong:
+                if wrong[registry.id]:
                     ill += 1
-                    context.log(f"registry {registry.name}: {wrong}", "WARNING")
+                    context.log(f"registry {registry.name}: {wrong[registry.id]}", "WARNING")
             if len(found) < PAGE:
                 break
             page += 1

@@ -13,13 +13,20 @@ from urllib.parse import urlsplit
 from sqlalchemy import ColumnElement, Select, delete, select, update
 
 from moorage.access.principals import Principal
-from moorage.access.secretbox import SecretBox
+from moorage.access.secretbox import CannotOpen, SecretBox
 from moorage.db.engine import Database
 from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
 from moorage.db.tables import project_registries, projects, registries, replication_policies
 from moorage.db.transactions import Tx
 from moorage.db.types import now
-from moorage.errors import Conflict, Invalid, MoorageError, NotFound, PreconditionFailed
+from moorage.errors import (
+    Conflict,
+    Invalid,
+    MoorageError,
+    NotFound,
+    PreconditionFailed,
+    Unreachable,
+)
 from moorage.events import RegistryCreated, RegistryDeleted, RegistryUpdated, emit
 from moorage.outgoing import Guard
 from moorage.remotes import adapters
@@ -159,7 +166,10 @@ class Registries:
 
     async def check(self, registry: Registry) -> str:
         """Look how a registry is, and keep that; returns what is wrong, empty when nothing is."""
-        wrong = await self._reach(self._endpoint(registry))
+        try:
+            wrong = await self._reach(self._endpoint(registry))
+        except Unreachable as error:
+            wrong = error.message
         status = UNHEALTHY if wrong else HEALTHY
         if status != registry.status:
             this = update(registries).where(
@@ -195,9 +205,13 @@ class Registries:
             raise Invalid(f"the registry is unhealthy: {wrong}")
 
     def _password(self, registry: Registry) -> str:
+        """Raises Unreachable when it cannot be read: one such registry is in no other's way."""
         if registry.sealed is None:
             return ""
-        return self._box.open(registry.sealed, _purpose(registry.id)).decode()
+        try:
+            return self._box.open(registry.sealed, _purpose(registry.id)).decode()
+        except CannotOpen as error:
+            raise Unreachable(f"the stored access_secret is {error}: give it again") from error
 
     def _endpoint(self, registry: Registry) -> Endpoint:
         return Endpoint(
