@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import Select, select, text, update
 from tests.support.databases import PostgresServer
 from tests.support.jobs import ask, ended, row, tasks_of, worker, working
 
 from moorage.clock import SystemClock
 from moorage.db import connect, tables
 from moorage.db.engine import Database
+from moorage.db.transactions import Tx
 from moorage.db.types import from_now
 from moorage.jobs import Context, Kind, LocalBell, NewTask, Stopping, extend, presence, queue
 from moorage.jobs.records import Claim
@@ -193,3 +194,25 @@ async def test_a_claim_passes_by_what_its_owner_is_acting_on(postgres: Database)
         assert await postgres.run(queue.claim, "WORK", 1, "heir", 30) == []
     (taken,) = await postgres.run(queue.claim, "WORK", 1, "heir", 30)
     assert (taken.fence, taken.crashes) == (2, 1)
+
+
+async def test_a_stop_reaches_a_task_that_is_added_and_claimed_meanwhile(
+    postgres: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was not there when the others were told, and runs when they are looked at."""
+    made = await ask(postgres, NewTask("TEST"))
+    await claim(postgres, "TEST")
+    execute = Tx.execute
+    late: list[Claim] = []
+
+    async def first(tx: Tx, statement: Any, parameters: Any = None) -> Any:
+        if isinstance(statement, Select) and "executions" in str(statement) and not late:
+            monkeypatch.undo()
+            await postgres.run(extend, made, [NewTask("TEST")])
+            late.append(await claim(postgres, "TEST", "other"))
+        return await execute(tx, statement, parameters)
+
+    monkeypatch.setattr(Tx, "execute", first)
+    await postgres.run(queue.stop, tables.tasks.c.execution_id == made)
+    assert len(late) == 1
+    assert [task.stop_requested for task in await tasks_of(postgres, made)] == [True, True]

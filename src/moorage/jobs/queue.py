@@ -438,6 +438,9 @@ async def stop(tx: Tx, *which: ColumnElement[bool]) -> None:
     await tx.execute(tx.dialect.for_update(locked))
     waiting = _ended(STOPPED, "").where(*which, tasks.c.status == PENDING)
     rows = (await tx.execute(waiting.returning(tasks.c.execution_id))).scalars().all()
+    # Added and claimed since the first statement.
+    late = tasks.c.status == RUNNING, ~tasks.c.stop_requested
+    await tx.execute(update(tasks).where(*which, *late).values(stop_requested=True))
     await _count_down(tx, rows, STOPPED, "")
 
 
