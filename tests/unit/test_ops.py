@@ -4,15 +4,18 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from ipaddress import ip_network
 from itertools import pairwise
 
 import httpx2
 import pytest
 
+from moorage.config.health import MetricsSettings
 from moorage.errors import DatabaseUnavailable, StorageUnavailable
 from moorage.ops import Operations, Probe
 from moorage.roles.background import Work, keep_going
 from moorage.telemetry.metrics import Metrics
+from moorage.web.requests import Forwarded
 
 pytestmark = pytest.mark.anyio
 
@@ -117,6 +120,36 @@ async def test_metrics_by_component() -> None:
     unknown = await get(asked, "/metrics?comp=%1b[31m")
     assert (unknown.status_code, "choose one of" in unknown.text) == (400, True)
     assert "\x1b" not in unknown.text
+
+
+@pytest.mark.parametrize(
+    ("client", "headers", "status"),
+    [
+        ("127.0.0.1", {}, 200),
+        ("10.1.2.3", {}, 200),
+        ("::ffff:192.168.0.1", {}, 200),
+        ("fe80::1%eth0", {}, 200),
+        ("203.0.113.7", {}, 404),
+        ("2001:db8::1", {}, 404),
+        ("", {}, 404),
+        ("127.0.0.1", {"X-Forwarded-For": "10.0.0.1"}, 404),
+        ("127.0.0.1", {"Forwarded": "for=10.0.0.1"}, 404),
+        ("198.51.100.1", {"X-Forwarded-For": "203.0.113.7"}, 404),
+        ("198.51.100.1", {"X-Forwarded-For": "10.0.0.1"}, 200),
+    ],
+)
+async def test_metrics_are_for_those_who_are_near(
+    client: str, headers: Mapping[str, str], status: int
+) -> None:
+    """They name every project, also to who may see none; a proxy is believed if it is trusted."""
+    asked = Operations(Metrics("1"), MetricsSettings().allow)
+    app = Forwarded(asked, trusted=[ip_network("198.51.100.0/24")])
+    transport = httpx2.ASGITransport(app=app, client=(client, 50_000))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test") as asking:
+        answer = await asking.get("/metrics", headers=headers)
+        assert answer.status_code == status
+        assert ("moorage_info" in answer.text) is (status == 200)
+        assert (await asking.get("/healthz", headers=headers)).status_code == 200
 
 
 async def run_for(work: Work, metrics: Metrics, seconds: float) -> None:

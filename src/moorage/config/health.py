@@ -1,8 +1,20 @@
 """Settings of metrics, and of how the parts are."""
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+NEAR: tuple[IPv4Network | IPv6Network, ...] = tuple(
+    map(
+        ip_network,
+        (
+            *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"),
+            *("::1/128", "fc00::/7", "fe80::/10"),
+        ),
+    )
+)
+"""This machine and private networks."""
 
 
 class MetricsSettings(BaseModel):
@@ -12,6 +24,12 @@ class MetricsSettings(BaseModel):
 
     port: int = Field(
         8001, ge=0, le=65535, description="Port of `--role exporter`, unless `--port` names one."
+    )
+    allow: tuple[IPv4Network | IPv6Network, ...] = Field(
+        NEAR,
+        description="Networks from which a process of all roles answers `/metrics`, which names "
+        "every project; to others, and through a proxy that is not one of "
+        "`http.trusted_proxies`, there is no such page. `0.0.0.0/0` and `::/0` are everybody.",
     )
 
 

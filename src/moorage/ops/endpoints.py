@@ -3,11 +3,14 @@
 Ready means: the database answers and has this version's schema; of a portal, the API answers. The
 blob store and Redis are told of as well, and make nobody unready: what is cached is still served,
 and all replicas would leave at once.
+
+Where people reach the same address, `/metrics` is for those who are near: it names every project.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from moorage.errors import MoorageError
 from moorage.telemetry.metrics import Metrics
+from moorage.web.requests import TOLD
 
 log = logging.getLogger(__name__)
 
@@ -25,13 +29,18 @@ NEEDED = ("database", "core")
 """Parts without which nothing can be served; a process has one of them."""
 PATHS = ("/healthz", "/readyz", "/metrics")
 _PATIENCE = 3.0
+_OF_PROXIES = frozenset({b"x-forwarded-for", b"forwarded", b"x-real-ip"})
 
 
 class Operations:
     """An ASGI application for those three paths."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(
+        self, metrics: Metrics, allow: Sequence[IPv4Network | IPv6Network] | None = None
+    ) -> None:
+        """`allow` are the networks that are told metrics; None: everybody is."""
         self._metrics = metrics
+        self._allow = allow
         self.probes: Mapping[str, Probe] = {}
         """Part to its probe; empty until the process has started."""
         self.leaving = False
@@ -45,9 +54,24 @@ class Operations:
             response = JSONResponse({"status": "alive"})
         elif request.url.path == "/readyz":
             response = await self._ready()
+        elif not self._is_near(scope):
+            response = Response("not found\n", 404, media_type="text/plain")
         else:
             response = await self._figures(request.query_params.get("comp", ""))
         await response(scope, receive, send)
+
+    def _is_near(self, scope: Scope) -> bool:
+        if self._allow is None:
+            return True
+        if TOLD not in scope and any(name in _OF_PROXIES for name, _ in scope["headers"]):
+            return False  # from somewhere behind a proxy that nobody said to believe
+        try:
+            address = ip_address((scope.get("client") or ("",))[0].partition("%")[0])
+        except ValueError:
+            return False
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in network for network in self._allow)
 
     async def _figures(self, component: str) -> Response:
         """`?comp=core|registry|jobservice|exporter` asks for one part, as Harbor has it."""

@@ -73,7 +73,9 @@ class _Process:
         self._announce = announce
         self._metrics = Metrics(__version__)
         self._tracing = tracing = _tracing(settings, role)
-        self._operations = Operations(self._metrics)
+        # Only a process that is everything has people and Prometheus at one address.
+        near = settings.metrics.allow if role is Role.ALL else None
+        self._operations = Operations(self._metrics, near)
         self._faces = Faces(self._operations, settings.database.wait_seconds)
         http = settings.http
         self._certificate = certificate = _certificate(settings)

@@ -14,6 +14,8 @@ FORM = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 """An id that is taken from the client; any other is replaced."""
 
 Network = IPv4Network | IPv6Network
+TOLD = "moorage.told"
+"""In a scope whose address a trusted proxy told."""
 
 
 class RequestIds:
@@ -74,7 +76,7 @@ class Forwarded:
                 proto = value.rsplit(b",", 1)[-1].strip().lower()
             elif name == b"x-forwarded-for":
                 chain += value.decode("latin-1").split(",")
-        scope = {**scope, "client": (self._origin(chain, peer), 0)}
+        scope = {**scope, "client": (self._origin(chain, peer), 0), TOLD: True}
         if proto in (b"http", b"https"):
             scope["scheme"] = proto.decode()
         return scope
