@@ -7,13 +7,19 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from moorage.config.settings import Settings
 from moorage.errors import AddressRefused, Unreachable
 from moorage.outgoing import Guard
 from moorage.outgoing.addresses import allowed
+from moorage.roles.jobs import kinds
+from moorage.roles.resources import opened
+from moorage.telemetry.metrics import Metrics
+from moorage.webhooks.delivery import Delivery
 
 pytestmark = pytest.mark.anyio
 
@@ -252,6 +258,35 @@ async def test_a_silent_name_server_holds_up_no_other_name(
         assert await asyncio.to_thread(lambda: True)
     finally:
         silent.set()
+
+
+async def test_names_of_projects_hold_up_no_sign_in(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Webhooks of one project to many slow names leave the look-ups of the operator alone."""
+    silent, real = threading.Event(), socket.getaddrinfo
+
+    def look_up(host: Any, port: Any, *rest: Any, **more: Any) -> Any:
+        if str(host).endswith(".silent.test"):
+            silent.wait(30)
+        return real("127.0.0.1", port, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr("moorage.outgoing.guard.RESOLVE_SECONDS", 0.2)
+    settings = Settings.model_validate({"data_dir": tmp_path, "outgoing": {"allow": LOOPBACK}})
+    async with opened(settings, Metrics("1")) as resources:
+        tellers = [each.run for each in kinds(resources) if isinstance(each.run, Delivery)]
+        assert {id(teller._guard) for teller in tellers} == {id(resources.guard_of_projects)}
+        assert resources.exchange._issuers._guard is resources.guard_of_projects
+        try:
+            names = [f"{n}.silent.test" for n in range(80)]
+            waiting = [resources.guard_of_projects.addresses(name, 80) for name in names]
+            outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+            assert sum("other names wait" in str(each) for each in outcomes) == 16
+            for mine in (resources.registries._guard, resources.ldap._guard, resources.oidc._guard):
+                assert await mine.addresses("good.test", 80)
+        finally:
+            silent.set()
 
 
 async def test_a_name_is_asked_for_again_after_it_failed(monkeypatch: pytest.MonkeyPatch) -> None:

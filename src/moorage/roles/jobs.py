@@ -54,7 +54,7 @@ def kinds(resources: Resources) -> Sequence[Kind]:
     collect = gc_job.GarbageJob(db, store, resources.rules, settings.gc.untagged_seconds)
     tell = Delivery(
         resources.webhooks,
-        resources.guard,
+        resources.guard_of_projects,
         resources.ground.clock,
         __version__,
         settings.webhooks.timeout_seconds,

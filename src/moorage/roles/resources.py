@@ -199,6 +199,15 @@ class Resources:
         return Guard(self.settings.outgoing.allow, self.settings.outgoing.ca_file)
 
     @cached_property
+    def guard_of_projects(self) -> Guard:
+        """The same for names that administrators of projects give.
+
+        Look-ups in flight are few. Names that take a minute each hold up one another, and neither
+        the sign-in nor a proxy cache.
+        """
+        return Guard(self.settings.outgoing.allow, self.settings.outgoing.ca_file)
+
+    @cached_property
     def ldap(self) -> Ldap:
         return Ldap(self.guard)
 
@@ -217,7 +226,8 @@ class Resources:
 
     @cached_property
     def exchange(self) -> Exchange:
-        return Exchange(self.db, self.federation_rules, Issuers(self.guard), self.lending)
+        issuers = Issuers(self.guard_of_projects)
+        return Exchange(self.db, self.federation_rules, issuers, self.lending)
 
     @cached_property
     def oidc_accounts(self) -> OidcAccounts:
