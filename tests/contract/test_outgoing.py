@@ -214,6 +214,37 @@ async def test_a_server_that_trickles_is_left() -> None:
             await client.get(f"http://127.0.0.1:{port}/")
 
 
+@pytest.mark.parametrize(
+    ("method", "length", "connections"),
+    [("HEAD", 5_000_000, 1), ("PUT", 0, 1), ("GET", 3000, 1), ("GET", 200_000, 3)],
+)
+async def test_a_connection_serves_the_next_request(
+    method: str, length: int, connections: int
+) -> None:
+    """Also when nobody read the answer, unless it is long."""
+    made = 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal made
+        made += 1
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % length)
+                writer.write(b"x" * (0 if method == "HEAD" else length))
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async with serving(handle) as port, Guard(LOOPBACK).streaming() as client:
+        for _ in range(3):
+            request = client.build_request(method, f"http://127.0.0.1:{port}/")
+            answer = await client.send(request, stream=True)
+            await answer.aclose()
+    assert made == connections
+
+
 async def test_a_server_that_is_not_there_is_unreachable() -> None:
     """A refused connection, an unknown name, an unknown scheme."""
     with socket.socket() as unused:

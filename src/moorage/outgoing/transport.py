@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import httpcore2
@@ -13,6 +14,8 @@ CONNECTIONS = 64
 """Of one client at once; more requests wait."""
 KEEP_ALIVE = 15.0
 """Seconds that a connection without requests stays open: less than most servers allow."""
+REST, REST_SECONDS = 64 << 10, 1.0
+"""Bytes of an answer nobody wants that are read so that its connection can be used again."""
 
 _FAILURES: tuple[type[Exception], ...] = (
     httpcore2.TimeoutException,
@@ -60,7 +63,7 @@ class Transport(httpx2.AsyncBaseTransport):
         response = httpx2.Response(
             answer.status,
             headers=answer.headers,
-            stream=_Bounded(answer.stream, host, deadline, self._limit),
+            stream=_Bounded(answer.stream, host, deadline, self._limit, _length(request, answer)),
             extensions=answer.extensions,
         )
         if response.headers.get("content-encoding", "identity").lower() != "identity":
@@ -74,25 +77,38 @@ class Transport(httpx2.AsyncBaseTransport):
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    def __init__(self, stream: Any, host: str, deadline: float | None, limit: int | None) -> None:
+    def __init__(
+        self, stream: Any, host: str, deadline: float | None, limit: int | None, length: int | None
+    ) -> None:
         self._stream = stream
         self._host = host
         self._deadline = deadline
         self._left = limit
+        self._rest = length  # bytes still to come; None: nobody knows, or it ended
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             async with asyncio.timeout_at(self._deadline):
                 async for part in self._stream:
+                    if self._rest is not None:
+                        self._rest -= len(part)
                     if self._left is not None:
                         self._left -= len(part)
                         if self._left < 0:
                             raise Unreachable(f"{self._host}: its answer is too long")
                     yield part
+            self._rest = None
         except _FAILURES as error:
+            self._rest = None
             raise Unreachable(f"{self._host}: {_reason(error)}") from error
 
     async def aclose(self) -> None:
+        """Closes the connection too, unless the answer is at its end or nearly so."""
+        if self._rest is not None and 0 <= self._rest <= REST:
+            with suppress(*_FAILURES):
+                async with asyncio.timeout(REST_SECONDS):
+                    async for _ in self._stream:
+                        pass
         await self._stream.aclose()
 
 
@@ -134,6 +150,14 @@ def _core(request: httpx2.Request) -> httpcore2.Request:
         content=request.stream,
         extensions=request.extensions,
     )
+
+
+def _length(request: httpx2.Request, answer: httpcore2.Response) -> int | None:
+    """Bytes of the body of an answer, if it says so."""
+    if request.method == "HEAD" or answer.status in (204, 304):
+        return 0
+    said = next((text for name, text in answer.headers if name.lower() == b"content-length"), b"")
+    return int(said) if said.isdigit() and len(said) < 20 else None
 
 
 def _reason(error: Exception) -> str:
