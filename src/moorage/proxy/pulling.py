@@ -9,14 +9,12 @@ tag otherwise                  HEAD there ─► same digest: from here
 blob, not here                 one download, streamed to all who wait, and kept
 """
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from moorage.access.principals import Principal
 from moorage.artifacts.manifests import Manifests
@@ -24,6 +22,7 @@ from moorage.artifacts.pulls import Pulls
 from moorage.artifacts.records import Blob, Manifest, Resolved
 from moorage.artifacts.uploads import Uploads
 from moorage.db.engine import Database
+from moorage.db.prepared import Prepared
 from moorage.db.tables import manifest_absences, manifests, repositories
 from moorage.errors import (
     BlobUnknown,
@@ -40,6 +39,7 @@ from moorage.oci import media_types, names
 from moorage.oci.manifest import parse
 from moorage.oci.names import project_of
 from moorage.proxy.downloads import OPERATOR, Downloads, Turn
+from moorage.proxy.flights import Flights
 from moorage.proxy.leases import Alone
 from moorage.proxy.proxies import PAUSED, Proxies, Upstream
 from moorage.remotes import Fetched
@@ -100,7 +100,8 @@ class Through:
         self.counters = proxies.counters
         self._downloads = Downloads(folder, turn or Turn(Alone(), 0), self.counters)
         self._looked: dict[tuple[str, str], float] = {}
-        self._flights: dict[tuple[str, str], asyncio.Task[Manifest]] = {}
+        self._flights: Flights[Manifest] = Flights()
+        self._looks: Flights[int | None] = Flights()
 
     async def close(self) -> None:
         """End downloads, and close connections."""
@@ -124,9 +125,8 @@ class Through:
             if local is not None and not upstream.reachable(self.proxies.monotonic()):
                 self.counters.stale.labels(upstream.project, "manifest").inc()
             else:
-                found = await self._together(
-                    repository,
-                    reference,
+                found = await self._flights.join(
+                    (repository, reference),
                     lambda: self._fetch(upstream, repository, reference, local),
                 )
         assert found is not None
@@ -214,24 +214,6 @@ class Through:
             del self._looked[next(iter(self._looked))]
         self._looked[repository, tag] = self.proxies.monotonic()
 
-    async def _together(
-        self, repository: str, reference: str, work: Callable[[], Coroutine[Any, Any, Manifest]]
-    ) -> Manifest:
-        """Do the work once for all who want it at the same time."""
-        key = repository, reference
-        task = self._flights.get(key)
-        if task is None:
-            task = asyncio.create_task(work())
-            self._flights[key] = task
-
-            def ended(done: asyncio.Task[Manifest]) -> None:
-                self._flights.pop(key, None)
-                if not done.cancelled():
-                    done.exception()  # all who waited may have gone
-
-            task.add_done_callback(ended)
-        return await asyncio.shield(task)
-
     # --- blobs
 
     async def blob(self, repository: str, digest: str) -> Blob:
@@ -246,12 +228,9 @@ class Through:
         running = self._downloads.find(repository, digest)
         if running is not None:
             return Pending(digest, running.size, "", repository)
-        size = await self._size(repository, digest)
-        if size is None:
-            try:
-                size = await upstream.remote.blob_size(name, digest)
-            except (*AWAY, Invalid) as error:
-                raise told(error) from error
+        size = await self._looks.join(
+            (repository, digest), lambda: self._size(upstream, name, repository, digest)
+        )
         if size is None:
             raise BlobUnknown(detail={"digest": digest})
         if not size and digests.of(b"", digests.parse(digest)[0]) != digest:
@@ -259,17 +238,18 @@ class Through:
             raise Unreachable("the registry behind this project does not tell a blob's length")
         return Pending(digest, size, "", repository)
 
-    async def _size(self, repository: str, digest: str) -> int | None:
-        """What the manifests here say of it."""
-        query = (
-            select(manifest_absences.c.size)
-            .join(manifests, manifests.c.id == manifest_absences.c.manifest_id)
-            .join(repositories, repositories.c.id == manifests.c.repository_id)
-            .where(repositories.c.name == repository, manifest_absences.c.digest == digest)
-            .limit(1)
-        )
+    async def _size(
+        self, upstream: Upstream, name: str, repository: str, digest: str
+    ) -> int | None:
+        """What the manifests here say of it, or the registry behind; None: nobody has it."""
         async with self._db.read() as tx:
-            return (await tx.execute(query)).scalar_one_or_none()
+            rows = await tx.fetch(_SAID, repository=repository, digest=digest)
+        if rows:
+            return int(rows[0][0])
+        try:
+            return await upstream.remote.blob_size(name, digest)
+        except (*AWAY, Invalid) as error:
+            raise told(error) from error
 
     async def content(
         self, blob: Blob, start: int = 0, end: int | None = None
@@ -308,6 +288,20 @@ class Through:
     async def presign(self, blob: Blob, filename: str) -> str | None:
         """A URL of what is here."""
         return None if isinstance(blob, Pending) else await self._pulls.presign(blob, filename)
+
+
+_SAID = Prepared(
+    lambda dialect: (
+        select(manifest_absences.c.size)
+        .join(manifests, manifests.c.id == manifest_absences.c.manifest_id)
+        .join(repositories, repositories.c.id == manifests.c.repository_id)
+        .where(
+            repositories.c.name == bindparam("repository"),
+            manifest_absences.c.digest == bindparam("digest"),
+        )
+        .limit(1)
+    )
+)
 
 
 def _type(fetched: Fetched) -> str:
