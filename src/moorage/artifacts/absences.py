@@ -7,9 +7,10 @@ Without this, a layer that came after its manifest would be collected once its l
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from moorage.artifacts.repositories import Place
+from moorage.db.prepared import Prepared
 from moorage.db.tables import (
     manifest_absences,
     manifest_blobs,
@@ -43,6 +44,8 @@ async def adopt(tx: Tx, place: Place, digest: str, *, child_id: int | None = Non
 
     The blob's row is locked; `child_id` is the manifest's where the content is one.
     """
+    if not await tx.fetch(_AWAITED, repository=place.id, digest=digest):
+        return
     waiting = (
         select(manifest_absences.c.manifest_id, manifest_absences.c.size)
         .add_columns(manifest_absences.c.platform)
@@ -50,8 +53,6 @@ async def adopt(tx: Tx, place: Place, digest: str, *, child_id: int | None = Non
         .where(manifests.c.repository_id == place.id, manifest_absences.c.digest == digest)
     )
     rows = (await tx.execute(waiting)).all()
-    if not rows:
-        return
     if child_id is None:
         await tx.execute(
             manifest_blobs.insert(),
@@ -80,3 +81,16 @@ async def adopt(tx: Tx, place: Place, digest: str, *, child_id: int | None = Non
             manifest_absences.c.manifest_id.in_(ids), manifest_absences.c.digest == digest
         )
     )
+
+
+_AWAITED = Prepared(
+    lambda dialect: (
+        select(manifest_absences.c.manifest_id)
+        .join(manifests, manifests.c.id == manifest_absences.c.manifest_id)
+        .where(
+            manifests.c.repository_id == bindparam("repository"),
+            manifest_absences.c.digest == bindparam("digest"),
+        )
+        .limit(1)
+    )
+)

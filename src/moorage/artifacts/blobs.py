@@ -11,7 +11,7 @@ one of both waits and sees what the other did. Locks are taken in the order blob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, bindparam, delete, exists, func, select, update
+from sqlalchemy import BigInteger, Integer, bindparam, delete, exists, func, select, update
 
 from moorage import failpoints
 from moorage.artifacts import absences, kinds, ledger
@@ -25,6 +25,7 @@ from moorage.db.tables import (
     gc_candidates,
     manifest_blobs,
     manifests,
+    projects,
     repositories,
     repository_blobs,
     upload_segments,
@@ -33,6 +34,7 @@ from moorage.db.tables import (
 from moorage.db.transactions import Tx
 from moorage.db.types import from_now
 from moorage.errors import BlobUnknown, PreconditionFailed, UploadUnknown
+from moorage.oci.names import project_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +181,13 @@ async def _holds(tx: Tx, repository: str, digest: str) -> bool:
 
 async def holders(tx: Tx, digest: str, most: int) -> list[str]:
     """Names of repositories that hold a blob, newest first."""
-    query = (
-        select(repositories.c.name)
-        .join(repository_blobs, repositories.c.id == repository_blobs.c.repository_id)
-        .where(repository_blobs.c.digest == digest)
-        .order_by(repositories.c.id.desc())
-        .limit(most)
-    )
-    return list((await tx.execute(query)).scalars())
+    return [name for (name,) in await tx.fetch(_HOLDERS, digest=digest, most=most)]
+
+
+async def neighbour(tx: Tx, repository: str, digest: str) -> str | None:
+    """A repository of the same project that holds a blob."""
+    rows = await tx.fetch(_NEIGHBOUR, digest=digest, project=project_of(repository))
+    return rows[0][0] if rows else None
 
 
 async def look_up(tx: Tx, repository: str, digest: str, due: float = 0) -> Linked | None:
@@ -304,6 +305,28 @@ _LOOK_UP = Prepared(
             repositories.c.name == bindparam("repository"),
             repository_blobs.c.digest == bindparam("digest"),
         )
+    )
+)
+_HOLDERS = Prepared(
+    lambda dialect: (
+        select(repositories.c.name)
+        .join(repository_blobs, repositories.c.id == repository_blobs.c.repository_id)
+        .where(repository_blobs.c.digest == bindparam("digest"))
+        .order_by(repositories.c.id.desc())
+        .limit(bindparam("most", type_=Integer))
+    )
+)
+_NEIGHBOUR = Prepared(
+    lambda dialect: (
+        select(repositories.c.name)
+        .join(repository_blobs, repositories.c.id == repository_blobs.c.repository_id)
+        .join(projects, projects.c.id == repositories.c.project_id)
+        .where(
+            repository_blobs.c.digest == bindparam("digest"),
+            projects.c.name == bindparam("project"),
+        )
+        .order_by(repositories.c.id.desc())
+        .limit(1)
     )
 )
 _LEASE = Prepared(

@@ -10,40 +10,21 @@ of a project comes after the other there, so the last one to look sees what all 
 
 from collections.abc import Iterable
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, or_, select, update
 
+from moorage.db.prepared import Prepared
 from moorage.db.tables import manifest_children, manifests, tags
 from moorage.db.transactions import Tx
-
-_BATCH = 500
 
 
 async def refresh(tx: Tx, ids: Iterable[int]) -> None:
     """Step: look at these manifests again; the project's ledger is locked."""
-    tagged, listed = _tagged(), _listed()
-    chosen = sorted(set(ids))
-    for start in range(0, len(chosen), _BATCH):
-        await tx.execute(
-            update(manifests)
-            .where(
-                manifests.c.id.in_(chosen[start : start + _BATCH]),
-                or_(manifests.c.tagged != tagged, manifests.c.listed != listed),
-            )
-            .values(tagged=tagged, listed=listed)
-        )
+    await tx.fetch(_REFRESH, ids=tx.dialect.many(sorted(set(ids))))
 
 
 async def hide_accessories(tx: Tx, repository_id: int, digest: str) -> None:
     """Step: what was pushed before its subject is an accessory now that the subject is there."""
-    await tx.execute(
-        update(manifests)
-        .where(
-            manifests.c.repository_id == repository_id,
-            manifests.c.subject_digest == digest,
-            manifests.c.listed,
-        )
-        .values(listed=False)
-    )
+    await tx.fetch(_HIDE, repository=repository_id, subject=digest)
 
 
 async def accessories(tx: Tx, repository_id: int, digests: Iterable[str]) -> list[int]:
@@ -68,3 +49,26 @@ def _listed() -> ColumnElement[bool]:
     )
     child = exists().where(manifest_children.c.child_id == manifests.c.id)
     return and_(~accessory, or_(_tagged(), ~child))
+
+
+_REFRESH = Prepared(
+    lambda dialect: (
+        update(manifests)
+        .where(
+            dialect.among(manifests.c.id, "ids"),
+            or_(manifests.c.tagged != _tagged(), manifests.c.listed != _listed()),
+        )
+        .values(tagged=_tagged(), listed=_listed())
+    )
+)
+_HIDE = Prepared(
+    lambda dialect: (
+        update(manifests)
+        .where(
+            manifests.c.repository_id == bindparam("repository"),
+            manifests.c.subject_digest == bindparam("subject"),
+            manifests.c.listed,
+        )
+        .values(listed=False)
+    )
+)

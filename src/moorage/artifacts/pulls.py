@@ -92,6 +92,16 @@ class Pulls:
 
     async def resolve(self, repository: str, reference: str) -> Resolved:
         """What a tag or digest names; raises as `manifest`."""
+        resolved = await self.find(repository, reference)
+        if resolved is None:
+            await self._check_repository(repository)
+            raise ManifestUnknown(
+                f"{reference} not found in {repository}", detail={"reference": reference}
+            )
+        return resolved
+
+    async def find(self, repository: str, reference: str) -> Resolved | None:
+        """The same, None where it names nothing; raises DigestInvalid, TagInvalid."""
         if digests.is_digest(reference):
             digests.parse(reference)
             kind, query = MANIFEST, _BY_DIGEST
@@ -104,20 +114,11 @@ class Pulls:
                 rows = await tx.fetch(query, repository=repository, reference=reference)
             return Resolved(*rows[0]) if rows else None
 
-        resolved = await self._cache.through(kind, kind.key(repository, reference), load)
-        if resolved is None:
-            await self._check_repository(repository)
-            raise ManifestUnknown(
-                f"{reference} not found in {repository}", detail={"reference": reference}
-            )
-        return resolved
+        return await self._cache.through(kind, kind.key(repository, reference), load)
 
     async def _check_repository(self, name: str) -> None:
-        query = select(repositories.c.id).where(
-            repositories.c.name == name, repositories.c.pushed_at.is_not(None)
-        )
         async with self._db.read() as tx:
-            if (await tx.execute(query)).one_or_none() is None:
+            if not await tx.fetch(_LISTED, repository=name):
                 raise RepositoryUnknown(f"repository {name} not found", detail={"name": name})
 
     async def blob(self, repository: str, digest: str) -> Blob:
@@ -162,6 +163,11 @@ _RESOLVED = (
 )
 
 
+_LISTED = Prepared(
+    lambda dialect: select(repositories.c.id).where(
+        repositories.c.name == bindparam("repository"), repositories.c.pushed_at.is_not(None)
+    )
+)
 _BY_DIGEST = Prepared(
     lambda dialect: (
         select(*_RESOLVED)

@@ -11,14 +11,13 @@ held from the moment at which it arrives.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
+from moorage.db.prepared import Prepared
 from moorage.db.tables import blobs, manifests, repository_blobs
 from moorage.db.transactions import Tx
 from moorage.errors import ManifestBlobUnknown, ManifestInvalid, SizeInvalid
 from moorage.oci.manifest import MAX_INDEX_DEPTH, Descriptor, ParsedManifest
-
-_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,25 +74,29 @@ async def check(
 
 async def _lock_blobs(tx: Tx, repository_id: int, digests: Sequence[str]) -> dict[str, int]:
     """Digest to size of those that the repository holds, locked against the collector."""
-    held: dict[str, int] = {}
-    for start in range(0, len(digests), _BATCH):
-        query = (
-            select(blobs.c.digest, blobs.c.size)
-            .where(
-                blobs.c.digest.in_(digests[start : start + _BATCH]),
-                blobs.c.state == "live",
-            )
-            .order_by(blobs.c.digest)
-        )
-        locked = await tx.execute(tx.dialect.for_key_share(query))
-        sizes = {row.digest: row.size for row in locked}
-        # A statement of its own: the look at the links must come after the locks were granted.
-        linked = select(repository_blobs.c.digest).where(
-            repository_blobs.c.repository_id == repository_id,
-            repository_blobs.c.digest.in_(list(sizes)),
-        )
-        held |= {digest: sizes[digest] for digest in (await tx.execute(linked)).scalars()}
-    return held
+    if not digests:
+        return {}
+    found = await tx.fetch(_LOCK_BLOBS, digests=tx.dialect.many(digests))
+    sizes: dict[str, int] = dict(found)  # type: ignore[arg-type]
+    # A statement of its own: the look at the links must come after the locks were granted.
+    among = tx.dialect.many(list(sizes))
+    linked = await tx.fetch(_LINKED, repository=repository_id, digests=among)
+    return {digest: sizes[digest] for (digest,) in linked}
+
+
+_LOCK_BLOBS = Prepared(
+    lambda dialect: dialect.for_key_share(
+        select(blobs.c.digest, blobs.c.size)
+        .where(dialect.among(blobs.c.digest, "digests"), blobs.c.state == "live")
+        .order_by(blobs.c.digest)
+    )
+)
+_LINKED = Prepared(
+    lambda dialect: select(repository_blobs.c.digest).where(
+        repository_blobs.c.repository_id == bindparam("repository"),
+        dialect.among(repository_blobs.c.digest, "digests"),
+    )
+)
 
 
 async def _children(tx: Tx, repository_id: int, wanted: Sequence[Descriptor]) -> tuple[Child, ...]:

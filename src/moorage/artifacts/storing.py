@@ -29,8 +29,6 @@ from moorage.events import ArtifactPushed, QuotaRefused, emit
 from moorage.oci.manifest import ParsedManifest
 from moorage.projects import immutability
 
-_BATCH = 500
-
 
 @dataclass(frozen=True, slots=True)
 class Push:
@@ -67,14 +65,7 @@ async def insert(tx: Tx, place: Place, push: Push, held: References, rules: Rule
         elif before != manifest_id:
             moves.append(Move(tag, "moved", push.digest, before=before))
     await tagmoves.note(tx, place.id, push.operator, moves)
-    await tx.execute(
-        update(repository_table)
-        .where(repository_table.c.id == place.id)
-        .values(
-            updated_at=now(),
-            pushed_at=now(),
-        )
-    )
+    await tx.fetch(_PUSHED, repository=place.id)
     await emit(
         tx,
         ArtifactPushed(
@@ -97,33 +88,29 @@ async def _insert_manifest(tx: Tx, place: Place, push: Push, held: References) -
     parsed = push.parsed
     artifact_type = parsed.artifact_type or parsed.config_media_type
     config_type = types.config_type(parsed)
-    row = {
-        "repository_id": place.id,
-        "digest": push.digest,
-        "media_type": parsed.media_type,
-        "artifact_type": artifact_type,
-        "config_media_type": config_type,
-        "type": types.of(parsed.media_type, config_type, artifact_type),
-        "payload": push.payload,
-        "payload_size": len(push.payload),
-        "total_size": held.total_size(len(push.payload)),
-        "depth": held.depth,
-        "subject_digest": parsed.subject.digest if parsed.subject else None,
-        "annotations": dict(parsed.annotations),
-        "pushed_by": push.operator,
-    }
-    fresh = (
-        tx.dialect.insert(manifests)
-        .values(row)
-        .on_conflict_do_nothing(index_elements=["repository_id", "digest"])
+    rows = await tx.fetch(
+        _INSERT,
+        repository_id=place.id,
+        digest=push.digest,
+        media_type=parsed.media_type,
+        artifact_type=artifact_type,
+        config_media_type=config_type,
+        type=types.of(parsed.media_type, config_type, artifact_type),
+        payload=push.payload,
+        payload_size=len(push.payload),
+        total_size=held.total_size(len(push.payload)),
+        depth=held.depth,
+        subject_digest=parsed.subject.digest if parsed.subject else None,
+        annotations=dict(parsed.annotations),
+        pushed_by=push.operator,
     )
-    manifest_id = (await tx.execute(fresh.returning(manifests.c.id))).scalar_one_or_none()
-    if manifest_id is None:
+    if not rows:
         # The same bytes again: it holds its references already; keep it from being deleted.
         return await _lock_manifest(tx, place, push.digest)
+    manifest_id = int(rows[0][0])
     await _insert_references(tx, place, manifest_id, held)
-    await absences.adopt(tx, place, push.digest, child_id=int(manifest_id))
-    return int(manifest_id)
+    await absences.adopt(tx, place, push.digest, child_id=manifest_id)
+    return manifest_id
 
 
 async def _lock_manifest(tx: Tx, place: Place, digest: str) -> int:
@@ -138,14 +125,9 @@ async def _lock_manifest(tx: Tx, place: Place, digest: str) -> int:
 
 
 async def _insert_references(tx: Tx, place: Place, manifest_id: int, held: References) -> None:
-    if held.blobs:
-        await tx.execute(
-            manifest_blobs.insert(),
-            [
-                {"manifest_id": manifest_id, "digest": blob.digest, "size": blob.size}
-                for blob in sorted(held.blobs, key=lambda blob: blob.digest)
-            ],
-        )
+    named = sorted(held.blobs, key=lambda blob: blob.digest)
+    rows = [{"manifest": manifest_id, "digest": blob.digest, "size": blob.size} for blob in named]
+    await tx.fetch_many(_REFER, rows)
     if held.children:
         await tx.execute(
             manifest_children.insert(),
@@ -160,14 +142,8 @@ async def _insert_references(tx: Tx, place: Place, manifest_id: int, held: Refer
             ],
         )
     await absences.note(tx, manifest_id, held.absent)
-    named = [blob.digest for blob in held.blobs]
-    for start in range(0, len(named), _BATCH):
-        links = update(repository_blobs).where(
-            repository_blobs.c.repository_id == place.id,
-            repository_blobs.c.digest.in_(named[start : start + _BATCH]),
-            repository_blobs.c.pending,
-        )
-        await tx.execute(links.values(pending=False))
+    among = tx.dialect.many([blob.digest for blob in named])
+    await tx.fetch(_SETTLE, repository=place.id, digests=among)
 
 
 async def _point(tx: Tx, place: Place, tag: str, manifest_id: int) -> tuple[int, bool]:
@@ -186,6 +162,52 @@ async def _point(tx: Tx, place: Place, tag: str, manifest_id: int) -> tuple[int,
     return int(pointed), revision == 1
 
 
+_COLUMNS = (
+    "repository_id",
+    "digest",
+    "media_type",
+    "artifact_type",
+    "config_media_type",
+    "type",
+    "payload",
+    "payload_size",
+    "total_size",
+    "depth",
+    "subject_digest",
+    "annotations",
+    "pushed_by",
+)
+_INSERT = Prepared(
+    lambda dialect: (
+        dialect.insert(manifests)
+        .values({name: bindparam(name) for name in _COLUMNS})
+        .on_conflict_do_nothing(index_elements=["repository_id", "digest"])
+        .returning(manifests.c.id)
+    )
+)
+_REFER = Prepared(
+    lambda dialect: manifest_blobs.insert().values(
+        manifest_id=bindparam("manifest"), digest=bindparam("digest"), size=bindparam("size")
+    )
+)
+_SETTLE = Prepared(
+    lambda dialect: (
+        update(repository_blobs)
+        .where(
+            repository_blobs.c.repository_id == bindparam("repository"),
+            dialect.among(repository_blobs.c.digest, "digests"),
+            repository_blobs.c.pending,
+        )
+        .values(pending=False)
+    )
+)
+_PUSHED = Prepared(
+    lambda dialect: (
+        update(repository_table)
+        .where(repository_table.c.id == bindparam("repository"))
+        .values(updated_at=now(), pushed_at=now())
+    )
+)
 _POINT = Prepared(
     lambda dialect: (
         dialect.insert(tags)

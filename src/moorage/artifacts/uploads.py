@@ -17,7 +17,7 @@ from time import monotonic
 from moorage import failpoints
 from moorage.access.principals import Principal
 from moorage.artifacts import blobs, sessions
-from moorage.artifacts.blobs import Finished, MustStat
+from moorage.artifacts.blobs import Finished, Linked, MustStat
 from moorage.artifacts.claims import FirstClaims
 from moorage.artifacts.records import Blob, Upload
 from moorage.artifacts.rules import Rules
@@ -178,16 +178,20 @@ class Uploads:
         """
         digests.parse(digest)
         for candidate in [source] if source else await self._holders(digest):
-            if not await sources(candidate):
-                continue
-            if not await self._whole(candidate, digest):
-                continue
-            rules = await self._rules.now(self._settings)
-            mounted = await self._db.run(blobs.mount, candidate, repository, digest, rules)
-            if mounted is not None:
-                await failpoints.reach("mount.committed")
-                return mounted
+            if await sources(candidate):
+                mounted = await self._mount(candidate, repository, digest)
+                if mounted is not None:
+                    return mounted
         return None
+
+    async def _mount(self, source: str, repository: str, digest: str) -> Blob | None:
+        if not await self._whole(source, digest):
+            return None
+        rules = await self._rules.now(self._settings)
+        mounted = await self._db.run(blobs.mount, source, repository, digest, rules)
+        if mounted is not None:
+            await failpoints.reach("mount.committed")
+        return mounted
 
     async def _holders(self, digest: str) -> list[str]:
         async with self._db.read() as tx:
@@ -198,8 +202,21 @@ class Uploads:
         digests.parse(digest)
         async with self._db.read() as tx:
             row = await blobs.look_up(tx, repository, digest, self._rules.lease / 2)
-        if row is None or row.state != "live" or not await self._sound(row.storage_key, row.size):
-            if row is not None and row.state == "live":
+        return None if row is None else await self._renew(digest, row)
+
+    async def offer(self, repository: str, digest: str) -> Blob | None:
+        """As `renew`, or by a mount from another repository of the same project."""
+        digests.parse(digest)
+        async with self._db.read() as tx:
+            row = await blobs.look_up(tx, repository, digest, self._rules.lease / 2)
+            near = await blobs.neighbour(tx, repository, digest) if row is None else None
+        if near is not None:
+            return await self._mount(near, repository, digest)
+        return None if row is None else await self._renew(digest, row)
+
+    async def _renew(self, digest: str, row: Linked) -> Blob | None:
+        if row.state != "live" or not await self._sound(row.storage_key, row.size):
+            if row.state == "live":
                 await self._db.run(blobs.suspect, digest, row.storage_key)
             return None
         if row.due and not await self._db.run(blobs.renew, row.repository_id, digest, self._rules):

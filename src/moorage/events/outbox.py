@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 
 from moorage import failpoints
 from moorage.db.engine import Database
+from moorage.db.prepared import Prepared
 from moorage.db.tables import outbox
 from moorage.db.transactions import Tx
 from moorage.events.facts import TYPES, Fact, load
@@ -34,9 +35,13 @@ Subscriber = Callable[[Tx, Sequence[Happened]], Awaitable[None]]
 
 async def emit(tx: Tx, *happened: Fact) -> None:
     """Tell of facts once `tx` is committed."""
-    rows = [{"type": type(fact).__name__, "payload": asdict(fact)} for fact in happened]
-    if rows:
-        await tx.execute(outbox.insert(), rows)
+    rows = [{"kind": type(fact).__name__, "said": asdict(fact)} for fact in happened]
+    await tx.fetch_many(_EMIT, rows)
+
+
+_EMIT = Prepared(
+    lambda dialect: outbox.insert().values(type=bindparam("kind"), payload=bindparam("said"))
+)
 
 
 class Outbox:

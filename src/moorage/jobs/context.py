@@ -11,15 +11,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import insert
-
 from moorage import failpoints
 from moorage.clock import Clock
 from moorage.db.engine import Database
-from moorage.db.tables import task_logs
 from moorage.db.transactions import Tx
-from moorage.db.types import now
-from moorage.jobs import queue
+from moorage.jobs import queue, statements
 from moorage.jobs.records import Claim, Stopping
 from moorage.telemetry.logs import one_line
 
@@ -164,11 +160,9 @@ class Context:
         and_then: Callable[[Tx], Awaitable[None]] | None,
     ) -> None:
         if text:
-            row = {"task_id": self.claim.id, "text": text}
-            await tx.execute(insert(task_logs), row)
+            await tx.fetch(statements.LOG, task=self.claim.id, lines=text)
         if told is not None:
-            values = {"check_in": told, "checked_in_at": now()}
-            await queue.keep(tx, self._owner, self.claim, **values)
+            await queue.tell(tx, self._owner, self.claim, told)
         await failpoints.reach("job.logging")
         if and_then is not None:
             await and_then(tx)

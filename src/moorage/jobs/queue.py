@@ -36,6 +36,7 @@ from moorage.db.prepared import Prepared
 from moorage.db.tables import executions, job_queues, tasks
 from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
+from moorage.jobs import statements
 from moorage.jobs.kinds import NewExecution, NewTask
 from moorage.jobs.records import (
     ERROR,
@@ -352,6 +353,11 @@ _GUARD = Prepared(
 )
 
 
+async def tell(tx: Tx, owner: str, claim: Claim, progress: str) -> None:
+    """Step: say how far a task is, if it is still this worker's."""
+    await tx.fetch(statements.TELL, task=claim.id, holder=owner, held=claim.fence, said=progress)
+
+
 async def keep(tx: Tx, me: str, claim: Claim, /, **values: Any) -> bool:
     """Step: set columns of a task that is still this worker's."""
     changed = await tx.execute(
@@ -373,9 +379,12 @@ async def finish(
     summary: Any = None,
 ) -> bool:
     """Step: the task ends; False when it is not this worker's any more, and nothing changes."""
-    values: dict[str, Any] = {} if extra is None else {"extra": extra}
-    ended = _ended(status, message).where(*_held(owner, claim)).values(**values)
-    rows = (await tx.execute(ended.returning(tasks.c.execution_id))).scalars().all()
+    values: dict[str, Any] = {"state": status, "message": message[:MAX_MESSAGE]}
+    if extra is not None:
+        values["results"] = extra
+    ending = statements.FINISH if extra is None else statements.FINISH_WITH
+    found = await tx.fetch(ending, task=claim.id, holder=owner, held=claim.fence, **values)
+    rows = [execution for (execution,) in found]
     if rows and summary is not None:
         mine = executions.c.id == claim.execution_id
         await tx.execute(update(executions).where(mine).values(extra=summary))
@@ -473,30 +482,15 @@ async def _count_down(tx: Tx, ids: Sequence[int], status: str, message: str) -> 
     for execution_id, ended in Counter(ids).items():
         often.setdefault(ended, []).append(execution_id)
     for ended, found in often.items():
-        for start in range(0, len(found), _BATCH):
-            some = sorted(found)[start : start + _BATCH]
-            await _count(tx, some, ended, status, message)
+        await _count(tx, sorted(found), ended, status, message)
 
 
 async def _count(tx: Tx, ids: Sequence[int], ended: int, status: str, message: str) -> None:
-    left = executions.c.unfinished - ended
-    failed = executions.c.failed + (ended if status == ERROR else 0)
-    stopped = executions.c.stopped + (ended if status == STOPPED else 0)
-    outcome = case(
-        (left > 0, executions.c.status),
-        (failed > 0, ERROR),
-        (stopped > 0, STOPPED),
-        else_=SUCCESS,
+    await tx.fetch(
+        statements.COUNT,
+        ids=tx.dialect.many(ids),
+        ended=ended,
+        bad=ended if status == ERROR else 0,
+        halted=ended if status == STOPPED else 0,
+        message=message[:MAX_MESSAGE] if status == ERROR else None,
     )
-    values: dict[str, Any] = {
-        "unfinished": left,
-        "failed": failed,
-        "stopped": stopped,
-        "status": outcome,
-        "ended_at": case((left > 0, None), else_=now()),
-        "updated_at": now(),
-        "revision": executions.c.revision + 1,
-    }
-    if status == ERROR:
-        values["status_message"] = message[:MAX_MESSAGE]
-    await tx.execute(update(executions).where(executions.c.id.in_(ids)).values(**values))

@@ -31,7 +31,6 @@ from moorage.errors import (
     Unreachable,
 )
 from moorage.oci import digest as digests
-from moorage.oci.names import project_of
 from moorage.proxy.leases import Leases
 from moorage.proxy.proxies import Upstream
 from moorage.telemetry.proxies import ProxyCounters
@@ -161,13 +160,8 @@ class Download:
 
     async def _shared(self, uploads: Uploads) -> Blob | None:
         """Another repository of the project may hold it, or this one by now."""
-        project = project_of(self.repository)
-
-        async def mine(source: str) -> bool:
-            return project_of(source) == project
-
         try:
-            return await uploads.mount(OPERATOR, self.repository, self.digest, mine, None)
+            return await uploads.offer(self.repository, self.digest)
         except MoorageError:
             return None
 

@@ -6,11 +6,11 @@ transfer    the copy of one of them: only what the target lacks moves
 """
 
 from moorage.replication.hearing import hear
+from moorage.replication.here import Here
 from moorage.replication.job import MoveJob, PlanJob, Replicating
 from moorage.replication.planning import ReplicationPreview
 from moorage.replication.policies import ReplicationPolicies
 from moorage.replication.records import KIND, PLAN
-from moorage.replication.sides import Here
 
 __all__ = [
     "KIND",

@@ -1,15 +1,17 @@
 """The handlers: one finds out what there is to move, the other moves one artifact."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from moorage.db.engine import Database
+from moorage.db.prepared import Prepared
 from moorage.db.tables import executions, projects
 from moorage.db.transactions import Tx
 from moorage.errors import MoorageError, NotFound
@@ -19,13 +21,19 @@ from moorage.oci.names import project_of
 from moorage.remotes import Registries, Registry
 from moorage.remotes.throttle import KILOBITS, Throttle
 from moorage.replication import filters, launching
+from moorage.replication.here import OPERATOR, Here
 from moorage.replication.planning import Planner
 from moorage.replication.records import DELETE, Move, Settings
-from moorage.replication.sides import OPERATOR, Here, Sending, There
+from moorage.replication.sides import Sending
+from moorage.replication.there import There
 from moorage.replication.transfer import Transfer
 
 BATCH = 100
 """Tasks that a plan adds at once."""
+BELIEVED = 2.0
+"""Seconds for which a task takes a registry for what an earlier one read of it."""
+EXECUTIONS = 100
+"""Executions of which this process remembers what they do."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,8 @@ class Replicating:
         self._registries = registries
         self._here = here
         self._open: dict[tuple[int, datetime], _Shared] = {}
+        self._known: dict[int, tuple[Registry, float]] = {}
+        self._begun: dict[int, tuple[Settings, Any, str]] = {}
 
     @property
     def open(self) -> int:
@@ -64,7 +74,7 @@ class Replicating:
     async def ends(self, said: Settings) -> AsyncIterator[Ends]:
         """Both sides. Tasks that run together share connections, the last one closes them."""
         registry_id = said.source_id if said.source_id is not None else said.target_id
-        registry = await self._registries.get(registry_id or 0)
+        registry = await self._registry(registry_id or 0)
         key = registry.id, registry.updated_at
         shared = self._open.get(key)
         if shared is None:
@@ -82,8 +92,23 @@ class Replicating:
                 del self._open[key]
                 await there.close()
 
+    async def _registry(self, registry_id: int) -> Registry:
+        """As it was some seconds ago at most."""
+        known = self._known.get(registry_id)
+        if known is None or known[1] < time.monotonic():
+            found = await self._registries.get(registry_id)
+            known = self._known[registry_id] = found, time.monotonic() + BELIEVED
+        return known[0]
+
     async def begun(self, execution_id: int) -> tuple[Settings, Any, str]:
         """The policy as it was when the execution began, all that was kept, and the trigger."""
+        if execution_id not in self._begun:  # it stays as it was
+            while len(self._begun) >= EXECUTIONS:
+                del self._begun[next(iter(self._begun))]
+            self._begun[execution_id] = await self._read(execution_id)
+        return self._begun[execution_id]
+
+    async def _read(self, execution_id: int) -> tuple[Settings, Any, str]:
         query = select(executions.c.extra, executions.c.trigger)
         query = query.where(executions.c.id == execution_id)
         async with self._db.read() as tx:
@@ -236,10 +261,10 @@ class _Told:
     async def _tell(self, tx: Tx, status: str) -> None:
         move, pushed = self._move, self._said.source_id is None
         here = move.source if pushed else move.target
-        query = select(projects.c.id).where(projects.c.name == project_of(here))
-        project_id = (await tx.execute(query)).scalar_one_or_none()
-        if project_id is None:
+        rows = await tx.fetch(_PROJECT, project=project_of(here))
+        if not rows:
             return
+        project_id = int(rows[0][0])
         ours = {"registry_type": "harbor", "registry_name": "Local", "endpoint": ""}
         theirs = {
             "registry_type": self.registry.kind if self.registry else "",
@@ -269,3 +294,8 @@ class _Told:
                 creator=self._kept.get("creator", ""),
             ),
         )
+
+
+_PROJECT = Prepared(
+    lambda dialect: select(projects.c.id).where(projects.c.name == bindparam("project"))
+)

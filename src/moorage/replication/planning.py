@@ -8,9 +8,10 @@ from moorage.db.queries import Page, Query
 from moorage.errors import Invalid
 from moorage.oci.names import check_repository
 from moorage.replication import filters
+from moorage.replication.here import Here
 from moorage.replication.policies import check_route
 from moorage.replication.records import COPY, Artifact, Move, Settings
-from moorage.replication.sides import Here, There
+from moorage.replication.there import There
 
 PREVIEWED = 500
 """Artifacts that a preview looks at."""

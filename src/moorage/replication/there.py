@@ -1,0 +1,173 @@
+"""Another registry, as an end of a replication."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+
+from moorage.errors import Denied, Invalid, NotFound
+from moorage.oci import digest as digests
+from moorage.oci.names import project_of
+from moorage.remotes import Fetched, Listed, Remote
+from moorage.replication import filters
+from moorage.replication.records import Artifact, Filter
+from moorage.replication.sides import CHUNK, Read, Sending, kind_of, ties
+
+LOOKS = 8
+"""Tags that are looked up at once."""
+
+
+class There:
+    """Another registry."""
+
+    def __init__(self, remote: Remote) -> None:
+        self.remote = remote
+        self._ensured: set[str] = set()
+
+    async def manifest(self, repository: str, reference: str) -> Fetched:
+        """Raises NotFound."""
+        return await self.remote.manifest(repository, reference)
+
+    async def digest_of(self, repository: str, reference: str) -> str:
+        """By a HEAD, which no registry counts as a pull."""
+        try:
+            listed = await self.remote.head(repository, reference)
+        except Denied:  # as of a project that is not there yet
+            known = self.remote.adapter.has_project
+            if known is None or await known(self.remote, repository):
+                raise
+            return ""
+        return listed.digest if listed else ""
+
+    async def referrers(self, repository: str, digest: str) -> Sequence[str]:
+        """By the API, or the tag in its place."""
+        return [each.digest for each in await self.remote.referrers(repository, digest)]
+
+    def read(self, repository: str, digest: str, size: int) -> Read:
+        """Streamed, and resumed where it is cut."""
+
+        async def parts(start: int, end: int) -> AsyncIterator[bytes]:
+            left = end - start
+            async with aclosing(self.remote.blob(repository, digest, size, start)) as found:  # type: ignore[type-var]
+                async for part in found:
+                    yield part[:left]
+                    left -= len(part)
+                    if left <= 0:
+                        return
+
+        return parts
+
+    async def ensure(self, repository: str) -> None:
+        """Where this kind of registry has projects."""
+        project = project_of(repository)
+        if self.remote.adapter.ensure is not None and project not in self._ensured:
+            await self.remote.adapter.ensure(self.remote, repository)
+            self._ensured.add(project)
+
+    async def has_blob(self, repository: str, digest: str, size: int) -> bool:
+        """By a HEAD."""
+        found = await self.remote.has_blob(repository, digest)
+        if found is not None and found not in (0, size):
+            raise Invalid(
+                f"{self.remote.endpoint.host} holds {digest} with {found} bytes in place of {size}"
+            )
+        return found is not None
+
+    async def write(
+        self, repository: str, digest: str, size: int, read: Read, how: Sending
+    ) -> None:
+        """Streamed or by chunks."""
+
+        async def remember(location: str) -> None:
+            await how.remember(digest, location)
+
+        await self.remote.push_blob(
+            repository,
+            digest,
+            size,
+            read,
+            chunk=CHUNK if how.chunked and size > CHUNK else 0,
+            throttle=how.throttle,
+            session=how.sessions.get(digest, ""),
+            remember=remember,
+        )
+
+    async def put(self, repository: str, found: Fetched, tags: Sequence[str]) -> None:
+        """A request for each tag, or one by the digest."""
+        for reference in tags or (found.digest,):
+            await self.remote.put_manifest(repository, reference, found.payload, found.media_type)
+
+    async def delete(self, repository: str, reference: str) -> None:
+        """A tag alone, where the registry knows how."""
+        remove = self.remote.adapter.delete_tag
+        if remove is not None and not digests.is_digest(reference):
+            await remove(self.remote, repository, reference)
+        else:
+            await self.remote.delete(repository, reference)
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self.remote.close()
+
+    # --- planning
+
+    async def repositories(self, conditions: Sequence[Filter]) -> Sequence[str]:
+        """Those that a policy is about, as far as the registry lists any."""
+        names = filters.literal(conditions)
+        if names is None:
+            if self.remote.adapter.catalog is None:
+                raise Invalid(
+                    f"{self.remote.adapter.title} lists no repositories: "
+                    "name them in the filter without wildcards, or with braces as in org/{a,b}"
+                )
+            beginning = filters.beginning(conditions)
+            names = list(await self.remote.adapter.catalog(self.remote, beginning))
+        return sorted({each for each in names if filters.about_repository(conditions, each)})
+
+    async def artifacts(
+        self, repository: str, conditions: Sequence[Filter]
+    ) -> AsyncIterator[Artifact]:
+        """Artifacts of a repository by their tags; what has none is not listed anywhere."""
+        try:
+            found = await self.remote.tags(repository)
+        except NotFound:
+            return
+        tied = ties(found)
+        by_digest: dict[str, Artifact] = {}
+        wanted = [tag for tag in found if not filters.of_cosign(tag) and _wants(conditions, tag)]
+        async for tag, listed in self._heads(repository, wanted):
+            if listed is None:  # deleted meanwhile
+                continue
+            known = by_digest.get(listed.digest) or Artifact(
+                repository,
+                listed.digest,
+                media_type=listed.media_type,
+                attached=tied.get(listed.digest, ()),
+            )
+            by_digest[listed.digest] = replace(known, tags=(*known.tags, tag))
+        for each in by_digest.values():
+            yield await self._described(each) if filters.needs_manifest(conditions) else each
+
+    async def _heads(
+        self, repository: str, tags: Sequence[str]
+    ) -> AsyncIterator[tuple[str, Listed | None]]:
+        """What each tag names, in their order; several are asked at once."""
+        for start in range(0, len(tags), LOOKS):
+            some = tags[start : start + LOOKS]
+            asked = [asyncio.create_task(self.remote.head(repository, tag)) for tag in some]
+            try:
+                for tag, listed in zip(some, await asyncio.gather(*asked), strict=True):
+                    yield tag, listed
+            finally:
+                for each in asked:
+                    each.cancel()
+                await asyncio.gather(*asked, return_exceptions=True)
+
+    async def _described(self, artifact: Artifact) -> Artifact:
+        found = await self.remote.manifest(artifact.repository, artifact.digest)
+        return replace(artifact, media_type=found.media_type, type=kind_of(found))
+
+
+def _wants(conditions: Sequence[Filter], tag: str) -> bool:
+    only = [each for each in conditions if each.type == "tag"]
+    return filters.choose(only, Artifact("", "", (tag,))) is not None
