@@ -1,4 +1,8 @@
-"""A foreign registry to copy from and to compare with: Debian's docker-registry, no sign-in."""
+"""Foreign registries to copy from and to compare with, without sign-in.
+
+docker-registry    Debian's, version 2 of distribution
+distribution       version 3, built by `make clients`
+"""
 
 import json
 import signal
@@ -23,12 +27,18 @@ http:
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "OTEL_TRACES_EXPORTER": "none"}
 
 
-class DockerRegistry:
-    """One docker-registry process on files in a folder, or on a bucket."""
+PROGRAMS = ("docker-registry", "distribution")
 
-    def __init__(self, folder: Path, bucket: Bucket | None = None) -> None:
+
+class DockerRegistry:
+    """One process of them on files in a folder, or on a bucket."""
+
+    def __init__(
+        self, folder: Path, bucket: Bucket | None = None, program: str = PROGRAMS[0]
+    ) -> None:
         (self.port,) = free_ports(1)
         self._folder = folder
+        self._program = program
         self._storage = f"filesystem: {{ rootdirectory: {folder}/registry }}"
         if bucket is not None:
             section = json.dumps({**bucket.section(), "secure": False, "v4auth": True})
@@ -47,7 +57,7 @@ class DockerRegistry:
     def collect(self) -> int:
         """Collect garbage, which nobody may push to meanwhile; how many blobs went."""
         done = subprocess.run(
-            [path_of("docker-registry"), "garbage-collect", str(self._config)],
+            [path_of(self._program), "garbage-collect", str(self._config)],
             env=_ENVIRONMENT,
             check=True,
             capture_output=True,
@@ -71,7 +81,7 @@ class DockerRegistry:
         log = self._folder / "log"
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [path_of("docker-registry"), "serve", str(self._config)],
+                [path_of(self._program), "serve", str(self._config)],
                 stdout=output,
                 stderr=output,
                 env=_ENVIRONMENT,
