@@ -14,7 +14,14 @@ from tests.support.clocks import TurnedClock
 
 from moorage.access.personal import PREFIX, new_token
 from moorage.access.principals import Principal
-from moorage.access.roles import DEVELOPER
+from moorage.access.roles import (
+    DEVELOPER,
+    GUEST,
+    LIMITED_GUEST,
+    PROJECT_ADMIN,
+    PROJECT_PAIRS,
+    ROLE_PAIRS,
+)
 from moorage.api.app import create_api
 from moorage.db import tables
 from moorage.db.types import from_now
@@ -180,6 +187,36 @@ async def test_a_token_of_an_administrator_leaves_only_what_it_names(site: Site)
     assert made.status_code == 403
     whole = (await site.token("all", who="boss"))["secret"]
     assert await site.status(whole, "/users") == 200
+
+
+async def test_a_token_gives_no_role_that_has_more_than_it_leaves(site: Site) -> None:
+    """Else another account would hold for good what the token was meant to keep back."""
+    members = "/projects/open/members"
+    managing = [{"resource": "member", "action": each} for each in ("create", "update", "list")]
+    guests = [
+        {"resource": resource, "action": action}
+        for resource, action in sorted(ROLE_PAIRS[GUEST] & PROJECT_PAIRS)
+    ]
+    few = (await site.token("few", who="boss", permissions=leaving("open", *managing)))["secret"]
+    enough = leaving("open", *managing, *guests)
+    more = (await site.token("more", who="boss", permissions=enough))["secret"]
+    nia = {"member_user": {"username": "nia"}}
+    for secret, role, status in (
+        (few, GUEST, 403),
+        (few, PROJECT_ADMIN, 403),
+        (more, DEVELOPER, 403),
+        (more, GUEST, 201),
+    ):
+        answer = await site.call(secret, "POST", members, {"role_id": role, **nia})
+        assert answer.status_code == status, (role, answer.text)
+    (_, member) = (await site.call(("boss", PASSWORD), "GET", members)).json()
+    one = f"{members}/{member['id']}"
+    for secret, role, status in ((more, PROJECT_ADMIN, 403), (more, LIMITED_GUEST, 200)):
+        answer = await site.call(secret, "PUT", one, {"role_id": role})
+        assert answer.status_code == status, (role, answer.text)
+    whole = (await site.token("whole", who="boss"))["secret"]
+    answer = await site.call(whole, "PUT", one, {"role_id": PROJECT_ADMIN})
+    assert answer.status_code == 200, "a token that leaves everything is as good as the password"
 
 
 async def test_a_token_may_name_every_project(site: Site) -> None:

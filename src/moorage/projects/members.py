@@ -6,7 +6,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, case, delete, func, select, update
 
 from moorage.access.principals import Principal
-from moorage.access.roles import PROJECT_ADMIN, ROLE_NAMES
+from moorage.access.roles import (
+    PROJECT_ADMIN,
+    PROJECT_PAIRS,
+    ROLE_NAMES,
+    ROLE_PAIRS,
+    covers,
+)
 from moorage.accounts import groups
 from moorage.accounts.groups import GROUP_ROLES
 from moorage.accounts.memberships import belonging
@@ -16,7 +22,7 @@ from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, pag
 from moorage.db.tables import project_members, projects, user_groups, users
 from moorage.db.transactions import Tx
 from moorage.db.types import now
-from moorage.errors import Conflict, Invalid, NotFound
+from moorage.errors import Conflict, Denied, Invalid, NotFound
 from moorage.events import MemberCreated, MemberDeleted, MemberUpdated, emit
 from moorage.projects.holding import hold
 from moorage.projects.kinds import ROLE
@@ -116,9 +122,10 @@ class Members:
         """Make a user or a group a member. Returns the membership's id.
 
         A group that is named and not known yet becomes known. Raises Invalid, ProjectUnknown,
-        NotFound (no such user or group), Conflict.
+        NotFound (no such user or group), Conflict, Denied.
         """
         check_role(role_id)
+        _check_left(principal, project_id, role_id)
         if group is None and not user_id and not username:
             raise Invalid("a member is named by user_id or username, or is a group")
 
@@ -142,8 +149,9 @@ class Members:
     async def change(
         self, principal: Principal, project_id: int, member_id: int, role_id: int
     ) -> None:
-        """Give another role; raises Invalid, NotFound."""
+        """Give another role; raises Invalid, NotFound, Denied."""
         check_role(role_id)
+        _check_left(principal, project_id, role_id)
 
         async def step(tx: Tx) -> None:
             changed = await tx.execute(
@@ -174,6 +182,18 @@ class Members:
             await emit(tx, MemberDeleted(operator=principal.name, **await _names(tx, member)))
 
         await self._db.run(step)
+
+
+def _check_left(principal: Principal, project_id: int, role_id: int) -> None:
+    """Whoever came with a token of few rights gives no role that has more; raises Denied.
+
+    Only administrators of a project hold the right to add members, so nobody else needs a look.
+    """
+    if principal.bounds is None:
+        return
+    role = ROLE_PAIRS[role_id] & PROJECT_PAIRS  # what a token can leave at all
+    if not covers(principal.bounds.within(project_id), role):
+        raise Denied("a token cannot give a role that has more rights than the token leaves")
 
 
 async def _user(tx: Tx, user_id: int | None, username: str) -> int:
