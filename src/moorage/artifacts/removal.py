@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Row, Select, exists, select, update
+from sqlalchemy import Row, Select, exists, or_, select, update
 from sqlalchemy import delete as sql_delete
 
 from moorage import failpoints
@@ -41,12 +41,19 @@ class _Had:
 
 
 async def delete(
-    tx: Tx, repository: str, digest: str, operator: str, rules: Rules, *, untagged: bool = False
+    tx: Tx,
+    repository: str,
+    digest: str,
+    operator: str,
+    rules: Rules,
+    *,
+    untagged: float | None = None,
 ) -> None:
     """Delete a manifest, its tags, and the untagged manifests that refer to it as their subject.
 
-    Raises ManifestUnknown; PreconditionFailed while an index names it, and when it has a tag and
-    shall be `untagged`; TagImmutable.
+    `untagged`: only if it has no tag, and neither it nor what refers to it was pushed for so many
+    seconds. Raises ManifestUnknown; PreconditionFailed where that is not so, and while an index
+    names it; TagImmutable.
     """
     place = await repositories.demand(tx, repository)
     here = manifests.c.repository_id == place.id, manifests.c.digest == digest
@@ -56,8 +63,9 @@ async def delete(
     if found is None:
         raise ManifestUnknown(detail={"digest": digest})
     await _refuse_children(tx, found)
-    if untagged:
+    if untagged is not None:
         await _refuse_tagged(tx, found)
+        await _refuse_fresh(tx, place, found, untagged)
     doomed = [found, *await _referrers(tx, place, digest)]
     await _remove(tx, place, doomed, operator, rules)
     await failpoints.reach("delete.deleting")
@@ -87,6 +95,17 @@ async def _refuse_tagged(tx: Tx, found: Found) -> None:
     tag = (await tx.execute(query)).scalar_one_or_none()
     if tag is not None:
         raise PreconditionFailed(f"tag {tag} names this manifest")
+
+
+async def _refuse_fresh(tx: Tx, place: Place, found: Found, seconds: float) -> None:
+    query = select(manifests.c.digest).where(
+        manifests.c.repository_id == place.id,
+        or_(manifests.c.id == found.id, manifests.c.subject_digest == found.digest),
+        manifests.c.pushed_at > from_now(-seconds),
+    )
+    pushed = (await tx.execute(query.limit(1))).scalar_one_or_none()
+    if pushed is not None:
+        raise PreconditionFailed(f"{pushed} was pushed lately")
 
 
 async def _referrers(tx: Tx, place: Place, digest: str) -> list[Found]:

@@ -54,7 +54,7 @@ async def put(tx: Tx, push: Push, rules: Rules) -> None:
 
 async def insert(tx: Tx, place: Place, push: Push, held: References, rules: Rules) -> int:
     """Everything that a manifest is, on a transaction that holds its references; its row's id."""
-    manifest_id = await _insert_manifest(tx, place, push, held)
+    manifest_id, known = await _insert_manifest(tx, place, push, held)
     changed = {manifest_id, *(child.id for child in held.children)}
     moves = []
     for tag in sorted(push.tags):
@@ -81,10 +81,19 @@ async def insert(tx: Tx, place: Place, push: Push, held: References, rules: Rule
     await ledger.charge(tx, place.project_id, contents, limited=rules.limited)
     await listed.refresh(tx, changed)
     await listed.hide_accessories(tx, place.id, push.digest)
+    if known:
+        await _renew(tx, manifest_id)
     return manifest_id
 
 
-async def _insert_manifest(tx: Tx, place: Place, push: Push, held: References) -> int:
+async def _renew(tx: Tx, manifest_id: int) -> None:
+    """Of what no tag keeps: as after its first push, an index may be about to name it."""
+    mine = manifests.c.id == manifest_id, ~manifests.c.tagged
+    await tx.execute(update(manifests).where(*mine).values(pushed_at=now()))
+
+
+async def _insert_manifest(tx: Tx, place: Place, push: Push, held: References) -> tuple[int, bool]:
+    """The row's id, and whether it was there already."""
     parsed = push.parsed
     artifact_type = parsed.artifact_type or parsed.config_media_type
     config_type = types.config_type(parsed)
@@ -106,11 +115,11 @@ async def _insert_manifest(tx: Tx, place: Place, push: Push, held: References) -
     )
     if not rows:
         # The same bytes again: it holds its references already; keep it from being deleted.
-        return await _lock_manifest(tx, place, push.digest)
+        return await _lock_manifest(tx, place, push.digest), True
     manifest_id = int(rows[0][0])
     await _insert_references(tx, place, manifest_id, held)
     await absences.adopt(tx, place, push.digest, child_id=manifest_id)
-    return manifest_id
+    return manifest_id, False
 
 
 async def _lock_manifest(tx: Tx, place: Place, digest: str) -> int:

@@ -94,8 +94,8 @@ class GcSettings(_Section):
     untagged_seconds: float = Field(
         7200.0,
         ge=0,
-        description="How long an artifact without a tag is left alone when a collection deletes "
-        "those: an index may be about to name it.",
+        description="How long after its last push an artifact without a tag is left alone when a "
+        "collection deletes those: an index may be about to name it.",
     )
     scrub_bytes_per_second: int | None = Field(
         None,

@@ -112,10 +112,12 @@ class Untagged:
             return (await tx.execute(query)).scalars().all()
 
     async def delete(self, tx: Tx, doomed: Doomed) -> bool:
-        """Step: delete one, unless somebody tagged or named it meanwhile; whether it went."""
+        """Step: delete one, unless somebody tagged, named, signed or pushed it meanwhile; whether
+        it went.
+        """
         try:
             await removal.delete(
-                tx, doomed.repository, doomed.digest, OPERATOR, self._rules, untagged=True
+                tx, doomed.repository, doomed.digest, OPERATOR, self._rules, untagged=self.window
             )
         except (ManifestUnknown, RepositoryUnknown, PreconditionFailed):
             return False
