@@ -96,7 +96,11 @@ async def test_only_names_are_listed(stack: AsyncExitStack) -> None:
     """What has lines or is none would stand in the log of a job as something else."""
     other = await stack.enter_async_context(OtherRegistry().serving())
     client = remote(stack, other)
-    for kept, sent in ((["a"], ["a", "b\nERROR c", "", 7, None, "x" * 600]), ([], "abc")):
+    for kept, sent in (
+        (["a"], ["a", "b\nERROR c", "", 7, None, "x" * 600]),
+        (["b", "a"], ["b", "a", "b", *["a"] * 1000]),
+        ([], "abc"),
+    ):
         other.answers = [Answer(200, json.dumps({"tags": sent}).encode())]
         assert await client.tags(APP) == kept
 

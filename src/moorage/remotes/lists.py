@@ -1,7 +1,8 @@
 """The names of one list of another registry, as far as that may fill our memory and our time.
 
-A registry that lies sends pages for ever, and on each of them what is no name. So pages count too,
-and a name that no registry gives is left out: it would stand in logs as a line of its own.
+A registry that lies sends pages for ever, and on each of them what is no name, or the same one. So
+pages count too, each name is taken once, and one that no registry gives is left out: it would stand
+in logs as a line of its own.
 """
 
 from collections.abc import Iterable
@@ -22,7 +23,7 @@ class Names:
 
     def __init__(self, host: str) -> None:
         """`host` is the registry, for messages."""
-        self.found: list[str] = []
+        self._found: dict[str, None] = {}
         self._host = host
         self._pages = 0
         self._size = 0
@@ -31,12 +32,25 @@ class Names:
         """Take in what stands on one page; raises Unreachable for a list without an end."""
         self._pages += 1
         for name in names:
-            if isinstance(name, str) and 0 < len(name) <= LONGEST and name.isprintable():
-                self.found.append(name)
+            if _is_name(name) and name not in self._found:
+                self._found[name] = None
                 self._size += len(name)
-        if self._pages > MOST_PAGES or len(self.found) > MOST_NAMES or self._size > MOST_CHARACTERS:
+        if (
+            self._pages > MOST_PAGES
+            or len(self._found) > MOST_NAMES
+            or self._size > MOST_CHARACTERS
+        ):
             raise Unreachable(f"{self._host} sends a list without an end")
+
+    @property
+    def found(self) -> list[str]:
+        """Each of them once, as they came."""
+        return list(self._found)
 
     def below(self, beginning: str) -> list[str]:
         """Those that begin so."""
-        return [name for name in self.found if name.startswith(beginning)]
+        return [name for name in self._found if name.startswith(beginning)]
+
+
+def _is_name(text: Any) -> bool:
+    return isinstance(text, str) and 0 < len(text) <= LONGEST and text.isprintable()
