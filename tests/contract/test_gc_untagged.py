@@ -1,11 +1,15 @@
 """Artifacts that no tag keeps: what is being pushed or signed again is left alone."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from unittest.mock import patch
 
 import pytest
 from sqlalchemy import select
 from tests.support.content import ALICE, Content, descriptor, image, index, sha256
 
+from moorage import failpoints
+from moorage.artifacts.copying import Copies
 from moorage.artifacts.rules import Rules
 from moorage.blobstore.memory import MemoryStore
 from moorage.db import tables
@@ -87,3 +91,24 @@ async def test_a_push_of_what_a_tag_keeps_changes_no_time(content: Content) -> N
     before = await content.scalar(pushed)
     await push(content, payload, "v1")
     assert await content.scalar(pushed) == before
+
+
+async def test_what_a_copy_finds_there_already_may_be_named_by_an_index(
+    content: Content, old: bytes
+) -> None:
+    """Of an index too, the platforms come first."""
+    await content.push_image("library/source", "v1")
+    parent = index([old])
+    await content.manifests.put(ALICE, "library/source", "multi", parent, "")
+    await content.manifests.delete_tag(ALICE, "library/source", "v1")
+    copies = Copies(content.db, content.rules)
+    held = asyncio.Event()
+
+    async def reach(name: str) -> None:
+        if name == "manifest.committed" and not held.is_set():
+            held.set()
+            assert await doomed(content) == []
+
+    with patch.object(failpoints, "reach", reach):
+        await copies.copy(ALICE, "library/source", "multi", APP)
+    assert held.is_set()

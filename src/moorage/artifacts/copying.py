@@ -111,7 +111,8 @@ class Copies:
 async def _place(tx: Tx, source_id: int, push: Push, rules: Rules) -> None:
     """C1."""
     place = await repositories.ensure(tx, push.repository)
-    if not push.tags and await _is_there(tx, place.id, push.digest):
+    if not push.tags and (known := await _known(tx, place.id, push.digest)) is not None:
+        await storing.renew(tx, known)
         return
     own = replace(push.parsed, children=())
     linked = await references.check(tx, source_id, own, sparse=rules.sparse)
@@ -125,12 +126,13 @@ async def _place(tx: Tx, source_id: int, push: Push, rules: Rules) -> None:
     await failpoints.reach("manifest.inserting")
 
 
-async def _is_there(tx: Tx, repository_id: int, digest: str) -> bool:
+async def _known(tx: Tx, repository_id: int, digest: str) -> int | None:
+    """The row of a manifest that is there already, held until the commit."""
     query = select(manifests.c.id).where(
         manifests.c.repository_id == repository_id, manifests.c.digest == digest
     )
     locked = tx.dialect.for_key_share(query)
-    return (await tx.execute(locked)).one_or_none() is not None
+    return (await tx.execute(locked)).scalar_one_or_none()
 
 
 # --- the plan

@@ -82,11 +82,11 @@ async def insert(tx: Tx, place: Place, push: Push, held: References, rules: Rule
     await listed.refresh(tx, changed)
     await listed.hide_accessories(tx, place.id, push.digest)
     if known:
-        await _renew(tx, manifest_id)
+        await renew(tx, manifest_id)
     return manifest_id
 
 
-async def _renew(tx: Tx, manifest_id: int) -> None:
+async def renew(tx: Tx, manifest_id: int) -> None:
     """Of what no tag keeps: as after its first push, an index may be about to name it."""
     mine = manifests.c.id == manifest_id, ~manifests.c.tagged
     await tx.execute(update(manifests).where(*mine).values(pushed_at=now()))
