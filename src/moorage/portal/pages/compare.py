@@ -81,24 +81,25 @@ def _differences(visit: Visit, left: Side, right: Side) -> dict[str, Any]:
         "kept": kept,
         "size": right.artifact.size - left.artifact.size,
         "tables": [
-            (name, rows[: parts.MOST_LINES], not_shown(visit, len(rows)))
-            for name, rows in (
-                (
-                    "environment",
-                    _compared(_environment(left.artifact), _environment(right.artifact)),
-                ),
-                ("config", _compared(_config(left.artifact), _config(right.artifact))),
-                ("labels", _compared(_labels(left.artifact), _labels(right.artifact))),
-                ("annotations", _compared(left.artifact.annotations, right.artifact.annotations)),
+            (name, *_compared(visit, *pair))
+            for name, pair in (
+                ("environment", (_environment(left.artifact), _environment(right.artifact))),
+                ("config", (_config(left.artifact), _config(right.artifact))),
+                ("labels", (_labels(left.artifact), _labels(right.artifact))),
+                ("annotations", (left.artifact.annotations, right.artifact.annotations)),
             )
         ],
     }
 
 
-def _compared(left: Mapping[str, str], right: Mapping[str, str]) -> Sequence[Difference]:
-    """What differs, by name."""
+def _compared(
+    visit: Visit, left: Mapping[str, str], right: Mapping[str, str]
+) -> tuple[Sequence[Difference], str]:
+    """What differs, by name, as much of it as one page shows; and how much is left out."""
     names = sorted(name for name in {**left, **right} if left.get(name) != right.get(name))
-    return [Difference(name, _cut(left.get(name)), _cut(right.get(name))) for name in names]
+    shown = names[: parts.MOST_LINES]
+    found = [Difference(name, _cut(left.get(name)), _cut(right.get(name))) for name in shown]
+    return found, not_shown(visit, len(names))
 
 
 def _cut(value: str | None) -> str | None:
