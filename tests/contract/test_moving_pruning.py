@@ -323,3 +323,19 @@ async def test_of_two_runs_the_first_gives_up_and_no_backup_is_made_before_the_s
     assert [each.id for each in await backups.every()] == [left.id, made[2].id]
     for each in await backups.every():
         assert await backups.verify(each, quiet, deep=True) == []
+
+
+async def test_nothing_goes_while_a_backup_is_of_a_later_time(
+    inhabited: Content, backups: Backups, clock: Calendar
+) -> None:
+    """A clock was wrong, then or now: what counts as the newest may be the oldest."""
+    made = await one_a_day(inhabited, backups, clock, 1)
+    clock.at = FIRST + timedelta(days=300)
+    ahead = await backups.create(inhabited.db, inhabited.store, quiet)
+    clock.at = FIRST + timedelta(days=1)
+    right = await backups.create(inhabited.db, inhabited.store, quiet)
+    with pytest.raises(Conflict, match=f"{ahead.id} is of a later time"):
+        await pruned(backups, clock, last=1)
+    left = [each.id for each in await backups.every()]
+    assert left == [ahead.id, right.id, made[0].id]
+    await backups.create(inhabited.db, inhabited.store, quiet)

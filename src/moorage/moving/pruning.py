@@ -31,6 +31,8 @@ from moorage.errors import BlobUnknown, Conflict, NotFound
 from moorage.moving import dumps
 from moorage.moving.backup import MARKS, OBJECTS, ROOT, Backup, Backups, Tell, wanted
 
+LATER = timedelta(hours=1)
+"""By how much another machine's clock may be ahead of this one's."""
 ABANDONED = timedelta(days=7)
 """How old a backup is that was never completed when it goes too."""
 
@@ -96,7 +98,8 @@ class Pruning:
         """Delete what need not stay; `dry_run` only tells.
 
         Raises NotFound where there is no complete backup; Conflict, before anything is deleted,
-        where one that stays cannot be read, and when another run has taken over.
+        where one that stays cannot be read or one is of a later time than now, and when another
+        run has taken over.
         """
         if not await self._backups.every():
             raise NotFound("there is no complete backup at this place")
@@ -133,6 +136,7 @@ class Pruning:
     async def _choice(self, keep: Keep, tell: Tell) -> tuple[Pruned, set[str]]:
         """What stays and what goes, and the keys of all objects that stay."""
         found = await self._backups.every()
+        self._check_times(found)
         stay = keep.chosen(found)
         unfinished = await self._unfinished({backup.id for backup in found})
         begun = await self._begun()
@@ -145,6 +149,15 @@ class Pruning:
         for name in sorted(unfinished.keys() - set(done.abandoned)):
             named |= await self._listed(unfinished[name])
         return done, named
+
+    def _check_times(self, found: Sequence[Backup]) -> None:
+        """Raise Conflict for a backup of tomorrow: it would count as newer than all that follow."""
+        for backup in found:
+            if datetime.fromisoformat(backup.created_at) > self._clock.now() + LATER:
+                raise Conflict(
+                    f"backup {backup.id} is of a later time than this machine's clock tells: set "
+                    f"the clock, or delete {ROOT}{backup.id} by hand if the clock was wrong then"
+                )
 
     async def _named(self, stay: Sequence[Backup], tell: Tell) -> set[str]:
         """Keys of the objects that these name; raises Conflict when a list is not whole."""
