@@ -39,9 +39,9 @@ async def left(database: Database, table: Any, column: Any) -> set[int]:
         return set((await tx.execute(select(column).select_from(table))).scalars())
 
 
-async def sweep(database: Database, log_days: int = 14) -> Any:
+async def sweep(database: Database, log_days: int = 14, policies: Any = None) -> Any:
     made = await ask(database, NewTask(KIND), vendor=KIND)
-    async with working(worker(database, Kind(KIND, Sweep(database, log_days)))):
+    async with working(worker(database, Kind(KIND, Sweep(database, log_days, policies)))):
         found = await ended(database, made)
     assert found.status == "Success"
     return found.id
@@ -79,3 +79,20 @@ async def test_logs_go_after_their_time(database: Database) -> None:
     )
     assert kept == {new, mine_}
     assert await left(database, tables.executions, tables.executions.c.id) == {old, new, mine_}
+
+
+async def test_what_a_deleted_policy_did_goes_after_a_week(database: Database) -> None:
+    """Whoever makes and deletes policies all the time fills no database with their past."""
+    policy = {"id": 1, "name": "one", "kind": "harbor", "url": "https://one.test"}
+    async with database.write() as tx:
+        await tx.execute(insert(tables.registries).values(policy))
+    living, gone = await done(database, "OTHER", 1, 2), await done(database, "OTHER", 2, 3)
+    nobodys = await done(database, "OTHER", 0, 1)
+    running = await ask(database, NewTask("X"), vendor="OTHER", vendor_id=2)
+    async with database.write() as tx:
+        old = tables.executions.c.id.in_([*living, *gone[:2], *nobodys, running])
+        aged = update(tables.executions).where(old).values(updated_at=from_now(-8 * 86400))
+        await tx.execute(aged)
+    mine = await sweep(database, policies={"OTHER": select(tables.registries.c.id)})
+    kept = await left(database, tables.executions, tables.executions.c.id)
+    assert kept == {*living, gone[2], *nobodys, running, mine}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, Select, delete, func, select
 
 from moorage.db.engine import Database
 from moorage.db.tables import executions, task_logs
@@ -23,6 +23,8 @@ KEPT: Mapping[str, int] = {
 }
 """Executions that stay of each policy of a type, the newest."""
 KEPT_OF_OTHERS = 50
+ORPHANED = 7 * 86400.0
+"""Seconds for which executions of a policy stay that was deleted."""
 
 _BATCH = 500
 _DAY = 86400.0
@@ -31,8 +33,12 @@ _DAY = 86400.0
 class Sweep:
     """The handler."""
 
-    def __init__(self, db: Database, log_days: int) -> None:
+    def __init__(
+        self, db: Database, log_days: int, policies: Mapping[str, Select[int]] | None = None
+    ) -> None:
+        """`policies`: by the type of executions, the ids of the policies that there are."""
         self._db = db
+        self._policies = policies or {}
         self._log_seconds = log_days * _DAY
 
     async def __call__(self, context: Context) -> None:
@@ -43,6 +49,11 @@ class Sweep:
                     swept += gone
                     context.tell(f"{swept} executions")
                     context.check()
+        for vendor_type, living in self._policies.items():
+            while gone := await context.run(_sweep_orphans, vendor_type, living):
+                swept += gone
+                context.tell(f"{swept} executions")
+                context.check()
         while gone := await context.run(_forget, self._log_seconds):
             pieces += gone
             context.check()
@@ -81,6 +92,19 @@ async def _sweep(tx: Tx, vendor_type: str, vendor_id: int, oldest: int) -> int:
         .where(*_of(vendor_type, vendor_id), executions.c.id < oldest)
         .where(executions.c.status.in_(FINAL))
         .order_by(executions.c.id)
+        .limit(_BATCH)
+    )
+    gone = await tx.execute(delete(executions).where(executions.c.id.in_(old)))
+    return int(gone.rowcount)
+
+
+async def _sweep_orphans(tx: Tx, vendor_type: str, living: Select[int]) -> int:
+    """Step: delete some that ended long ago, of policies that are gone."""
+    old = (
+        select(executions.c.id)
+        .where(executions.c.vendor_type == vendor_type, executions.c.vendor_id != 0)
+        .where(executions.c.vendor_id.not_in(living))
+        .where(executions.c.status.in_(FINAL), executions.c.updated_at < from_now(-ORPHANED))
         .limit(_BATCH)
     )
     gone = await tx.execute(delete(executions).where(executions.c.id.in_(old)))

@@ -21,7 +21,12 @@ from sqlalchemy import select
 
 from moorage import __version__
 from moorage.audit import purge
-from moorage.db.tables import executions
+from moorage.db.tables import (
+    executions,
+    replication_policies,
+    retention_policies,
+    webhook_policies,
+)
 from moorage.db.transactions import Tx
 from moorage.gc import job as gc_job
 from moorage.gc import verify
@@ -42,6 +47,13 @@ from moorage.webhooks import Delivery
 from moorage.webhooks.records import KINDS as TOLD
 
 CLEANUP = "SYSTEM_ARTIFACT_CLEANUP"
+
+POLICIES = {
+    REPLICATION: select(replication_policies.c.id),
+    applying.KIND: select(retention_policies.c.id),
+    **dict.fromkeys(TOLD.values(), select(webhook_policies.c.id)),
+}
+"""Whose executions go when they are gone."""
 
 FOLDER_SCRUB = 4 << 20
 """Bytes a second that a scrub reads of a folder unless the settings say otherwise."""
@@ -64,7 +76,7 @@ def kinds(resources: Resources) -> Sequence[Kind]:
         Kind(purge.KIND, purge.PurgeJob(db), limit=1),
         Kind(applying.KIND, RetentionJob(db, resources.rules)),
         Kind(verify.KIND, verify.VerifyJob(db, store, resources.ground.clock), limit=1),
-        Kind(sweeping.KIND, sweeping.Sweep(db, settings.jobs.log_days), limit=1),
+        Kind(sweeping.KIND, sweeping.Sweep(db, settings.jobs.log_days, POLICIES), limit=1),
         Kind(CLEANUP, _Cleanup(resources), limit=1),
         Kind(PLAN, PlanJob(resources.replicating), tries=3),
         Kind(REPLICATION, MoveJob(resources.replicating), tries=3),
