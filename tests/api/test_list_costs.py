@@ -291,7 +291,8 @@ def _descriptor(manifest: bytes) -> dict[str, Any]:
 
 
 async def test_no_list_asks_for_each_of_its_items(world: World) -> None:
-    """Nor does a later page cost more statements than the first."""
+    """Nor does a later page cost more statements than the first; a page that is not full may spare
+    the one that counts."""
     growing = Growing(world)
     await growing.begin()
     await growing.grow(0, 3)
@@ -302,7 +303,7 @@ async def test_no_list_asks_for_each_of_its_items(world: World) -> None:
         f"{case}: {len(few[case][1])} statements for {few[case][0]} items, "
         f"{len(seen)} for {items}: {seen}"
         for case, (items, seen) in many.items()
-        if len(seen) != len(few[case][1])
+        if len(seen) - len(few[case][1]) not in (0, 1)
     ]
     assert wrong == []
     whole = {case: items for case, (items, _) in many.items() if "'page': '2'" not in case}

@@ -89,6 +89,8 @@ def crawl(visitor: Visitor, starts: Sequence[str], *more: str, within: str = "")
         answer = visitor.client.get(path, follow_redirects=True)
         if "text/html" not in answer.headers.get("content-type", ""):
             continue
+        if within and answer.status_code == 404:
+            continue  # what was there before something was done
         assert answer.status_code == 200, (path, answer.status_code, answer.text[:500])
         found.pages[kind] = path
         found.texts[path] = answer

@@ -75,6 +75,7 @@ def test_many_artifacts_by_one_form(site: Site) -> None:
     gone = outcomes(done("delete", "1.0.0", "also"))
     assert gone["also"] == ("ok", "went with another one of these")
     assert "Choose something first." in admin.post(base, op="delete").text
+    assert "New label" in admin.done(base, op="none")  # of who has none to put on
 
 
 def test_many_repositories_by_one_form(site: Site) -> None:

@@ -95,6 +95,7 @@ def test_a_replication_from_preview_to_retry(site: Site) -> None:
     retried = admin.post(tasks, op="retry", task="999999")
     assert retried.status_code == 404
     admin.done(base, op="stop", run=str(run))
+    admin.done(tasks, op="stop")
     assert "Disabled" in admin.done(base, op="switch", id=number[1])
     assert "semver" in admin.get(f"{base}?do=edit&id={number[1]}")
     assert "by form</a>" not in admin.done(base, op="delete", id=number[1])

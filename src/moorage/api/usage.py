@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.responses import Response
 
@@ -51,9 +51,15 @@ async def get_project_usage(
 
 
 @router.get("/usage", response_model=TotalUsageResp)
-async def get_usage(api: Api, _: Annotated[Principal, in_system("quota", "list")]) -> Response:
+async def get_usage(
+    api: Api,
+    _: Annotated[Principal, in_system("quota", "list")],
+    logical: Annotated[
+        bool, Query(description="Whether to count that, which takes a look at every artifact.")
+    ] = True,
+) -> Response:
     """What everything takes up."""
-    usage = await api.usage.total()
+    usage = await api.usage.total(logical=logical)
     return reply(
         TotalUsageResp(
             logical=usage.logical,

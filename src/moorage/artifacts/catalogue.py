@@ -171,16 +171,16 @@ class Catalogue:
                 statement = statement.where(
                     manifests.c.id.in_(select(newest.c.id).where(newest.c.place == 1))
                 )
-            total = await count(tx, statement)
-            if not total:
-                return Page([], 0)
             # The ids come from an index alone; only the rows of this page are read.
             page = paged(_newest(statement.with_only_columns(manifests.c.id), query), query)
             chosen = page.subquery()
             whole = _newest(
-                details.artifact_rows().join(chosen, chosen.c.id == manifests.c.id), query
+                details.measured_rows().join(chosen, chosen.c.id == manifests.c.id), query
             )
             rows = (await tx.execute(whole)).all()
+            total = len(rows)
+            if query.page > 1 or total == query.size:  # else this page is all that there is
+                total = await count(tx, statement)
             return Page(await details.complete(tx, rows, with_labels, immutable), total)
 
     async def artifact(
@@ -338,7 +338,7 @@ async def _narrow_special(
 
 
 async def _find(tx: Tx, place: Any, reference: str) -> Any:
-    statement = details.artifact_rows().where(manifests.c.repository_id == place.id)
+    statement = details.measured_rows().where(manifests.c.repository_id == place.id)
     if is_digest(reference):
         statement = statement.where(manifests.c.digest == reference)
     else:

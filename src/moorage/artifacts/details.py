@@ -23,16 +23,16 @@ MAX_TEXTS = 8 << 20
 async def complete(
     tx: Tx, rows: Sequence[Any], with_labels: bool, immutable: bool
 ) -> list[Artifact]:
-    """The artifacts of rows of `artifact_rows`, in their order."""
+    """The artifacts of rows of `measured_rows`, in their order."""
     ids = [row.id for row in rows]
-    texts = await _texts(tx, ids)
+    texts = await _texts(tx, rows)
     tags_of = await _tags(tx, rows, immutable)
     references = await _references(tx, ids)
     carried = await labels.of(tx, ids) if with_labels else {}
     accessories = await _accessories(tx, ids)
     return [
         Artifact(
-            **row._mapping,
+            **{name: row._mapping[name] for name in _OWN},
             **_kind(row, accessories.get(row.id, ())),
             annotations=texts[row.id].annotations if row.id in texts else {},
             extra_attrs=texts[row.id].extra_attrs if row.id in texts else None,
@@ -61,6 +61,16 @@ def artifact_rows() -> Select[Any]:
         manifests.c.pulled_at,
         manifests.c.subject_digest,
     ).join(repositories, repositories.c.id == manifests.c.repository_id)
+
+
+def measured_rows() -> Select[Any]:
+    """The same, and how many bytes their annotations and attributes are."""
+    annotations = func.length(cast(manifests.c.annotations, Text))
+    attributes = func.coalesce(func.length(manifests.c.extra_attrs), 0)
+    return artifact_rows().add_columns((annotations + attributes).label("texts"))
+
+
+_OWN = tuple(artifact_rows().selected_columns.keys())
 
 
 def tag_rows() -> Select[Any]:
@@ -141,18 +151,12 @@ def _kind(row: Any, accessories: Sequence[Any]) -> Mapping[str, Any]:
     }
 
 
-async def _texts(tx: Tx, ids: Sequence[int]) -> dict[int, Any]:
+async def _texts(tx: Tx, rows: Sequence[Any]) -> dict[int, Any]:
     """Annotations and attributes by manifest, as far as MAX_TEXTS has room for both."""
-    annotations = func.length(cast(manifests.c.annotations, Text))
-    length = annotations + func.coalesce(func.length(manifests.c.extra_attrs), 0)
-    measured = await tx.execute(
-        select(manifests.c.id, length.label("size")).where(manifests.c.id.in_(ids))
-    )
-    sizes = {row.id: row.size for row in measured}
-    count = fitting((sizes.get(manifest_id, 0) for manifest_id in ids), MAX_TEXTS)
+    count = fitting((row.texts for row in rows), MAX_TEXTS)
     found = await tx.execute(
         select(manifests.c.id, manifests.c.annotations, manifests.c.extra_attrs).where(
-            manifests.c.id.in_(ids[:count])
+            manifests.c.id.in_([row.id for row in rows[:count]])
         )
     )
     return {row.id: row for row in found}

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from markupsafe import Markup
 
 PAGE_SIZES = (15, 25, 50, 100)
-DEFAULT_SIZE = 25
+DEFAULT_SIZE = 15
 MOST_LINES = 200
 """Names with a value each that one part of a page shows: who pushes decides how many there are."""
 LONGEST_LINE = 4000

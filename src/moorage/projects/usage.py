@@ -41,7 +41,7 @@ class ProjectUsage:
 class TotalUsage:
     """Bytes of the installation; `trash` are objects that may still be restored."""
 
-    logical: int
+    logical: int  # 0 where nobody asked for it
     unique: int
     physical: int
     trash: int
@@ -64,12 +64,15 @@ class Usage:
             row = (await tx.execute(_objects(project_id))).one()
         return ProjectUsage(logical, used, int(row.alone), int(row.shared))
 
-    async def total(self) -> TotalUsage:
-        """The bytes of everything."""
+    async def total(self, *, logical: bool = True) -> TotalUsage:
+        """The bytes of everything; without `logical` no manifest has to be looked at for it."""
         async with self._db.read() as tx:
+            referred = 0
+            if logical:
+                referred = await _sum(tx, select(_total(manifests.c.payload_size)))
+                referred += await _sum(tx, select(_total(manifest_blobs.c.size)))
             return TotalUsage(
-                logical=await _sum(tx, select(_total(manifests.c.payload_size)))
-                + await _sum(tx, select(_total(manifest_blobs.c.size))),
+                logical=referred,
                 unique=await _sum(tx, select(_total(quotas.c.used))),
                 physical=await _sum(tx, select(_total(blobs.c.size))),
                 trash=await _sum(tx, select(_total(blob_trash.c.size))),

@@ -153,8 +153,9 @@ async def post(visit: Visit, found: Place) -> Response:
         await visit.send("POST", f"{api}/tags", {"name": visit.field("name")})
         return visit.done(visit.here(tab="tags"), _("The tag is added."))
     if op == "untag":
+        one = await visit.get(Artifact, api)  # by its digest: the tag in the path may be that one
         await visit.send("DELETE", f"{api}/tags/{visit.field('name')}")
-        return visit.done(visit.here(tab="tags"), _("The tag is removed."))
+        return visit.done(f"{found.artifact(one.digest)}?tab=tags", _("The tag is removed."))
     if op == "label":
         await visit.send("POST", f"{api}/labels", {"id": visit.integer("label")})
         return visit.done(visit.path)

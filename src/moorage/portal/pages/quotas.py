@@ -27,7 +27,7 @@ async def quotas(visit: Visit) -> Response:
     view = visit.view(sort="-used.storage")
     found, usage, default = await asyncio.gather(
         visit.page(Quota, "/quotas", view),
-        visit.get(Usage, "/usage"),
+        visit.get(Usage, "/usage", logical=False),
         visit.get(Default, "/configurations"),
     )
     rows = [
@@ -56,7 +56,6 @@ async def quotas(visit: Visit) -> Response:
     stats = [
         Stat(_("Stored"), filesize(usage.physical), _("each object once")),
         Stat(_("Counted"), filesize(usage.unique), _("each object once in a project")),
-        Stat(_("Referred to"), filesize(usage.logical), _("as often as it is used")),
         Stat(_("In the trash"), filesize(usage.trash)),
         Stat(_("New projects get"), filesize(limit) if limit > 0 else _("no limit")),
     ]
