@@ -24,11 +24,11 @@ class Authority:
         self.path = folder / "authority.pem"
         self.path.write_bytes(_pem(own.sign(self._key, hashes.SHA256())))
 
-    def issue(self, address: str) -> tuple[Path, Path]:
-        """A certificate of the server at an IP address, and its key."""
+    def issue(self, *addresses: str) -> tuple[Path, Path]:
+        """A certificate of the server at IP addresses or of names, and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server")])
-        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
+        names = x509.SubjectAlternativeName([_general(address) for address in addresses])
         made = self._builder(name, key).add_extension(names, critical=False)
         certificate, secret = self._folder / "server.pem", self._folder / "server.key"
         certificate.write_bytes(_pem(made.sign(self._key, hashes.SHA256())))
@@ -41,10 +41,10 @@ class Authority:
         )
         return certificate, secret
 
-    def server_context(self, address: str) -> ssl.SSLContext:
-        """What a server at that address needs."""
+    def server_context(self, *addresses: str) -> ssl.SSLContext:
+        """What a server at those addresses needs."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*self.issue(address))
+        context.load_cert_chain(*self.issue(*addresses))
         return context
 
     def _builder(self, name: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
@@ -57,6 +57,13 @@ class Authority:
             .not_valid_before(datetime.now(UTC) - timedelta(days=1))
             .not_valid_after(datetime.now(UTC) + timedelta(days=1))
         )
+
+
+def _general(address: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(address))
+    except ValueError:
+        return x509.DNSName(address)
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import re
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -70,6 +71,7 @@ class OtherRegistry:
     pause: asyncio.Event | None = None  # that blobs wait for after their first byte
     redirect: str = ""  # where blobs are
     url: str = ""
+    tls: ssl.SSLContext | None = None
 
     # --- content
 
@@ -117,7 +119,7 @@ class OtherRegistry:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["OtherRegistry"]:
         """Answer on a free port of this machine."""
-        server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._connection, "127.0.0.1", 0, ssl=self.tls)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         try:
             yield self

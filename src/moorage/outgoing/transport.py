@@ -131,7 +131,7 @@ class _Backend(httpcore2.AsyncNetworkBackend):
         for _, address in await self._guard.addresses(host, port):
             try:
                 return await self._inner.connect_tcp(
-                    address[0], port, timeout, local_address, socket_options
+                    address[0], address[1], timeout, local_address, socket_options
                 )
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = error

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from moorage.errors import Denied, Invalid, NotFound
 from moorage.oci import digest as digests
-from moorage.oci.names import project_of
 from moorage.remotes import Fetched, Listed, Remote
 from moorage.replication import filters
 from moorage.replication.records import Artifact, Filter
@@ -58,11 +57,10 @@ class There:
         return parts
 
     async def ensure(self, repository: str) -> None:
-        """Where this kind of registry has projects."""
-        project = project_of(repository)
-        if self.remote.adapter.ensure is not None and project not in self._ensured:
+        """Where this kind of registry has projects, or takes no push into what is not made."""
+        if self.remote.adapter.ensure is not None and repository not in self._ensured:
             await self.remote.adapter.ensure(self.remote, repository)
-            self._ensured.add(project)
+            self._ensured.add(repository)
 
     async def has_blob(self, repository: str, digest: str, size: int) -> bool:
         """By a HEAD."""

@@ -7,7 +7,7 @@
     github-ghcr       tokens of its own           nothing: names are given
     gitlab            tokens of gitlab.com        its REST API
     quay              tokens of its own           its REST API, by namespace
-    aws-ecr           a password of 12 hours      /v2/_catalog
+    aws-ecr           a password of 12 hours      /v2/_catalog; makes repositories
     azure-acr         Basic                       /v2/_catalog
     google-gcr        Basic                       /v2/_catalog; Artifact Registry has none
     ali-acr           tokens of aliyuncs.com      nothing: names are given
@@ -47,7 +47,7 @@ class Adapter:
     login: Callable[[Endpoint, Any], Awaitable[tuple[str, str, float]]] | None = None
     ping: Callable[["Reading"], Awaitable[None]] | None = None
     has_project: Callable[["Reading", str], Awaitable[bool]] | None = None  # that of a repository
-    ensure: Callable[["Reading", str], Awaitable[None]] | None = None  # makes that project
+    ensure: Callable[["Reading", str], Awaitable[None]] | None = None  # makes it, or the repository
     delete_tag: Callable[["Reading", str, str], Awaitable[None]] | None = None
     endpoints: Mapping[str, str] | None = None  # where instances of it are, by a name
     proxied: bool = False  # projects may be a cache of it
@@ -86,7 +86,9 @@ ADAPTERS: Mapping[str, Adapter] = {
     "quay": Adapter(
         "Quay", catalog=catalogs.quay, endpoints={"quay.io": "https://quay.io"}, proxied=True
     ),
-    "aws-ecr": Adapter("AWS ECR", basic=True, login=amazon.login, proxied=True),
+    "aws-ecr": Adapter(
+        "AWS ECR", basic=True, login=amazon.login, ensure=amazon.ensure, proxied=True
+    ),
     "azure-acr": Adapter("Azure ACR", proxied=True),
     "google-gcr": Adapter(
         "Google GCR",
