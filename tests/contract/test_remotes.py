@@ -302,7 +302,7 @@ async def test_small_blobs_go_with_the_first_request(
     for data in blobs:
         await client.push_blob(APP, sha256(data), len(data), read_of(data))
     assert [other.blobs[APP, sha256(data)] for data in blobs] == blobs
-    assert client.takes_at_once is at_once
+    assert client.traits.takes_at_once is at_once
     assert len(other.asked("POST", "/uploads/")) == (5 if at_once else 6)
     assert len(other.asked("PUT", "/uploads/")) == (0 if at_once else 5)
     with pytest.raises((Invalid, DigestInvalid)):

@@ -127,6 +127,23 @@ async def test_tasks_that_run_together_share_connections_and_tokens(site: Site) 
     assert site.both.open == 0
 
 
+async def test_what_a_registry_does_not_take_is_tried_once(site: Site) -> None:
+    """A small blob goes with the first request; who refuses that is not sent it so again."""
+    policy = await site.policy("push", namespace="mirror/here", replaced=1)
+
+    def tried() -> int:
+        return sum("digest" in each.query for each in site.other.asked("POST", "/uploads/"))
+
+    async with site.working():
+        await site.content.push_image(APP, "v1", layers=(b"one",))
+        assert (await site.run(policy))[0].status == "Success"
+        before = tried()
+        assert before > 0
+        await site.content.push_image(APP, "v2", layers=(b"two",))
+        assert (await site.run(policy))[0].status == "Success"
+    assert tried() == before
+
+
 async def test_only_what_is_missing_moves(site: Site) -> None:
     """A layer that another repository of the project has is mounted, not fetched."""
     await site.content.push_image("library/base", "v1", layers=(b"layer",))

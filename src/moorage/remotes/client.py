@@ -47,9 +47,6 @@ _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})")
 class Remote(Reading):
     """One registry, as one account."""
 
-    takes_at_once: bool | None = None
-    """Whether the registry stores a blob that comes with the POST; None: not known yet."""
-
     async def mount(self, repository: str, digest: str, source: str) -> bool:
         """Share a blob of another repository there; whether that was possible."""
         query = urlencode({"mount": digest, "from": source})
@@ -122,7 +119,7 @@ class Remote(Reading):
 
         False: the registry does not, or not this time; whoever asks goes the long way.
         """
-        most = {None: TRIED, True: SMALL, False: -1}[self.takes_at_once]
+        most = {None: TRIED, True: SMALL, False: -1}[self.traits.takes_at_once]
         if size > most:
             return False
         url = self.url(f"/v2/{quote(repository)}/blobs/uploads/?{urlencode({'digest': digest})}")
@@ -142,11 +139,11 @@ class Remote(Reading):
         except (Unreachable, TooManyRequests):
             return False
         except (Invalid, NotFound):
-            self.takes_at_once = self.takes_at_once or False
+            self.traits.takes_at_once = self.traits.takes_at_once or False
             return False
         await answer.aclose()
-        self.takes_at_once = answer.status_code == 201
-        if not self.takes_at_once:  # a session, as if no bytes had come; or so we hope
+        self.traits.takes_at_once = answer.status_code == 201
+        if not self.traits.takes_at_once:  # a session, as if no bytes had come; or so we hope
             await self._cancel(repository, self._location(url, answer))
             return False
         self._same(answer, digest)

@@ -56,9 +56,6 @@ _NEXT = re.compile(r'<([^<>]+)>\s*;[^,<]*\brel="?next"?')
 class Reading(Requests):
     """The read side of `Remote`."""
 
-    lists_referrers: bool | None = None
-    """Whether the registry lists referrers itself; None: not known yet."""
-
     async def ping(self) -> None:
         """Whether it is there and knows the account; raises Denied, Unreachable, Invalid."""
         if self.adapter.ping is not None:
@@ -259,12 +256,12 @@ class Reading(Requests):
 
         Read from the tag that stands in for them where the registry has no such list.
         """
-        if self.lists_referrers is not False:
+        if self.traits.lists_referrers is not False:
             query = f"?{urlencode({'artifactType': artifact_type})}" if artifact_type else ""
             try:
                 return _of_type(await self._listed(repository, f"{digest}{query}"), artifact_type)
             except (NotFound, Invalid):
-                self.lists_referrers = False
+                self.traits.lists_referrers = False
         try:
             found = await self.manifest(repository, stand_in(digest))
         except NotFound:
@@ -281,7 +278,7 @@ class Reading(Requests):
             )
             if media_types.OCI_INDEX not in answer.headers.get("content-type", ""):
                 raise Invalid(f"{self.endpoint.host} answers with no list of referrers")
-            self.lists_referrers = True
+            self.traits.lists_referrers = True
             size += len(body)
             if size > REFERRERS_BYTES:
                 raise Unreachable(f"{self.endpoint.host} sends a list without an end")

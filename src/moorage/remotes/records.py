@@ -50,6 +50,14 @@ class Endpoint:
         return urlsplit(self.url).netloc
 
 
+@dataclass(slots=True)
+class Traits:
+    """What a registry was found to do; None: not known yet."""
+
+    takes_at_once: bool | None = None  # stores a blob that comes with the POST
+    lists_referrers: bool | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Registry:
     """A registry that is registered."""

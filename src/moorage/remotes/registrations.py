@@ -6,7 +6,9 @@ again.
 """
 
 import ssl
+import time
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,7 +33,7 @@ from moorage.events import RegistryCreated, RegistryDeleted, RegistryUpdated, em
 from moorage.outgoing import Guard
 from moorage.remotes import adapters
 from moorage.remotes.client import Remote
-from moorage.remotes.records import Endpoint, Registry, RegistrySettings, origin
+from moorage.remotes.records import Endpoint, Registry, RegistrySettings, Traits, origin
 
 FIELDS: Columns = {
     "id": registries.c.id,
@@ -48,6 +50,8 @@ FIELDS: Columns = {
 HEALTHY, UNHEALTHY = "healthy", "unhealthy"
 MOST = 1000
 """Registrations of one installation."""
+FOUND = 3600.0
+"""Seconds for which it is believed what a registry was found to do."""
 CERTIFICATES = 64 << 10
 """Characters of the authorities of one registry."""
 
@@ -62,6 +66,7 @@ class Registries:
         self._box = box
         self._guard = guard
         self._token_hosts = token_hosts
+        self._traits: dict[tuple[int, datetime], tuple[Traits, float]] = {}
 
     async def list(self, query: Query) -> Page[Registry]:
         """Registries by name unless asked otherwise."""
@@ -156,7 +161,15 @@ class Registries:
 
     def remote(self, registry: Registry, **options: Any) -> Remote:
         """A client of a registry; whoever asks closes it."""
-        return self._remote(self._endpoint(registry), **options)
+        traits = self._traits_of(registry)
+        return self._remote(self._endpoint(registry), traits=traits, **options)
+
+    def _traits_of(self, registry: Registry) -> Traits:
+        """Found out once an hour, and anew when somebody changed the registry."""
+        moment = time.monotonic()
+        self._traits = {key: each for key, each in self._traits.items() if each[1] > moment}
+        key = registry.id, registry.updated_at
+        return self._traits.setdefault(key, (Traits(), moment + FOUND))[0]
 
     async def ping(self, said: RegistrySettings, registry_id: int | None = None) -> None:
         """Whether a registry answers as it is said, or is stored, or both; raises Invalid."""

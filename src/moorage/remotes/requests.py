@@ -26,7 +26,7 @@ from moorage.errors import (
 from moorage.outgoing import Guard
 from moorage.remotes import adapters
 from moorage.remotes.auth import Authorizer, bounded
-from moorage.remotes.records import Endpoint, joined, origin
+from moorage.remotes.records import Endpoint, Traits, joined, origin
 
 TRIES = 4
 PAUSE, LONGEST = 0.5, 30.0
@@ -56,10 +56,12 @@ class Requests:
         idle: float = IDLE,
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
         told: Callable[[str, int], None] = lambda method, status: None,
+        traits: Traits | None = None,
     ) -> None:
         """`told` hears of each request and of the status of its answer, 0 when there was none."""
         self.endpoint = endpoint
         self.adapter = adapters.of(endpoint.kind)
+        self.traits = traits or Traits()
         self.tries = tries
         self._sleep = sleep
         self._told = told
