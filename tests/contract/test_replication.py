@@ -144,6 +144,37 @@ async def test_what_a_registry_does_not_take_is_tried_once(site: Site) -> None:
     assert tried() == before
 
 
+async def test_a_layer_that_many_images_share_moves_once(site: Site) -> None:
+    """Also when they are copied at the same time; other repositories get it by a mount."""
+    shared = sha256(b"shared")
+    for number in range(6):
+        await site.content.push_image(APP, f"v{number}", layers=(b"shared", b"%d" % number))
+    await site.content.push_image("library/b", "v1", layers=(b"shared",))
+    policy = await site.policy("push", namespace="mirror", replaced=1)
+    async with site.working():
+        run, _ = await site.run(policy)
+        assert run.status == "Success", run.status_message
+    uploads = site.other.asked("POST", "/blobs/uploads/")
+    assert len([each for each in uploads if each.query.get("digest") == [shared]]) <= 1
+    sent = [
+        each for each in site.other.asked("PUT", "/uploads/") if each.query["digest"] == [shared]
+    ]
+    assert len(sent) == 1
+    assert [each for each in uploads if each.query.get("mount") == [shared]]
+    assert ("mirror/b", shared) in site.other.blobs
+
+
+async def test_a_layer_that_many_images_share_comes_once(site: Site) -> None:
+    """The first task fetches it, the others find it here."""
+    for number in range(6):
+        site.other.push(APP, f"v{number}", layers=(b"shared", b"%d" % number))
+    policy = await site.policy("pull", filters=[name(APP)])
+    async with site.working():
+        run, _ = await site.run(policy)
+        assert run.status == "Success", run.status_message
+    assert len(site.other.asked("GET", sha256(b"shared"))) == 1
+
+
 async def test_only_what_is_missing_moves(site: Site) -> None:
     """A layer that another repository of the project has is mounted, not fetched."""
     await site.content.push_image("library/base", "v1", layers=(b"layer",))

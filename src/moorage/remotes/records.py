@@ -56,6 +56,7 @@ class Traits:
 
     takes_at_once: bool | None = None  # stores a blob that comes with the POST
     lists_referrers: bool | None = None
+    mounts: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """This registry, as an end of a replication."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -22,7 +23,7 @@ from moorage.projects.projects import Projects
 from moorage.remotes import Fetched
 from moorage.replication import filters
 from moorage.replication.records import Artifact, Filter
-from moorage.replication.sides import CHUNK, Read, Sending, ties
+from moorage.replication.sides import CHUNK, Read, Sending, Turns, ties
 
 OPERATOR = Principal("server", name="the replication")
 """Who pushes and deletes here, in the audit log."""
@@ -48,6 +49,7 @@ class Here:
         self._uploads = uploads
         self._manifests = manifests
         self._projects = projects
+        self._turns = Turns()
 
     async def manifest(self, repository: str, reference: str) -> Fetched:
         """Raises NotFound."""
@@ -83,6 +85,10 @@ class Here:
         if not known:
             with suppress(Conflict):
                 await self._projects.create(OPERATOR, project, values={"public": "false"})
+
+    def turn(self, repository: str, digest: str, rate: float) -> asyncio.Lock:
+        """Of a blob in a project: what one repository has, the others are given by a mount."""
+        return self._turns.of(f"{project_of(repository)} {digest}", rate)
 
     async def has_blob(self, repository: str, digest: str, size: int) -> bool:
         """In the repository, or in another one of its project."""

@@ -4,9 +4,11 @@ here     this registry: its own domain, without a face in between
 there    another one, over the wire
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from moorage.artifacts import types
 from moorage.errors import MoorageError
@@ -34,6 +36,17 @@ class Sending:
     remember: Remember
 
 
+class Turns:
+    """Locks by name, for as long as somebody holds or wants them."""
+
+    def __init__(self) -> None:
+        self._locks: WeakValueDictionary[tuple[str, float], asyncio.Lock] = WeakValueDictionary()
+
+    def of(self, name: str, rate: float) -> asyncio.Lock:
+        """The one of that name, among those of equal speed."""
+        return self._locks.setdefault((name, rate), asyncio.Lock())
+
+
 class Side(Protocol):
     """One end."""
 
@@ -51,6 +64,12 @@ class Side(Protocol):
 
     async def ensure(self, repository: str) -> None:
         """Make the project of a repository, if need be."""
+
+    def turn(self, repository: str, digest: str, rate: float) -> asyncio.Lock:
+        """Held while a blob is looked for and stored: whoever wants the same waits, and has it.
+
+        `rate` is that of the throttle: nobody waits for a slower one.
+        """
 
     async def has_blob(self, repository: str, digest: str, size: int) -> bool:
         """Whether a blob is there, or can be without that bytes move."""

@@ -1,6 +1,7 @@
 """Another registry, as an end of a replication."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -10,8 +11,10 @@ from moorage.oci import digest as digests
 from moorage.remotes import Fetched, Listed, Remote
 from moorage.replication import filters
 from moorage.replication.records import Artifact, Filter
-from moorage.replication.sides import CHUNK, Read, Sending, kind_of, ties
+from moorage.replication.sides import CHUNK, Read, Sending, Turns, kind_of, ties
 
+HELD, MOST = 300.0, 50_000
+"""Seconds for which a blob that was found there is believed to be there, and how many."""
 LOOKS = 8
 """Tags that are looked up at once."""
 
@@ -22,6 +25,9 @@ class There:
     def __init__(self, remote: Remote) -> None:
         self.remote = remote
         self._ensured: set[str] = set()
+        self._held: dict[tuple[str, str], float] = {}
+        self._places: dict[str, str] = {}  # digest → a repository that has it
+        self._turns = Turns()
 
     async def manifest(self, repository: str, reference: str) -> Fetched:
         """Raises NotFound."""
@@ -63,13 +69,38 @@ class There:
             self._ensured.add(repository)
 
     async def has_blob(self, repository: str, digest: str, size: int) -> bool:
-        """By a HEAD."""
+        """By a HEAD, unless another artifact has just asked; or by a mount."""
+        if self._held.get((repository, digest), 0.0) > time.monotonic():
+            return True
         found = await self.remote.has_blob(repository, digest)
         if found is not None and found not in (0, size):
             raise Invalid(
                 f"{self.remote.endpoint.host} holds {digest} with {found} bytes in place of {size}"
             )
-        return found is not None
+        there = found is not None or await self._mount(repository, digest)
+        if there:
+            self._note(repository, digest)
+        return there
+
+    async def _mount(self, repository: str, digest: str) -> bool:
+        """From another repository of the registry, where that is known to work, or not known."""
+        source, traits = self._places.get(digest, repository), self.remote.traits
+        if source == repository or traits.mounts is False:
+            return False
+        mounted = await self.remote.mount(repository, digest, source)
+        traits.mounts = traits.mounts or mounted
+        return mounted
+
+    def turn(self, repository: str, digest: str, rate: float) -> asyncio.Lock:
+        """Of a blob in the registry."""
+        return self._turns.of(digest, rate)
+
+    def _note(self, repository: str, digest: str) -> None:
+        for known in (self._held, self._places):
+            while len(known) >= MOST:
+                del known[next(iter(known))]  # type: ignore[arg-type]
+        self._held[repository, digest] = time.monotonic() + HELD
+        self._places[digest] = repository
 
     async def write(
         self, repository: str, digest: str, size: int, read: Read, how: Sending
@@ -89,11 +120,17 @@ class There:
             session=how.sessions.get(digest, ""),
             remember=remember,
         )
+        self._note(repository, digest)
 
     async def put(self, repository: str, found: Fetched, tags: Sequence[str]) -> None:
         """A request for each tag, or one by the digest."""
-        for reference in tags or (found.digest,):
-            await self.remote.put_manifest(repository, reference, found.payload, found.media_type)
+        try:
+            for reference in tags or (found.digest,):
+                payload = found.payload
+                await self.remote.put_manifest(repository, reference, payload, found.media_type)
+        except (Invalid, NotFound):  # perhaps for a blob that went meanwhile
+            self._held.clear()
+            raise
 
     async def delete(self, repository: str, reference: str) -> None:
         """A tag alone, where the registry knows how."""

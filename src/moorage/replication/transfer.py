@@ -192,9 +192,10 @@ class Transfer:
             await asyncio.gather(*works, return_exceptions=True)
 
     async def _blob(self, blob: Descriptor) -> None:
-        async with self._gate:
+        move = self._move
+        turn = self._target.turn(move.target, blob.digest, self._how.throttle.rate)
+        async with self._gate, turn:
             self._check()
-            move = self._move
             if await self._target.has_blob(move.target, blob.digest, blob.size):
                 self.progress.spared += blob.size
             else:
