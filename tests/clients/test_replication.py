@@ -105,16 +105,21 @@ async def test_three_registries_hold_the_same(
         print(f"{target} {project}: {len(first['tasks'])} tasks, {first['moved_bytes']} bytes")
 
 
-async def test_a_worker_and_a_peer_are_killed(tmp_path: Path, stack: AsyncExitStack) -> None:
-    """The blob goes on where it was; what had arrived does not come again."""
+@pytest.mark.parametrize("way", ["src_registry", "dest_registry"])
+async def test_a_worker_and_a_peer_are_killed(
+    tmp_path: Path, stack: AsyncExitStack, way: str
+) -> None:
+    """On the way here and there: the blob goes on, and in the end it is whole."""
     require("docker-registry")
     site = moorage(tmp_path / "site").start()
     stack.callback(site.stop)
     peer = DockerRegistry(tmp_path / "peer").start()
     stack.callback(peer.stop)
-    client = remote(f"http://{peer.host}")
-    stack.push_async_callback(client.close)
-    data = os.urandom(24 << 20)
+    there, ours = remote(f"http://{peer.host}"), remote(site)
+    for each in (there, ours):
+        stack.push_async_callback(each.close)
+    client, target = (there, ours) if way == "src_registry" else (ours, there)
+    data = os.urandom(20 << 20)
 
     async def read(start: int, end: int) -> AsyncIterator[bytes]:
         for at in range(start, end, 1 << 20):
@@ -126,9 +131,9 @@ async def test_a_worker_and_a_peer_are_killed(tmp_path: Path, stack: AsyncExitSt
     await client.put_manifest("library/app", "v1", payload, media_types.OCI_MANIFEST)
     number = register(site, "peer", "docker-registry", f"http://{peer.host}")
     slow = {"speed": 8 * 8192, "copy_by_chunk": True}  # 8 MiB a second
-    rule = await policy(site, "slow", src_registry={"id": number}, **slow)
+    rule = await policy(site, "slow", **{way: {"id": number}}, **slow)
     execution = made(site, "/replication/executions", {"policy_id": rule})
-    await _progress(site, execution, 8 << 20)
+    await _progress(site, execution, 6 << 20)
     site.kill()
     site.start()
     peer.stop()  # and once more from the other side
@@ -139,11 +144,11 @@ async def test_a_worker_and_a_peer_are_killed(tmp_path: Path, stack: AsyncExitSt
     (task,) = run["tasks"]
     log = api(site, "GET", f"/replication/executions/{execution}/tasks/{task['id']}/log")[2]
     assert "was copied" in log
-    ours = remote(site)
-    stack.push_async_callback(ours.close)
-    held = await ours.head("library/app", "v1")
+    held = await target.head("library/app", "v1")
     assert held is not None
     assert held.digest == sha256(payload)
+    parts = [part async for part in target.blob("library/app", sha256(data), len(data))]
+    assert b"".join(parts) == data
 
 
 async def _small(start: int, end: int) -> AsyncIterator[bytes]:

@@ -15,7 +15,7 @@ from moorage.oci import media_types
 from moorage.remotes import Endpoint, Remote
 from moorage.remotes.client import Read
 from moorage.replication.records import Filter
-from moorage.replication.there import There
+from moorage.replication.there import Known, There
 
 pytestmark = pytest.mark.anyio
 
@@ -63,13 +63,13 @@ async def test_each_kind_signs_in_pulls_and_pushes(
     layer = b"".join([part async for part in client.blob("org/a", sha256(b"org/a"), 5)])
     assert layer == b"org/a"
     assert await client.tags("org/a") == ["v1"]
-    await There(client).ensure("org/new")
+    await There(client, Known()).ensure("org/new")
     for data in (b"{}", b"new"):
         await client.push_blob("org/new", sha256(data), len(data), read_of(data))
     payload = image(b"{}", (b"new",))
     await client.put_manifest("org/new", "v1", payload, media_types.OCI_MANIFEST)
     assert cloud.tags["org/new", "v1"] == sha256(payload)
-    await There(client).ensure("org/new")
+    await There(client, Known()).ensure("org/new")
     told = cloud.told(facts.account[1])
     allowed = {facts.realm.split("/")[2] if facts.realm else "", facts.host if facts.basic else ""}
     assert told <= allowed
@@ -82,7 +82,7 @@ async def test_each_kind_lists_what_it_can(
 ) -> None:
     """By pages; where nothing lists them, a policy has to name them."""
     cloud, client = await reached(stack, tmp_path, facts)
-    there, wild = There(client), [Filter("name", "org/**")]
+    there, wild = There(client, Known()), [Filter("name", "org/**")]
     if facts.catalog:
         assert list(await there.repositories(wild)) == NAMES
     else:
@@ -111,7 +111,7 @@ async def test_ecr_makes_a_repository_before_a_push(tmp_path: Path, stack: Async
     sent = sha256(b"new"), 3, read_of(b"new")
     with pytest.raises(MoorageError):
         await client.push_blob("org/new", *sent)
-    await There(client).ensure("org/new")
+    await There(client, Known()).ensure("org/new")
     await client.push_blob("org/new", *sent)
     assert cloud.made == {"org/new"}
 

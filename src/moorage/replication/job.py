@@ -25,13 +25,15 @@ from moorage.replication.here import OPERATOR, Here
 from moorage.replication.planning import Planner
 from moorage.replication.records import DELETE, Move, Settings
 from moorage.replication.sides import Sending
-from moorage.replication.there import There
+from moorage.replication.there import Known, There
 from moorage.replication.transfer import Transfer
 
 BATCH = 100
 """Tasks that a plan adds at once."""
 BELIEVED = 2.0
 """Seconds for which a task takes a registry for what an earlier one read of it."""
+REGISTRIES = 20
+"""Registries of which this process remembers what blobs they had."""
 EXECUTIONS = 100
 """Executions of which this process remembers what they do."""
 
@@ -62,7 +64,8 @@ class Replicating:
         self._registries = registries
         self._here = here
         self._open: dict[tuple[int, datetime], _Shared] = {}
-        self._known: dict[int, tuple[Registry, float]] = {}
+        self._recent: dict[int, tuple[Registry, float]] = {}
+        self._known: dict[tuple[int, datetime], Known] = {}
         self._begun: dict[int, tuple[Settings, Any, str]] = {}
 
     @property
@@ -78,7 +81,7 @@ class Replicating:
         key = registry.id, registry.updated_at
         shared = self._open.get(key)
         if shared is None:
-            shared = self._open[key] = _Shared(There(self._registries.remote(registry)))
+            shared = self._open[key] = _Shared(self._there(registry, key))
         there = shared.there
         shared.users += 1
         try:
@@ -92,12 +95,18 @@ class Replicating:
                 del self._open[key]
                 await there.close()
 
+    def _there(self, registry: Registry, key: tuple[int, datetime]) -> There:
+        while key not in self._known and len(self._known) >= REGISTRIES:
+            del self._known[next(iter(self._known))]
+        known = self._known.setdefault(key, Known())
+        return There(self._registries.remote(registry), known)
+
     async def _registry(self, registry_id: int) -> Registry:
         """As it was some seconds ago at most."""
-        known = self._known.get(registry_id)
+        known = self._recent.get(registry_id)
         if known is None or known[1] < time.monotonic():
             found = await self._registries.get(registry_id)
-            known = self._known[registry_id] = found, time.monotonic() + BELIEVED
+            known = self._recent[registry_id] = found, time.monotonic() + BELIEVED
         return known[0]
 
     async def begun(self, execution_id: int) -> tuple[Settings, Any, str]:

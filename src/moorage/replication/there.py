@@ -13,21 +13,48 @@ from moorage.replication import filters
 from moorage.replication.records import Artifact, Filter
 from moorage.replication.sides import CHUNK, Read, Sending, Turns, kind_of, ties
 
-HELD, MOST = 300.0, 50_000
+HELD, MOST = 300.0, 10_000
 """Seconds for which a blob that was found there is believed to be there, and how many."""
 LOOKS = 8
 """Tags that are looked up at once."""
 
 
+class Known:
+    """Blobs that were found or stored at a registry a moment ago, by any task."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[str, str], float] = {}
+        self._places: dict[str, str] = {}
+        self.turns = Turns()
+
+    def has(self, repository: str, digest: str) -> bool:
+        """Whether nobody has to ask."""
+        return self._held.get((repository, digest), 0.0) > time.monotonic()
+
+    def place(self, digest: str) -> str:
+        """A repository that had a blob; empty: none is known."""
+        return self._places.get(digest, "")
+
+    def note(self, repository: str, digest: str) -> None:
+        """It is there."""
+        for known in (self._held, self._places):
+            while len(known) >= MOST:
+                del known[next(iter(known))]  # type: ignore[arg-type]
+        self._held[repository, digest] = time.monotonic() + HELD
+        self._places[digest] = repository
+
+    def doubt(self) -> None:
+        """Ask after each of them again."""
+        self._held.clear()
+
+
 class There:
     """Another registry."""
 
-    def __init__(self, remote: Remote) -> None:
+    def __init__(self, remote: Remote, known: Known) -> None:
         self.remote = remote
         self._ensured: set[str] = set()
-        self._held: dict[tuple[str, str], float] = {}
-        self._places: dict[str, str] = {}  # digest → a repository that has it
-        self._turns = Turns()
+        self._known = known
 
     async def manifest(self, repository: str, reference: str) -> Fetched:
         """Raises NotFound."""
@@ -70,7 +97,7 @@ class There:
 
     async def has_blob(self, repository: str, digest: str, size: int) -> bool:
         """By a HEAD, unless another artifact has just asked; or by a mount."""
-        if self._held.get((repository, digest), 0.0) > time.monotonic():
+        if self._known.has(repository, digest):
             return True
         found = await self.remote.has_blob(repository, digest)
         if found is not None and found not in (0, size):
@@ -79,13 +106,13 @@ class There:
             )
         there = found is not None or await self._mount(repository, digest)
         if there:
-            self._note(repository, digest)
+            self._known.note(repository, digest)
         return there
 
     async def _mount(self, repository: str, digest: str) -> bool:
         """From another repository of the registry, where that is known to work, or not known."""
-        source, traits = self._places.get(digest, repository), self.remote.traits
-        if source == repository or traits.mounts is False:
+        source, traits = self._known.place(digest), self.remote.traits
+        if source in ("", repository) or traits.mounts is False:
             return False
         mounted = await self.remote.mount(repository, digest, source)
         traits.mounts = traits.mounts or mounted
@@ -93,14 +120,7 @@ class There:
 
     def turn(self, repository: str, digest: str, rate: float) -> asyncio.Lock:
         """Of a blob in the registry."""
-        return self._turns.of(digest, rate)
-
-    def _note(self, repository: str, digest: str) -> None:
-        for known in (self._held, self._places):
-            while len(known) >= MOST:
-                del known[next(iter(known))]  # type: ignore[arg-type]
-        self._held[repository, digest] = time.monotonic() + HELD
-        self._places[digest] = repository
+        return self._known.turns.of(digest, rate)
 
     async def write(
         self, repository: str, digest: str, size: int, read: Read, how: Sending
@@ -120,7 +140,7 @@ class There:
             session=how.sessions.get(digest, ""),
             remember=remember,
         )
-        self._note(repository, digest)
+        self._known.note(repository, digest)
 
     async def put(self, repository: str, found: Fetched, tags: Sequence[str]) -> None:
         """A request for each tag, or one by the digest."""
@@ -129,7 +149,7 @@ class There:
                 payload = found.payload
                 await self.remote.put_manifest(repository, reference, payload, found.media_type)
         except (Invalid, NotFound):  # perhaps for a blob that went meanwhile
-            self._held.clear()
+            self._known.doubt()
             raise
 
     async def delete(self, repository: str, reference: str) -> None:
