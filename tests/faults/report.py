@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -161,17 +161,28 @@ def _processes(samples: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
         starts = len({each["start"] for each in found})
         cells = [name, starts, f"{minutes:.0f}", f"{peak:.0f}"]
         by_hour = slope(seen, "memory") * 3600 / (1 << 20)
-        cells.append(f"{by_hour:+.0f}" if len(seen) >= LEAST else "")
+        enough = len(seen) >= LEAST
+        cells.append(f"{by_hour:+.0f}" if enough else "")
+        cells.append(" → ".join(_quarters(seen)) if enough else "")
         for figure in ("descriptors", "sockets", "database"):
             values = [each[figure] for each in seen]
             cells.append(f"{values[0]:.0f} → {values[-1]:.0f}, at most {max(values):.0f}")
         rows.append(cells)
     head = ("process", "starts", "longest life, min", "RSS at most, MiB", "RSS, MiB/h",
-            "descriptors", "sockets", "connections to PostgreSQL")  # fmt: skip
+            "RSS by quarters, MiB", "descriptors", "sockets",
+            "connections to PostgreSQL")  # fmt: skip
     return (
         "Slopes and descriptors are of the longest life of a process, without "
         f"its first {WARM / MINUTE:.0f} minutes.\n\n" + table(head, rows)
     )
+
+
+def _quarters(seen: Sequence[Mapping[str, float]]) -> Iterator[str]:
+    """Mean memory: a slope alone does not tell a step, as of one large upload, from a leak."""
+    size = len(seen) / 4
+    for number in range(4):
+        part = seen[round(number * size) : round((number + 1) * size)]
+        yield f"{sum(each['memory'] for each in part) / len(part) / (1 << 20):.0f}"
 
 
 def steady(folder: Path) -> str:
