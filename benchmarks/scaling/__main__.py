@@ -1,6 +1,7 @@
 """Measure with every number of replicas, write the tables."""
 
 import argparse
+import signal
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -142,6 +143,7 @@ def page(results: Results, share: float, times: dict[str, outage.Times], blobs: 
 
 def main() -> int:
     """Run it all."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # every server ends with it
     options = arguments()
     absent = [name for name in NEEDED if find(name) is None]
     if absent:
