@@ -1,5 +1,6 @@
 """A page as a browser without scripts has it: where its links lead, and what its forms send."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -134,3 +135,29 @@ class Document(HTMLParser):
                 given = {key: text for key, text in said.items() if text}
                 found.append(f"{form.action.partition('?')[0]}?{urlencode(given)}")
         return found
+
+
+class Harmful(HTMLParser):
+    """Collects what a page may not hold: pictures, code and style of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    @classmethod
+    def found_in(cls, text: str) -> list[str]:
+        """All of it in a page."""
+        parser = cls()
+        parser.feed(text)
+        parser.close()
+        return parser.found
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Scripts of our own are files."""
+        names = dict(attrs)
+        if tag in ("img", "iframe", "style", "object") or (tag == "script" and not names["src"]):
+            self.found.append(tag)
+        self.found += [name for name in names if name == "style" or re.match(r"on[a-z]", name)]
+        for name in ("href", "src", "action"):
+            if not (names.get(name) or "/").startswith(("/", "#", "?", "https://example")):
+                self.found.append(f"{tag} {names[name]}")

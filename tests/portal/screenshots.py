@@ -37,6 +37,7 @@ PAGES = {
     "quotas": "/harbor/project-quotas",
     "jobs": "/harbor/job-service-dashboard/workers",
     "audit": "/harbor/logs",
+    "search": "/harbor/search?q=api:1.1",
 }
 """Name of the picture to the page."""
 
@@ -49,10 +50,10 @@ def spread(folder: Path, seed: int = 3) -> None:
         for table, column in (
             ("tags", "pushed_at"),
             ("tags", "pulled_at"),
-            ("audit_log", "op_time"),
+            ("manifests", "pushed_at"),
+            ("projects", "created_at"),
+            ("audit_log", "occurred_at"),
         ):
-            if column not in {row[1] for row in database.execute(f"PRAGMA table_info({table})")}:
-                continue
             rows = database.execute(f"SELECT id FROM {table} ORDER BY id DESC").fetchall()
             for place, (number,) in enumerate(rows):
                 moment = now - timedelta(hours=dice.random() * 30 + place * 23)
@@ -79,6 +80,11 @@ def main() -> int:
         )
         site = Site(registry)
         with registry.running():
+            with chromium() as browser:
+                for theme in ("light", "dark"):
+                    watched = Watched(browser, site, viewport=SIZE, color_scheme=theme).sign_in()
+                    watched.page.evaluate("document.fonts.ready.then(() => true)")
+                    picture(watched, f"first-push-{theme}")
             fill(site.maker(), projects=3, repositories=3, artifacts=8)
             registry.stop()
             spread(Path(folder))

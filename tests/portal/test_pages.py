@@ -2,12 +2,12 @@
 
 import json
 import re
-from html.parser import HTMLParser
 
 import httpx2
 import pytest
 from tests.portal.crawl import template
 from tests.portal.data import CONFIG, EMPTY, MANIFEST, SIGNATURE, Maker
+from tests.portal.html import Harmful
 from tests.portal.paths import NO_PAGES, every, strangers
 from tests.portal.visitor import Site
 
@@ -18,32 +18,6 @@ from moorage.portal.parts import MOST_LINES
 
 MOST_CALLS = 12
 """How often a page asks the API, with all that stands around it."""
-
-
-class Harmful(HTMLParser):
-    """Collects what a page may not hold: pictures, code and style of its own."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    @classmethod
-    def found_in(cls, text: str) -> list[str]:
-        """All of it in a page."""
-        parser = cls()
-        parser.feed(text)
-        parser.close()
-        return parser.found
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Scripts of our own are files."""
-        names = dict(attrs)
-        if tag in ("img", "iframe", "style", "object") or (tag == "script" and not names["src"]):
-            self.found.append(tag)
-        self.found += [name for name in names if name == "style" or re.match(r"on[a-z]", name)]
-        for name in ("href", "src", "action"):
-            if not (names.get(name) or "/").startswith(("/", "#", "?", "https://example")):
-                self.found.append(f"{tag} {names[name]}")
 
 
 def test_every_page_is_whole_and_harmless(site: Site) -> None:

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from tests.portal.browser import Watched, chromium
 from tests.portal.visitor import Site
 from tests.support.databases import running_postgres
 from tests.support.nginx import Nginx
@@ -79,5 +80,36 @@ def test_any_replica_answers_any_request(
             page = admin.done("/harbor/projects?do=new", op="create", name=f"by-turns-{number}")
             assert f"by-turns-{number}" in page
         assert len(set(re.findall(r"by-turns-\d", admin.get("/harbor/projects")))) == 8
+    finally:
+        site.close()
+
+
+def test_a_live_page_goes_on_when_its_replicas_die(
+    replicas: tuple[Nginx, list[Registry], list[Registry]],
+) -> None:
+    """The page in a browser shows what changes after either portal, and then either core, is
+    killed: the one that served its stream is among them. Nobody reloads it."""
+    nginx, cores, portals = replicas
+
+    class Front:
+        url, username, password = f"http://{nginx.host}", cores[0].username, "Pa55word-1"
+
+    site = Site(Front())  # type: ignore[arg-type]  # the address is nginx's
+    queue = "/jobservice/queues/GARBAGE_COLLECTION"
+    try:
+        maker = site.maker()
+        with chromium() as browser:
+            page = Watched(browser, site).sign_in().page
+            page.goto("/harbor/job-service-dashboard/pending-jobs")
+            held = page.locator("table").get_by_text("held")
+            loaded = page.evaluate("performance.timeOrigin")
+            held.wait_for(state="hidden")
+            for turn, replica in enumerate((*portals, *cores)):
+                replica.kill()
+                paused = turn % 2 == 0
+                maker.api("PUT", queue, {"action": "pause" if paused else "resume"})
+                held.wait_for(state="visible" if paused else "hidden")
+                replica.start()
+            assert page.evaluate("performance.timeOrigin") == loaded
     finally:
         site.close()

@@ -3,14 +3,12 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from urllib.parse import quote
 
 from starlette.responses import RedirectResponse, Response
 
 from moorage.portal import parts
-from moorage.portal.client import Listing, Problem, quoted, segment
+from moorage.portal.client import Listing, Problem, quoted
 from moorage.portal.pages import first
-from moorage.portal.pages.bulk import Bulk, carried_out
 from moorage.portal.pages.caches import cache_fields, cache_metadata, new_cache
 from moorage.portal.parts import (
     Choice,
@@ -28,7 +26,7 @@ from moorage.portal.parts import (
 )
 from moorage.portal.rendering import filesize, thousands
 from moorage.portal.scope import PROJECTS, ROLES, Scope, scope
-from moorage.portal.shapes import Project, Repository, Secret, Statistics, Summary, Usage
+from moorage.portal.shapes import Project, Secret, Statistics, Summary, Usage
 from moorage.portal.visits import Shell, Visit
 
 GIB = 1 << 30
@@ -318,93 +316,9 @@ async def change(visit: Visit) -> Response:
     return visit.done(visit.path, visit.gettext("Saved."))
 
 
-async def repositories(visit: Visit) -> Response:
-    """The repositories of the project."""
-    here = await scope(visit)
-    _ = visit.gettext
-    view = visit.view(sort="name")
-    q = view.kept.get("q", "")
-    found = await visit.page(
-        Repository, f"{here.named}/repositories", view, q=f"name=~{quoted(q)}" if q else ""
-    )
-    chosen = visit.query.getlist("id") if here.may("repository", "delete") else []
-    form = None
-    if chosen and visit.query.get("do") == "delete":
-        form = Form(
-            "delete",
-            visit.ngettext("Delete a repository?", "Delete %(count)s repositories?", len(chosen)),
-            [Field("id", "", "hidden", name) for name in chosen],
-            _("Delete"),
-            _("All artifacts in it go to the trash, from where they can be restored for a while."),
-            danger=True,
-            cancel=visit.path,
-            names=[f"{here.project.name}/{name}" for name in chosen],
-        )
-    rows = [
-        Row(
-            [
-                parts.link(
-                    each.short,
-                    f"{here.path}/repositories/{quote(each.short, safe='')}",
-                    tone="package",
-                ),
-                parts.number(each.artifact_count),
-                parts.number(each.pull_count),
-                parts.time(each.update_time),
-            ],
-            key=each.short,
-            name=each.short,
-        )
-        for each in found.items
-    ]
-    cached = here.project.registry_id != 0
-    table = Table(
-        _("Repositories"),
-        [
-            Column(_("Name"), "name"),
-            Column(_("Artifacts"), right=True),
-            Column(_("Pulls"), "pull_count", right=True),
-            Column(_("Changed"), "update_time"),
-        ],
-        rows,
-        found.total,
-        view,
-        _("Nothing was pulled yet") if cached else _("Nothing was pushed yet"),
-        _("What is pulled through this project is kept here.")
-        if cached
-        else _("Push an image, a chart or any other artifact to make a repository."),
-        filters=[Filter("q", _("Filter by name"), q)],
-        bulk=[Item(_("Delete"), op="delete", icon="trash-2", danger=True)]
-        if here.may("repository", "delete") and rows
-        else (),
-    )
-    return await visit.render(
-        "repositories.html", **here.head("repositories"), here=here, form=form, sections=[table]
-    )
-
-
-async def delete_repositories(visit: Visit) -> Response:
-    """Delete the repositories that were chosen."""
-    here = await scope(visit)
-    names = visit.fields("id")
-    _ = visit.gettext
-
-    async def delete(name: str) -> str:
-        await visit.send("DELETE", f"{here.named}/repositories/{segment(name)}")
-        return ""
-
-    if len(names) == 1:
-        await delete(names[0])
-        return visit.done(visit.path, _("The repository is deleted."))
-    title = _("Delete repositories")
-    crumbs = here.crumbs(Crumb(title))
-    return await carried_out(visit, Bulk("delete", title, names, delete, visit.path, crumbs=crumbs))
-
-
 ROUTES = (
     (PROJECTS, projects, create),
     (PROJECTS + "/{project}", project, None),
-    (PROJECTS + "/{project}/repositories", repositories, delete_repositories),
     (PROJECTS + "/{project}/summary", summary, None),
     (PROJECTS + "/{project}/configs", settings, change),
 )
