@@ -34,6 +34,8 @@ class Dialect(Protocol):
     name: str
     interruptible: bool
     """Whether the driver ends a statement whose caller is cancelled."""
+    nests_changes: bool
+    """Whether a statement can read what another inside of it changes."""
     waiting: str | None
     """A query of how many commits have waited for a standby, longer than `seconds`."""
 
@@ -78,6 +80,7 @@ class SqliteDialect:
 
     name = "sqlite"
     interruptible = False  # it would run on in its thread, and keep its locks
+    nests_changes = False
     waiting: str | None = None
 
     async def begin_write(self, connection: AsyncConnection) -> Any:
@@ -134,6 +137,7 @@ class PostgresDialect:
 
     name = "postgresql"
     interruptible = True
+    nests_changes = True
     # Sessions of other roles show nothing of what they wait for: ours are seen, and that is enough.
     waiting: str | None = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "

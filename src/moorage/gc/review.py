@@ -11,12 +11,13 @@ somebody else has locked is left for another time.
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, bindparam, delete, exists, func, literal, select
+from sqlalchemy import ColumnElement, Select, bindparam, delete, exists, func, literal, select
 
 from moorage import failpoints
 from moorage.artifacts import blobs, kinds, ledger
+from moorage.db.dialects import Dialect
 from moorage.db.prepared import Prepared
 from moorage.db.tables import (
     blob_trash,
@@ -75,9 +76,7 @@ async def review(tx: Tx, digests: Sequence[str], keep: float) -> Collected:
     cut = await _unlink(tx, links)
     kept = [link for link in links if link not in cut]
     free = sorted(sizes.keys() - {link.digest for link in kept})
-    gone = tx.dialect.many(free)
-    await tx.fetch(_DISCARD, digests=gone, keep=keep)
-    await tx.fetch(_DELETE, digests=gone)
+    await _trash(tx, free, keep)
     if any(not link.referenced for link in kept):
         await tx.fetch(_LOOK_AGAIN, digests=locked)
     await _settle(tx, [link for link in cut if link.pending])
@@ -109,6 +108,16 @@ async def _unlink(tx: Tx, links: Sequence[_Link]) -> set[_Link]:
     return cut
 
 
+async def _trash(tx: Tx, digests: Sequence[str], keep: float) -> None:
+    """The rows of these blobs go, and their keys stay for `keep` seconds."""
+    gone = tx.dialect.many(digests)
+    if tx.dialect.nests_changes:  # one journey in place of two, while others wait for the locks
+        await tx.fetch(_MOVE, digests=gone, keep=keep)
+    else:
+        await tx.fetch(_DISCARD, digests=gone, keep=keep)
+        await tx.fetch(_DELETE, digests=gone)
+
+
 async def _settle(tx: Tx, pending: Iterable[_Link]) -> None:
     """Stop counting what a link still promised; last, for it locks the ledgers of projects."""
     left: dict[int, set[str]] = {}
@@ -129,14 +138,12 @@ def _referenced() -> ColumnElement[bool]:
 _LOCK = Prepared(
     lambda dialect: dialect.for_update(
         select(blob_table.c.digest, blob_table.c.size)
-        .where(dialect.among(blob_table.c.digest, "digests"))
+        .where(_chosen(dialect))
         .order_by(blob_table.c.digest),
         skip_locked=True,
     )
 )
-_THERE = Prepared(
-    lambda dialect: select(blob_table.c.digest).where(dialect.among(blob_table.c.digest, "digests"))
-)
+_THERE = Prepared(lambda dialect: select(blob_table.c.digest).where(_chosen(dialect)))
 _REVIEWED = Prepared(
     lambda dialect: delete(gc_candidates).where(dialect.among(gc_candidates.c.digest, "digests"))
 )
@@ -166,26 +173,31 @@ _UNLINK = Prepared(
         .returning(repository_blobs.c.digest, repository_blobs.c.repository_id)
     )
 )
-_DISCARD = Prepared(
-    lambda dialect: (
+_KEPT = blob_table.c.storage_key, blob_table.c.digest, blob_table.c.size
+
+
+def _chosen(dialect: Dialect) -> ColumnElement[bool]:
+    return dialect.among(blob_table.c.digest, "digests")
+
+
+def _into_trash(dialect: Dialect, kept: Select[Any]) -> Any:
+    """Insert what `kept` finds: storage key, digest and size."""
+    until = from_now(bindparam("keep"))
+    return (
         dialect.insert(blob_trash)
-        .from_select(
-            ["storage_key", "digest", "size", "not_before"],
-            select(
-                blob_table.c.storage_key,
-                blob_table.c.digest,
-                blob_table.c.size,
-                from_now(bindparam("keep")),
-            ).where(dialect.among(blob_table.c.digest, "digests")),
-        )
-        .on_conflict_do_update(
-            index_elements=["storage_key"], set_={"not_before": from_now(bindparam("keep"))}
-        )
+        .from_select(["storage_key", "digest", "size", "not_before"], kept.add_columns(until))
+        .on_conflict_do_update(index_elements=["storage_key"], set_={"not_before": until})
     )
-)
-_DELETE = Prepared(
-    lambda dialect: delete(blob_table).where(dialect.among(blob_table.c.digest, "digests"))
-)
+
+
+def _move(dialect: Dialect) -> Any:
+    gone = delete(blob_table).where(_chosen(dialect)).returning(*_KEPT).cte("gone")
+    return _into_trash(dialect, select(*gone.c))
+
+
+_MOVE = Prepared(_move)
+_DISCARD = Prepared(lambda dialect: _into_trash(dialect, select(*_KEPT).where(_chosen(dialect))))
+_DELETE = Prepared(lambda dialect: delete(blob_table).where(_chosen(dialect)))
 # Of what only a lease keeps, when the last of them ends. Whether it has ended by now is not asked:
 # one that did between the first look and this one would be forgotten for ever.
 _LOOK_AGAIN = Prepared(
