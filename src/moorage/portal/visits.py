@@ -52,6 +52,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "badges": (),
     "crumbs": (),
     "tabs": (),
+    "views": (),  # of the tab that is open
     "stats": (),
     "actions": (),
     "form": None,

@@ -36,12 +36,10 @@ async def first(visit: Visit) -> Response:
 def head_of(visit: Visit, here: Scope, current: str) -> dict[str, Any]:
     _ = visit.gettext
     base = f"{here.path}/tag-strategy"
-    tabs = list(here.tabs("tag-strategy"))
-    place = next((n for n, tab in enumerate(tabs) if tab.current), len(tabs))
-    own = [Tab(_("Retention"), f"{base}/tag-retention", current == "tag-retention")]
+    views = [Tab(_("Retention"), f"{base}/tag-retention", current == "tag-retention")]
     if here.may("immutable-tag", "list"):
-        own.append(Tab(_("Immutable tags"), f"{base}/immutable-tag", current == "immutable-tag"))
-    return here.head("tag-strategy") | {"tabs": [*tabs[:place], *own, *tabs[place + 1 :]]}
+        views.append(Tab(_("Immutable tags"), f"{base}/immutable-tag", current == "immutable-tag"))
+    return here.head("tag-strategy") | {"views": views}
 
 
 def patterns(selectors: Sequence[Selector], negative: str) -> str:
