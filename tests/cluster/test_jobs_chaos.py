@@ -78,6 +78,12 @@ class Place:
         t = tables.tasks
         return await self.rows(select(t.c.id, t.c.fence, t.c.owner).where(t.c.status == RUNNING))
 
+    async def busy(self) -> list[int]:
+        """Numbers of the workers of the fleet that have a task."""
+        assert self.fleet is not None
+        owners = {task.owner.split("-")[-2] for task in await self.held()}
+        return [n for n, each in enumerate(self.fleet.processes) if str(each.pid) in owners]
+
     async def left(self) -> int:
         """Executions that have not ended."""
         e = tables.executions
@@ -170,13 +176,13 @@ class _Orphans:
 
 
 async def _torment(place: Place, fleet: Fleet, shortest: float, longest: float) -> _Orphans:
-    """Kill one and start another, while all of them live, until nothing is left to do."""
+    """Kill one that is at work and start another, while all live, until nothing is left to do."""
     orphans, rng = _Orphans(place), place.rng
-    due = time.monotonic() + longest
+    due = time.monotonic() + shortest
     while await place.left():
         await orphans.look()
-        if time.monotonic() > due and await place.complete():
-            number = rng.randrange(len(fleet.processes))
+        if time.monotonic() > due and await place.complete() and (busy := await place.busy()):
+            number = rng.choice(busy)
             pid = fleet.kill(number)
             await orphans.of(pid, time.monotonic())
             fleet.again(number)

@@ -162,8 +162,10 @@ async def test_any_node_of_a_cluster_leads_to_the_one_that_holds_our_keys(tmp_pa
     """Nodes are asked in turn: one is away, one holds other keys, and names the right one."""
     require("redis-server")
     options = ("cluster-enabled yes", "cluster-node-timeout 60000")
-    nodes = [RedisServer(tmp_path / name, *options).start() for name in ("stranger", "owner")]
-    stranger, owner = nodes
+    bus = free_port()  # by itself it would be 10,000 above the node's, where there may be no port
+    stranger = RedisServer(tmp_path / "stranger", *options, f"cluster-port {bus}").start()
+    owner = RedisServer(tmp_path / "owner", *options, f"cluster-port {free_port()}").start()
+    nodes = [stranger, owner]
     try:
         slot = int(owner.command("CLUSTER", "KEYSLOT", "{moorage}").strip().lstrip(":"))
         assert owner.command("CLUSTER", "ADDSLOTSRANGE", slot, slot).startswith("+OK")
@@ -172,7 +174,7 @@ async def test_any_node_of_a_cluster_leads_to_the_one_that_holds_our_keys(tmp_pa
         # A command writes an answer of one line at most; epochs that differ end a dispute at once.
         stranger.command("CLUSTER", "SET-CONFIG-EPOCH", 1)
         owner.command("CLUSTER", "SET-CONFIG-EPOCH", 2)
-        assert owner.command("CLUSTER", "MEET", "127.0.0.1", stranger.port).startswith("+OK")
+        assert owner.command("CLUSTER", "MEET", "127.0.0.1", stranger.port, bus).startswith("+OK")
         for node in nodes:
             for _ in range(1200):
                 if "cluster_state:ok" in node.command("CLUSTER", "INFO"):

@@ -34,16 +34,22 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def somebody(browser: Any, site: Site) -> Watched:
+def administrator(browser: Any, site: Site) -> Watched:
     """The administrator in a wide window."""
     return Watched(browser, site, viewport=WIDE).sign_in()
+
+
+@pytest.fixture
+def somebody(administrator: Watched) -> Watched:
+    """The same, of whom nothing wrong is known yet."""
+    administrator.wrong.clear()
+    return administrator
 
 
 def test_every_page_is_quiet_and_accessible(site: Site, somebody: Watched) -> None:
     """No console error, no request elsewhere, no canary that ran; axe is content in light, in dark
     and 390 pixels wide, where nothing has to be scrolled sideways. Every page that a link leads to
     is looked at, and what forms answer with."""
-    somebody.wrong.clear()
     wrong = looked_at(somebody, every(site))
     assert wrong + somebody.wrong == [], "\n".join(wrong + somebody.wrong)
 
@@ -60,7 +66,6 @@ def test_pages_of_strangers_and_errors_are_accessible(browser: Any, site: Site) 
 def test_answers_to_forms_are_accessible(site: Site, somebody: Watched) -> None:
     """A secret that is shown once, what came of many, and a form that was refused."""
     page, wrong = somebody.page, []
-    somebody.wrong.clear()
     base = f"/harbor/projects/{site.project('payments')}"
     page.goto(f"{base}/robot-account?do=new")
     page.get_by_label("Name", exact=True).fill("axe")
