@@ -24,9 +24,9 @@ from moorage.errors import Conflict, Invalid, NotFound, PreconditionFailed
 from moorage.jobs.history import History
 from moorage.jobs.requests import Requests
 from moorage.jobs.schedules import Ticker
-from moorage.replication import filters
+from moorage.replication import filters, launching
 from moorage.replication.policies import firing
-from moorage.replication.records import KIND, Artifact, Filter, Settings
+from moorage.replication.records import COPY, KIND, Artifact, Filter, Move, Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -342,6 +342,24 @@ async def test_a_delete_that_comes_late_takes_nothing_away_that_is_back(site: Si
         await content.manifests.delete(ALICE, APP, sha256(payload))
         await settle()
         assert other.tags == {}
+
+
+async def test_a_copy_that_comes_late_leaves_the_tag_to_the_newer_one(site: Site) -> None:
+    """Its worker died, and the tag was pushed again and replicated before another took over."""
+    policy = await site.policy("push", namespace="mirror", replaced=1)
+    content, other = site.content, site.other
+    older = sha256(await content.push_image(APP, "v1", layers=(b"old",)))
+    newer = sha256(await content.push_image(APP, "v1", layers=(b"new",)))
+    late = Move(COPY, APP, "mirror/app", older, ("v1",))
+    async with site.working():
+        await site.run(policy)
+        assert other.tags["mirror/app", "v1"] == newer
+        known = await site.policies.get(policy)
+        async with content.db.write() as tx:
+            execution = await launching.launch(tx, known, trigger="EVENT", moves=(late,))
+        assert (await ended(content.db, execution or 0)).status == "Success"
+    assert ("mirror/app", older) in other.manifests
+    assert other.tags["mirror/app", "v1"] == newer
 
 
 async def test_policies_say_what_is_wrong(site: Site) -> None:

@@ -35,6 +35,8 @@ AT_ONCE = 4
 MOST = 5000
 """Manifests that belong to one artifact."""
 DEPTH = 16
+NEWER = 5
+"""Pushes of a tag that a late task makes up for; each of them has a task of its own too."""
 
 
 @dataclass(slots=True)
@@ -102,10 +104,12 @@ class Transfer:
                 return
             await self._target.ensure(move.target)
             await self._place(found, tags, 0)
+            await self._yield_to_newer(tags)
         elif tags:
             found = await self._source.manifest(move.source, move.digest)
             await self._target.put(move.target, found, tags)
             self._log(f"{move.target}{_shown(tags)} names {move.digest} now")
+            await self._yield_to_newer(tags)
         else:
             self._log(f"{move.target}@{move.digest} is there already")
         await self._attached(move.digest, there=there, depth=0)
@@ -124,6 +128,26 @@ class Transfer:
             elif there != digest:
                 tags.append(tag)
         return None if wanted and held == len(wanted) else tags
+
+    async def _yield_to_newer(self, tags: Sequence[str]) -> None:
+        """Give back tags that name something newer at the source, when that is here already.
+
+        A task may be late, and the one of a later push has set the tag before: that one looked
+        before this one wrote. One that comes after this one sets the tag by itself.
+        """
+        move = self._move
+        for tag in tags if self._override else ():
+            last = move.digest
+            for _ in range(NEWER):
+                now = await self._source.digest_of(move.source, tag)
+                if not now or now == last:
+                    break
+                if now != await self._target.digest_of(move.target, now):
+                    break
+                found = await self._source.manifest(move.source, now)
+                await self._target.put(move.target, found, [tag])
+                self._log(f"{move.target}:{tag} names {now} again, which was pushed since")
+                last = now
 
     async def _place(self, found: Fetched, tags: Sequence[str], depth: int) -> None:
         """A manifest with everything below it."""
