@@ -22,7 +22,7 @@ run: $(VENV)/.run  ## Serve a registry in this folder: SQLite and files, nothing
 ha: $(VENV)/.check  ## Serve a registry of which every part is there twice, all on this machine
 	$(BIN)/python -m tools.ha $(ARGS)
 
-test: $(VENV)/.dev  ## Run the tests that need only Python (under five minutes on two cores)
+test: $(VENV)/.dev  ## Run the tests that need only Python (some seven minutes on two cores)
 	TESTS_PYTHON_ONLY=1 $(BIN)/pytest -n $(CORES) --dist worksteal -m "not slow" $(ARGS) $(TESTS)
 
 check: lint $(VENV)/.check clients node-servers  ## Lint, then run every test with every server and client; none may be skipped
