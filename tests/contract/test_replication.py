@@ -269,36 +269,38 @@ async def test_a_stop_is_seen_within_a_blob(site: Site) -> None:
     assert await digests(site.content, APP) == set()
 
 
+async def settle(site: Site) -> None:
+    """Until what happened was told, and everything that it began has ended."""
+    while await site.outbox.dispatch():
+        pass
+    query = select(func.count()).where(tables.executions.c.ended_at.is_(None))
+    async with asyncio.timeout(30):
+        while await site.content.scalar(query):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
 async def test_events_push_and_delete(site: Site) -> None:
     """Pushed, signed, untagged and deleted here, the same happens there; once each."""
     await site.policy("push", trigger="event_based", deletion=True, filters=[name("library/a*")])
     content, other = site.content, site.other
 
-    async def settle() -> None:
-        while await site.outbox.dispatch():
-            pass
-        query = select(func.count()).where(tables.executions.c.ended_at.is_(None))
-        async with asyncio.timeout(30):
-            while await content.scalar(query):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-
     async with site.working():
         payload = await content.push_image(APP, "v1")
         await content.push_image("library/other", "v1")
-        await settle()
+        await settle(site)
         assert set(other.tags) == {(APP, "v1")}
         subject = {"mediaType": IMAGE, "digest": sha256(payload), "size": len(payload)}
         signature = image(b"{}", (b"layer",), subject=subject)
         await content.manifests.put(ALICE, APP, sha256(signature), signature, IMAGE)
         await content.manifests.add_tag(ALICE, APP, sha256(payload), "v2")
-        await settle()
+        await settle(site)
         assert (APP, sha256(signature)) in other.manifests
         assert set(other.tags) == {(APP, "v1"), (APP, "v2")}
         await content.manifests.delete_tag(ALICE, APP, "v1")
-        await settle()
+        await settle(site)
         assert set(other.tags) == {(APP, "v2")}
         await content.manifests.delete(ALICE, APP, sha256(payload))
-        await settle()
+        await settle(site)
         assert other.tags == {}
         assert (APP, sha256(payload)) not in other.manifests
 
@@ -307,14 +309,6 @@ async def test_a_delete_that_comes_late_takes_nothing_away_that_is_back(site: Si
     """It was tried again while the same image was pushed once more, and copied before it."""
     await site.policy("push", trigger="event_based", deletion=True)
     content, other = site.content, site.other
-
-    async def settle() -> None:
-        while await site.outbox.dispatch():
-            pass
-        query = select(func.count()).where(tables.executions.c.ended_at.is_(None))
-        async with asyncio.timeout(30):
-            while await content.scalar(query):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
 
     async def late() -> None:
         """These deletes come after the copies that follow."""
@@ -326,21 +320,21 @@ async def test_a_delete_that_comes_late_takes_nothing_away_that_is_back(site: Si
 
     async with site.working():
         payload = await content.push_image(APP, "v1")
-        await settle()
+        await settle(site)
     await content.manifests.delete_tag(ALICE, APP, "v1")
     await late()
     await content.manifests.add_tag(ALICE, APP, sha256(payload), "v1")
     async with site.working():
-        await settle()
+        await settle(site)
         assert set(other.tags) == {(APP, "v1")}
     await content.manifests.delete(ALICE, APP, sha256(payload))
     await late()
     await content.push_image(APP, "v1")
     async with site.working():
-        await settle()
+        await settle(site)
         assert set(other.tags) == {(APP, "v1")}
         await content.manifests.delete(ALICE, APP, sha256(payload))
-        await settle()
+        await settle(site)
         assert other.tags == {}
 
 
