@@ -19,7 +19,7 @@ import pytest
 from tests.support.charts import Rendered, merged, nested, render
 from tests.support.kubeapi import running_api
 from tests.support.requirements import path_of
-from tests.support.stores import free_ports
+from tools.ports import free_ports
 
 from moorage.api.app import create_api
 from moorage.distribution.routes import ROUTES

@@ -16,8 +16,9 @@ from tests.support.images import digest_of
 from tests.support.replicas import Calls, manifest
 from tests.support.requirements import require
 from tests.support.serving import ROOT
-from tools.ha import Topology, free_ports
+from tools.ha import Topology
 from tools.ha.topology import ROLES, Replica
+from tools.ports import free_port
 
 pytestmark = pytest.mark.slow
 PARTS = ("initdb", "redis-server", "nginx", "weed")
@@ -76,7 +77,7 @@ def test_what_one_pushes_each_serves(ha: Topology, front: Calls) -> None:
 def test_the_exporter_tells_of_the_installation(ha: Topology, front: Calls) -> None:
     """On a port of its own: projects, queues, and every part that it was told of."""
     push(front, "library/ha", "seen")
-    exporter = Replica("exporter", 1, ha.folder / "exporter-1", free_ports(1)[0])
+    exporter = Replica("exporter", 1, ha.folder / "exporter-1", free_port())
     exporter.settings = {**ha.replicas["core"][0].settings, **exporter.settings}
     for role in ("core", "registry"):
         exporter.settings[f"health.{role}_url"] = ha.replicas[role][0].url

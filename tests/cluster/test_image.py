@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from tests.support.content import sha256
-from tests.support.databases import free_port
 from tests.support.engine import Container, Engine, EngineFailed
 from tests.support.replicas import Calls
+from tools.ports import free_port
 
 pytestmark = pytest.mark.slow
 

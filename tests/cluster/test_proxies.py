@@ -21,7 +21,7 @@ from tests.support.nginx import Nginx
 from tests.support.replicas import Answer, manifest
 from tests.support.requirements import path_of, require
 from tests.support.serving import Registry
-from tests.support.stores import free_ports
+from tools.ports import free_port
 
 from moorage.api.app import create_api
 from moorage.distribution.routes import ROUTES
@@ -208,7 +208,7 @@ def haproxy(folder: Path, port: int, back: int, headers: str) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def outer() -> int:
     """The port that clients know."""
-    return free_ports(1)[0]
+    return free_port()
 
 
 @pytest.fixture(scope="module")

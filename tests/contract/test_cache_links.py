@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.support.caching import NUMBER, Loads, pump, shared_cache, until_healthy
 from tests.support.fences import MemoryFence
-from tests.support.redis_server import RedisServer, free_port
+from tests.support.redis_server import RedisServer
 from tests.support.requirements import require
+from tools.ports import free_port
 
 from moorage.cache import open_cache
 from moorage.cache.redis import RedisCache

@@ -10,7 +10,8 @@ from statistics import median
 import pytest
 from tests.support.caching import HASTY, NUMBER, Loads, look_up, pump, shared_cache, until_healthy
 from tests.support.fences import MemoryFence
-from tests.support.redis_server import RedisServer, free_port
+from tests.support.redis_server import RedisServer
+from tools.ports import free_port
 
 from moorage.cache.redis import RedisCache
 from moorage.errors import DatabaseUnavailable

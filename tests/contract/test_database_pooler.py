@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import bindparam, insert, select, text
-from tests.support.databases import PostgresServer, count, free_port
+from tests.support.databases import PostgresServer, count
 from tests.support.requirements import path_of
+from tools.ports import free_port
 
 from moorage.clock import SystemClock
 from moorage.config.database import DatabaseSettings

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tools.ports import free_port
 
 from moorage.config.settings import Settings
 from moorage.errors import AddressRefused, Unreachable
@@ -247,9 +248,7 @@ async def test_a_connection_serves_the_next_request(
 
 async def test_a_server_that_is_not_there_is_unreachable() -> None:
     """A refused connection, an unknown name, an unknown scheme."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
+    port = free_port()
     guard = Guard(LOOPBACK)
     with pytest.raises(Unreachable):
         await guard.connect("127.0.0.1", port)

@@ -11,7 +11,6 @@ import functools
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -24,6 +23,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 from tests.support.requirements import path_of
+from tools.ports import free_port
 
 from moorage.clock import Clock, SystemClock
 from moorage.config.database import DatabaseSettings
@@ -129,13 +129,6 @@ def _as_postgres(command: list[str]) -> None:
         cwd="/",
         **options,  # type: ignore[call-overload]
     )
-
-
-def free_port() -> int:
-    """A TCP port that is free at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _binaries() -> Path:

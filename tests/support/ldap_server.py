@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from tests.support.certificates import Authority
-from tests.support.redis_server import free_port
 from tests.support.requirements import path_of, require
+from tools.ports import free_port
 
 BASE = "dc=example,dc=com"
 ADMIN_DN = f"cn=root,{BASE}"

@@ -10,7 +10,8 @@ import subprocess
 from pathlib import Path
 
 from tests.support.requirements import path_of
-from tests.support.stores import Bucket, free_ports, wait_for
+from tests.support.stores import Bucket, wait_for
+from tools.ports import free_port
 
 _CONFIG = """\
 version: 0.1
@@ -36,7 +37,7 @@ class DockerRegistry:
     def __init__(
         self, folder: Path, bucket: Bucket | None = None, program: str = PROGRAMS[0]
     ) -> None:
-        (self.port,) = free_ports(1)
+        self.port = free_port()
         self._folder = folder
         self._program = program
         self._storage = f"filesystem: {{ rootdirectory: {folder}/registry }}"

@@ -10,13 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.requirements import require
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tools.ports import free_port
 
 
 class RedisServer:

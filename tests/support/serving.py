@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.images import INDEX, MANIFEST, references
-from tests.support.stores import free_ports
+from tools.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,7 +41,7 @@ class Registry:
         role: str | None = None,
         password: str | None = None,
     ) -> None:
-        (self.port,) = free_ports(1)
+        self.port = free_port()
         self.folder = folder
         self.username = "admin"
         self.password = password or f"Aa1{secrets.token_urlsafe(16)}"

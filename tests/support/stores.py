@@ -14,7 +14,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -29,6 +28,7 @@ from urllib.parse import urlsplit
 import pytest
 from tests.support.requirements import path_of, require
 from tests.support.storeproxy import StoreProxy
+from tools.ports import free_port, free_ports
 
 from moorage.config.storage import StorageSettings
 
@@ -54,18 +54,6 @@ OPTIONS = [
     "-s3.port.iceberg=0",
     "-s3.port.lance=0",
 ]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports on which nothing listens right now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path, seconds: float = 60) -> None:
@@ -271,7 +259,7 @@ def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of one Azurite for the session."""
     program = azurite()
     directory = tmp_path_factory.mktemp("azurite")
-    (port,) = free_ports(1)
+    port = free_port()
     log = directory / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(

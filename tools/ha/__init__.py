@@ -18,7 +18,7 @@ with Topology(folder) as ha:
     ha.pids()                                 {"registry": [71, 72], "redis": [73], …}
 """
 
-from tools.ha.processes import Child, Missing, free_ports
+from tools.ha.processes import Child, Missing
 from tools.ha.topology import Topology
 
-__all__ = ["Child", "Missing", "Topology", "free_ports"]
+__all__ = ["Child", "Missing", "Topology"]

@@ -9,7 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.ha.processes import Child, free_ports, program
+from tools.ha.processes import Child, program
+from tools.ports import free_port
 
 DATABASE = "moorage"
 _SOURCE = "Debian's postgresql"
@@ -25,7 +26,7 @@ class Server(Child):
 
         `options` are further words of the command line.
         """
-        (self.port,) = free_ports(1)
+        self.port = free_port()
         self.data = folder / "data"
         self._binaries = Path(program("initdb", _SOURCE)).resolve().parent
         options = [

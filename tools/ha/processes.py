@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -30,18 +29,6 @@ def program(name: str, source: str) -> str:
     if found is None:
         raise Missing(f"{name} is not on this machine; it comes with {source}")
     return found
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports on which nothing listens right now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 class Child:

@@ -11,7 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 from string import Template
 
-from tools.ha.processes import Child, free_ports, program
+from tools.ha.processes import Child, program
+from tools.ports import free_port, free_ports
 
 BUCKET = "registry"
 TEMPLATE = Path(__file__).parents[2] / "deploy" / "nginx" / "moorage.conf.template"
@@ -33,7 +34,7 @@ class Redis(Child):
     """A cache: it keeps nothing over its end."""
 
     def __init__(self, folder: Path) -> None:
-        (self.port,) = free_ports(1)
+        self.port = free_port()
         binary = program("redis-server", "Debian's redis-server")
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         super().__init__("redis", folder, [binary, *options, "--dir", str(folder)])
@@ -175,7 +176,7 @@ class Nginx(Child):
 
     def __init__(self, folder: Path, port: int = 0, *, blobs: Path | None = None) -> None:
         """`port`: 0 for a free one; `blobs`: the folder of blobs that it sends itself (X-Accel)."""
-        self.port = port or free_ports(1)[0]
+        self.port = port or free_port()
         self._blobs = blobs or folder / "none"
         binary = program("nginx", "Debian's nginx")
         files = ["-c", str(folder / "nginx.conf"), "-p", str(folder), "-e", "stderr"]

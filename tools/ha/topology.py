@@ -12,8 +12,9 @@ from typing import Self
 
 from moorage.roles.faces import Role
 from tools.ha.postgres import Pair
-from tools.ha.processes import Child, free_ports
+from tools.ha.processes import Child
 from tools.ha.servers import Nginx, ObjectStore, Redis, status
+from tools.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 ROLES = tuple(role for role in ("registry", "core", "jobservice", "portal") if role in list(Role))
