@@ -72,6 +72,7 @@ async def pull(place: Place, repository: str, digest: str, size: int) -> tuple[f
         got = len(head) - head.index(b"\r\n\r\n") - 4
         while count := await loop.sock_recv_into(client, buffer):
             got += count
+            await asyncio.sleep(0)  # the others of this process read as well
         assert got == size, (got, size)
         return first, time.monotonic() - began
 

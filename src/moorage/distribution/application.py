@@ -38,6 +38,7 @@ from moorage.distribution.problems import (
 from moorage.distribution.proxied import Proxied
 from moorage.distribution.referrers import Referrers
 from moorage.distribution.routes import BY_ENDPOINT, Target, parse
+from moorage.distribution.turns import Turns
 from moorage.distribution.uploads import Sessions
 from moorage.errors import ClientGone, MoorageError, NotFound, Unauthenticated
 from moorage.projects.grants import Grants
@@ -74,6 +75,7 @@ class Distribution:
         mirrors: Mirrors | None = None,
     ) -> None:
         self._options = options or Options()
+        self._turns = Turns()
         self._pulls = pulls
         self._callers = callers
         challenge = Challenge(self._options)
@@ -122,7 +124,7 @@ class Distribution:
                 await send(remembered[0])
                 await send(remembered[1])
                 return
-        await self._serve(Exchange(scope, receive, send, self._options))
+        await self._serve(Exchange(scope, receive, send, self._options, self._turns))
 
     def _remembered(self, scope: Scope) -> tuple[Message, Message] | None:
         """The answer to a manifest request, if this process may give it alone.

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from moorage.distribution.bodies import Body
 from moorage.distribution.options import Options
 from moorage.distribution.problems import Problem, body_of
+from moorage.distribution.turns import Turns
 from moorage.errors import Invalid
 
 Headers = list[tuple[bytes, bytes]]
@@ -36,13 +37,16 @@ class Truncated(Exception):
 class Exchange:
     """Reads one request and sends its answer once."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, options: Options) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, options: Options, turns: Turns
+    ) -> None:
         self.scope = scope
         self.method: str = scope["method"]
         self.started = False
         self._receive = receive
         self._send = send
         self._options = options
+        self._turns = turns
         # The first of several equal headers counts, as proxies have it.
         self._headers: dict[bytes, bytes] = dict(reversed(list(scope["headers"])))
         self.body = self._body()
@@ -129,7 +133,8 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": fields})
         watcher = Watcher(self._receive) if length > _LARGE else None
         try:
-            sent = await self._send_pieces(first, content, length, watcher)
+            with self._turns.sending():
+                sent = await self._send_pieces(first, content, length, watcher)
         finally:
             if watcher is not None:
                 watcher.stop()
@@ -145,6 +150,7 @@ class Exchange:
             raise Truncated("the store has more bytes than the blob")
         await self._send({"type": "http.response.body", "body": first, "more_body": left > 0})
         while left:
+            await self._turns.take()
             if watcher is not None and watcher.gone:
                 break
             piece = await anext(content, b"")
