@@ -4,12 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from sqlalchemy import select, update
 from tests.support.accounts import PASSWORD, Replica, in_system
 
 from moorage.access.principals import Principal
+from moorage.accounts.attempts import FREE
 from moorage.accounts.bootstrap import first_admin
+from moorage.db import tables
 from moorage.db.engine import Database
 from moorage.db.queries import Exact, Fuzzy, Query
+from moorage.db.types import from_now
 from moorage.errors import (
     Conflict,
     Denied,
@@ -17,6 +21,7 @@ from moorage.errors import (
     MoorageError,
     NotFound,
     PreconditionFailed,
+    TooManyRequests,
 )
 
 pytestmark = pytest.mark.anyio
@@ -148,6 +153,23 @@ async def test_ones_own_password_needs_the_old_one(replica: Replica) -> None:
     await change(alice, alice.id, OTHER, old=PASSWORD)
     assert await replica.logins.verify("alice", PASSWORD, "10.0.0.1") is None
     assert await replica.logins.verify("alice", OTHER, "10.0.0.1")
+
+
+async def test_a_session_does_not_find_the_password_out(replica: Replica) -> None:
+    """Wrong old passwords make it wait, also for the right one; who knows it counts anew."""
+    alice = await replica.user("alice")
+    change = replica.users.change_password
+    for number in range(FREE):
+        with pytest.raises(Denied):
+            await change(alice, alice.id, OTHER, old=f"Guess{number}x")
+    with pytest.raises(TooManyRequests, match="again in 1 second"):
+        await change(alice, alice.id, OTHER, old=PASSWORD)
+    assert await replica.logins.verify("alice", PASSWORD, "10.0.0.1"), "signing in is not held up"
+    async with replica.db.write() as tx:
+        await tx.execute(update(tables.login_attempts).values(blocked_until=from_now(-1)))
+    await change(alice, alice.id, OTHER, old=PASSWORD)
+    async with replica.db.read() as tx:
+        assert (await tx.execute(select(tables.login_attempts))).all() == []
 
 
 async def test_an_administrator_sets_the_password_of_others(replica: Replica) -> None:

@@ -21,6 +21,8 @@ LONGEST_WAIT = 300.0
 """Seconds."""
 FORGET = 900.0
 """Seconds after which failures do not count any more."""
+SIGNED_IN = "(signed in)"
+"""The address of those who are asked for their password again, wherever they are."""
 
 
 def wait_after(failures: int) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, select, update
 
 from moorage.access.principals import Principal
+from moorage.accounts import attempts
 from moorage.accounts.passwords import Passwords, check_password, digest_secret, new_secret
 from moorage.accounts.records import Identity, User
 from moorage.accounts.standing import ADMINISTERS, touch_lent, touch_user, via_cli_secret
@@ -21,7 +22,7 @@ from moorage.db.queries import Page, Query, count, narrow, ordered, paged
 from moorage.db.tables import identities, projects, users
 from moorage.db.transactions import Tx
 from moorage.db.types import now
-from moorage.errors import Conflict, Denied, Invalid, NotFound, PreconditionFailed
+from moorage.errors import Conflict, Denied, Invalid, NotFound, PreconditionFailed, TooManyRequests
 from moorage.events import UserCreated, UserDeleted, UserUpdated, emit
 from moorage.settings import Current, Fixed
 
@@ -148,17 +149,18 @@ class Users:
         """Set a password. One's own needs the old one.
 
         Raises Invalid (the rule, or the same as before), Denied (wrong old password, or not
-        allowed), NotFound, Conflict (changed by somebody else meanwhile).
+        allowed), TooManyRequests (too many wrong old ones), NotFound, Conflict (changed by
+        somebody else meanwhile).
         """
         check_password(new)
         async with self._db.read() as tx:
-            await _may_touch(tx, actor, user_id)
+            username = await _may_touch(tx, actor, user_id)
             await _keeps_own_password(tx, user_id)
             query = select(users.c.password_hash, users.c.revision).where(users.c.id == user_id)
             row = (await tx.execute(query)).one()
         himself = actor.kind == "user" and actor.id == user_id
-        if himself and not await self._passwords.verify(row.password_hash, old or ""):
-            raise Denied("the current password is incorrect")
+        if himself:
+            await self._confirm(username, row.password_hash, old or "")
         if row.password_hash and await self._passwords.verify(row.password_hash, new):
             raise Invalid("the new password is the same as the old one")
         hashed = await self._passwords.hash(new)
@@ -173,6 +175,17 @@ class Users:
             await _tell(tx, actor, username, "password")
 
         await self._db.run(step)
+
+    async def _confirm(self, username: str, encoded: str | None, password: str) -> None:
+        """Whoever took a session over may not find the password out by it; raises Denied."""
+        wait = await self._db.run(attempts.count, username, attempts.SIGNED_IN)
+        if wait > 0:
+            seconds = round(wait)
+            message = f"too many wrong passwords; try again in {seconds} seconds"
+            raise TooManyRequests(message, detail={"seconds": seconds})
+        if not await self._passwords.verify(encoded, password):
+            raise Denied("the current password is incorrect")
+        await self._db.run(attempts.forget, username, attempts.SIGNED_IN)
 
     async def set_cli_secret(self, actor: Principal, user_id: int, secret: str | None) -> str:
         """Set the secret of clients without a browser, or make one; returns it.
