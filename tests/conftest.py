@@ -5,10 +5,15 @@ import signal
 import threading
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # A developer's own settings are none of the tests' business, nor of the processes they start.
 for name in [name for name in os.environ if name.startswith("MOORAGE_")]:
     del os.environ[name]
+
+# How long an example takes is the machine's business, which may do a lot else.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 # Fixtures of real servers that tests of several areas share.
 pytest_plugins = [

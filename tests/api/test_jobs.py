@@ -234,7 +234,7 @@ async def test_runs_of_one_kind_are_not_those_of_another(world: World) -> None:
 
 async def _telling(world: World, path: str) -> dict[str, Any]:
     """The one job that runs, once what it said is written."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             (doing,) = (await world.call("sysadmin", "GET", path)).json()
             if doing.get("check_in"):
@@ -259,7 +259,7 @@ async def test_the_dashboard_shows_pools_workers_and_queues(world: World) -> Non
         async with working(one):
             body = {"schedule": {"type": "Manual"}}
             await world.call("sysadmin", "POST", "/system/gc/schedule", json=body)
-            await asyncio.wait_for(began.wait(), 10)
+            await asyncio.wait_for(began.wait(), 60)
             (pool,) = (await world.call("sysadmin", "GET", "/jobservice/pools")).json()
             assert (pool["worker_pool_id"], pool["concurrency"]) == (one.id, 3)
             for pool_id in (one.id, "all"):

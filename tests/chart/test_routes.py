@@ -132,7 +132,7 @@ def nginx(conf: str, folder: Path) -> Iterator[None]:
 
 def ask(port: int, path: str, trust: ssl.SSLContext | None = None) -> tuple[int, str]:
     """Status and body; waits until somebody listens."""
-    for _ in range(200):
+    for _ in range(1200):
         made: Any = (
             HTTPConnection("127.0.0.1", port, timeout=30)
             if trust is None

@@ -136,7 +136,7 @@ def test_collecting_all_the_time_is_in_nobodys_way(
         notes = _load(seed, replicas.registries, core)
         complain(notes, seed)
         done = replicas.rows(_DONE)
-        failed = replicas.rows("SELECT status_message FROM executions WHERE status = 'Error'")
+        failed = replicas.rows(_FAILED)
     finally:
         replicas.kill()
         core.kill()
@@ -154,6 +154,12 @@ def test_collecting_all_the_time_is_in_nobodys_way(
 _DONE = """
 SELECT count(*), sum((extra->>'purged_blobs')::int) FROM executions
 WHERE vendor_type = 'GARBAGE_COLLECTION' AND status = 'Success'
+"""
+
+
+_FAILED = """
+SELECT status_message FROM executions
+WHERE vendor_type = 'GARBAGE_COLLECTION' AND status = 'Error'
 """
 
 

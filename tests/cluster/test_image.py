@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
@@ -80,9 +79,7 @@ def test_it_serves_without_rights_and_keeps_what_it_acknowledged(engine: Engine)
     calls = served.calls(password_of(container))
     digest = calls.push_blob("library/app", b"kept")
     assert digest == sha256(b"kept")
-    asked = time.monotonic()
-    assert container.stop() == 0
-    assert time.monotonic() - asked < 10
+    assert container.stop() == 0  # not by SIGKILL
     container.restart()
     served.ready()
     assert calls.ask("GET", f"/v2/library/app/blobs/{digest}").body == b"kept"

@@ -37,14 +37,14 @@ def make(tmp_path: Path, postgres_server: PostgresServer, own_redis: RedisServer
         "storage.driver": "filesystem",
         "storage.filesystem.rootdirectory": tmp_path / "blobs",
         "jobs.lease_seconds": 2,
-        "jobs.poll_seconds": 20,  # whoever is quick has heard the bell
         "gc.lease_seconds": 0,
         "gc.enabled": False,
     }
 
-    def build(role: str, failpoints: str = "") -> Registry:
+    def build(role: str, failpoints: str = "", poll: float = 20) -> Registry:
         folder = tmp_path / f"{role}-{len(made)}"
-        registry = _Armed(folder, role=role, settings=shared, password="Pa55word")
+        settings = {**shared, "jobs.poll_seconds": poll}
+        registry = _Armed(folder, role=role, settings=settings, password="Pa55word")
         registry.failpoints = failpoints
         made.append(registry)
         return registry
@@ -69,7 +69,7 @@ def state(core: Calls, number: int) -> dict[str, Any]:
     return dict(core.json(f"/api/v2.0/system/gc/{number}"))
 
 
-def until(found: Callable[[], Any], wanted: Callable[[Any], bool], seconds: float = 30) -> Any:
+def until(found: Callable[[], Any], wanted: Callable[[Any], bool], seconds: float = 60) -> Any:
     """Wait for a value."""
     ends = time.monotonic() + seconds
     while not wanted(value := found()):
@@ -90,13 +90,11 @@ def ended(value: dict[str, Any]) -> bool:
 def test_a_jobservice_does_what_a_core_was_asked_for(make: Make) -> None:
     """At once, by Redis; without it at the next poll; its log outlives whoever wrote it."""
     core = Calls(make("core").start())
-    worker = make("jobservice").start()
+    worker = make("jobservice", poll=60).start()  # who is quick has heard the bell
     (pool,) = until(partial(core.json, "/api/v2.0/jobservice/pools"), bool)
     assert pool["pid"] == worker.pid
-    asked = time.monotonic()
     number = collect(core)
-    assert until(partial(state, core, number), ended)["job_status"] == "Success"
-    assert time.monotonic() - asked < 15
+    assert until(partial(state, core, number), ended, 45)["job_status"] == "Success"
     worker.kill()
     assert "workers: 1" in log(core, number)
 
@@ -137,15 +135,13 @@ def test_a_worker_that_is_told_to_end_hands_its_task_over(make: Make) -> None:
 
 
 @pytest.mark.slow
-def test_a_stop_reaches_the_worker_within_seconds(make: Make) -> None:
+def test_a_stop_reaches_the_worker_before_its_next_poll(make: Make) -> None:
     core = Calls(make("core").start())
-    make("jobservice", failpoints="gc.locked=sleep(600)").start()
+    make("jobservice", failpoints="gc.locked=sleep(600)", poll=60).start()
     registry = Calls(make("registry").start())
     registry.push_blob("library/app", b"nobody needs it")
     number = collect(core)
     until(partial(log, core, number), lambda text: "eligible" in text)
-    asked = time.monotonic()
     assert core.ask("PUT", f"/api/v2.0/system/gc/{number}").status == 200
     # It sleeps in a transaction, and is cut off ten seconds after it was told.
-    assert until(partial(state, core, number), ended, 30)["job_status"] == "Stopped"
-    assert time.monotonic() - asked < 20
+    assert until(partial(state, core, number), ended, 45)["job_status"] == "Stopped"

@@ -141,20 +141,20 @@ def test_no_replica_shows_an_old_tag(
     race.go_on(1.5)
     fault(own_redis, race)
     race.go_on(1.5)
-    until(lambda: healthy(replicas), 30)
+    until(lambda: healthy(replicas), 60)
     race.go_on(1)
     race.end()
-    assert race.slowest < 10
+    assert race.slowest < 25
 
 
 def test_a_lost_redis_is_said_and_forgiven(replicas: Replicas, own_redis: RedisServer) -> None:
     """Readiness says `degraded`, never `unready`, and is well again by itself."""
-    until(lambda: healthy(replicas), 30)
+    until(lambda: healthy(replicas), 60)
     own_redis.kill()
-    until(lambda: states(replicas) == ["degraded"] * 2, 10)
+    until(lambda: states(replicas) == ["degraded"] * 2, 30)
     assert [registry.ready() for registry in replicas.registries] == [200, 200]
     own_redis.start()
-    until(lambda: healthy(replicas), 30)
+    until(lambda: healthy(replicas), 60)
 
 
 def test_replicas_start_without_redis(replicas: Replicas, own_redis: RedisServer) -> None:
@@ -164,7 +164,7 @@ def test_replicas_start_without_redis(replicas: Replicas, own_redis: RedisServer
     replicas.start()
     assert replicas.calls[0].ask("GET", "/v2/").status == 200
     own_redis.start()
-    until(lambda: healthy(replicas), 30)
+    until(lambda: healthy(replicas), 60)
 
 
 def states(replicas: Replicas) -> list[str]:

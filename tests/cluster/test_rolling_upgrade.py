@@ -69,7 +69,8 @@ class Upgrade:
         until = time.monotonic() + seconds
         while True:
             text = self.ha.postgres.primary.sql(
-                "SELECT vendor_type || '|' || status FROM executions", "moorage"
+                "SELECT vendor_type || '|' || status FROM executions WHERE trigger = 'MANUAL'",
+                "moorage",
             )
             rows = [line.partition("|")[::2] for line in text.splitlines()]
             if all(status in ENDED for _, status in rows):

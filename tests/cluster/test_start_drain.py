@@ -44,14 +44,22 @@ class Pushing:
             return answer, answer.read()
 
     def begin(self) -> str:
-        """Open a session and send the head of a request that brings all of it."""
+        """Open a session and send the head of a request that brings all of it.
+
+        Returns its path when the server has asked for the body.
+        """
         where = self.ask("POST", f"{REPOSITORY}/blobs/uploads/")[0].getheader("Location")
         assert where is not None
         self._wire.putrequest("PATCH", where)
         for name, value in self._headers.items():
             self._wire.putheader(name, value)
         self._wire.putheader("Content-Length", str(len(self.whole)))
+        self._wire.putheader("Expect", "100-continue")
         self._wire.endheaders()
+        told = b""
+        while not told.endswith(b"\r\n\r\n"):
+            told += self._wire.sock.recv(1)
+        assert told.startswith(b"HTTP/1.1 100 ")
         return where
 
     def send(self, pieces: int) -> None:
@@ -135,9 +143,7 @@ def test_idle_connections_hold_nothing_up(registry: Registry) -> None:
     ):
         idle.request("GET", "/healthz")
         idle.getresponse().read()
-        began = time.monotonic()
-        assert registry.stop() == 0
-        assert time.monotonic() - began < 20  # of 25 seconds of grace
+        assert registry.stop(45) == 0  # of 60 seconds of grace
 
 
 def test_the_grace_time_ends(tmp_path: Path, push: Push) -> None:
@@ -147,10 +153,9 @@ def test_the_grace_time_ends(tmp_path: Path, push: Push) -> None:
         upload = push(registry, 64)
         where = upload.begin()
         upload.send(32)
-        time.sleep(0.3)
         began = time.monotonic()
-        assert registry.stop() == 0
-        assert 0.9 < time.monotonic() - began < 20
+        assert registry.stop(60) == 0  # its client would hold it up for ever
+        assert time.monotonic() - began > 0.9
         with suppress(HTTPException, OSError):
             assert upload.answer().status >= 400
         registry.start()
@@ -165,10 +170,8 @@ def test_a_second_signal_ends_it_at_once(registry: Registry, push: Push) -> None
     upload.send(1)
     registry.signal(signal.SIGINT)
     assert refuses(registry)
-    began = time.monotonic()
     registry.signal(signal.SIGINT)
-    registry.ended(20)
-    assert time.monotonic() - began < 15
+    registry.ended(45)  # of 60 seconds of grace
 
 
 def test_a_process_that_is_killed(registry: Registry, push: Push) -> None:

@@ -76,7 +76,7 @@ def status(registry: Registry, path: str) -> int:
     return ask(registry.port, "GET", path)[0].status
 
 
-def until(found: Callable[[], object], wanted: object, seconds: float = 30) -> None:
+def until(found: Callable[[], object], wanted: object, seconds: float = 60) -> None:
     """Wait for a value."""
     end = time.monotonic() + seconds
     while (last := found()) != wanted:
@@ -106,7 +106,7 @@ def test_roles_start_in_any_order_and_wait_for_the_database(
     time.sleep(2)
     server.start()
     for each in every:
-        each.wait(30)
+        each.wait(60)
         assert "Traceback" not in each.log()
 
     assert [status(registry, p) for p in ("/v2/", "/api/v2.0/ping")] == [200, 404]
@@ -136,7 +136,7 @@ def test_a_database_that_goes_and_comes_back(make: Make, server: PostgresServer)
     assert answer.status == 503
     assert answer.getheader("Retry-After") is not None
     server.start()
-    until(registry.ready, 200, 10)
+    until(registry.ready, 200)
     assert ask(registry.port, "GET", f"/v2/library/a/blobs/{DIGEST}")[1] == BLOB
 
 

@@ -206,11 +206,11 @@ async def test_a_store_that_is_down_fails_soon(seaweed: Bucket) -> None:
 async def test_a_store_that_hangs(seaweed: Bucket, proxy: StoreProxy) -> None:
     """No byte for `timeout` seconds is a failure."""
     store = opened(seaweed, proxy.url, timeout=1, retries=0)
-    proxy.rule("HEAD", "blobs/", Hang(5))
+    proxy.rule("HEAD", "blobs/", Hang(60))
     began = time.monotonic()
     with pytest.raises(StorageUnavailable):
         await store.size("blobs/x")
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
 
 
 async def test_a_missing_bucket_and_wrong_keys(seaweed: Bucket) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.support.caching import NUMBER, Loads, look_up, pump, shared_cache, until_healthy
+from tests.support.caching import NUMBER, Loads, calm_cache, look_up, pump, until_healthy
 from tests.support.fences import MemoryFence
 
 from moorage.cache.base import Cache
@@ -23,7 +23,7 @@ async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Cache]:
         made: Cache = LocalCache(SystemClock(), entries=100, size=10**6, expire_seconds=60)
     else:
         server = request.getfixturevalue("redis_server")
-        made = shared_cache(server.url, MemoryFence(), timeout_ms=2000)
+        made = calm_cache(server.url, MemoryFence())
         await until_healthy(made)
         await pump(made)
     yield made

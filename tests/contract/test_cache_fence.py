@@ -39,22 +39,22 @@ async def test_the_first_server_is_chosen_once(fence: Fence) -> None:
 async def test_a_suspension_renews_the_generation(fence: Fence) -> None:
     """It keeps the server unless another is given, and lasts as long as it says."""
     chosen = await fence.choose("a")
+    began = time.monotonic()
     suspended = await fence.suspend(2)
     assert suspended.server == "a"
     assert suspended.generation != chosen.generation
-    assert 0 < suspended.remaining <= 2
+    assert suspended.remaining <= 2
     assert (await fence.read()).generation == suspended.generation
-    began = time.monotonic()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await fence.read()).remaining > 0:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
-    assert time.monotonic() - began > 0.5
+    assert time.monotonic() - began > 1.5
 
 
 async def test_a_suspension_is_never_shortened(fence: Fence) -> None:
     """A shorter one leaves the end where it is, also when the server changes."""
-    await fence.suspend(30)
+    await fence.suspend(3000)
     moved = await fence.suspend(1, "b")
     assert moved.server == "b"
-    assert moved.remaining > 29
-    assert (await fence.read()).remaining > 29
+    assert moved.remaining > 2000
+    assert (await fence.read()).remaining > 2000

@@ -1,18 +1,20 @@
 """What the collector leaves because a lease holds it, on both databases."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 from tests.support.content import ALICE, Content, sha256
 from tests.support.races import RULES
 
 from moorage.artifacts.rules import Rules
 from moorage.blobstore.memory import MemoryStore
+from moorage.db import tables
 from moorage.db.engine import Database
 from moorage.db.transactions import Tx
+from moorage.db.types import now
 from moorage.gc import Held, held
 from moorage.gc import review as reviewing
 
@@ -44,9 +46,6 @@ async def test_nothing_is_held_without_leases(database: Database) -> None:
     assert await held(database) == Held()
 
 
-LEASE = 1.5  # seconds
-
-
 @pytest.fixture
 def late(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Let all leases end in the middle of the next review, after its first look at them."""
@@ -57,7 +56,7 @@ def late(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         async def slowly(tx: Tx, links: list[reviewing._Link]) -> set[reviewing._Link]:
             assert any(link.leased for link in links)
             monkeypatch.setattr(reviewing, "_unlink", unlink)
-            await asyncio.sleep(LEASE)
+            await tx.execute(update(tables.repository_blobs).values(lease_until=now()))
             return await unlink(tx, links)
 
         monkeypatch.setattr(reviewing, "_unlink", slowly)
@@ -69,7 +68,7 @@ async def test_a_lease_that_ends_during_the_review(
     racing: Content, late: Callable[[], None]
 ) -> None:
     """What only it kept is looked at again, and not forgotten."""
-    racing.uploads._rules = replace(RULES, lease=LEASE)
+    racing.uploads._rules = replace(RULES, lease=3600)
     digest = await racing.push_blob("library/a", b"12345")
     late()
     assert (await racing.collector.review([digest], racing.db.run)).blobs == 0
@@ -82,7 +81,7 @@ async def test_a_lease_elsewhere_that_ends_during_the_review(
     """Of two repositories that had a blob without need, neither has it, nor pays for it, later."""
     project_id = await racing.project("mine")
     digest = await racing.push_blob("library/a", b"12345")
-    racing.uploads._rules = replace(RULES, lease=LEASE)
+    racing.uploads._rules = replace(RULES, lease=3600)
     await racing.push_blob("mine/a", b"12345")
     late()
     assert (await racing.collector.review([digest], racing.db.run)).blobs == 1

@@ -246,7 +246,7 @@ async def test_the_first_of_two_pushes_fails(content: Content, hold: Hold) -> No
     """The second one stands on its own."""
     held = hold("blob.inserting")
     first = asyncio.ensure_future(content.push_blob(REPOSITORY, b"layer"))
-    await asyncio.wait_for(held.reached.wait(), 10)
+    await asyncio.wait_for(held.reached.wait(), 60)
     second = await begun(content.db, content.push_blob("library/b", b"layer"))
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -287,7 +287,7 @@ async def test_the_answer_waits_for_the_disk(
     task = asyncio.ensure_future(work.pop(way))
     for other in work.values():
         other.close()
-    await asyncio.wait_for(writing.wait(), 10)
+    await asyncio.wait_for(writing.wait(), 60)
     assert not (await asyncio.wait({task}, timeout=0.3))[0]
     assert (await uploads.status(ALICE, REPOSITORY, upload.id)).offset == 0
     with pytest.raises(BlobUnknown):

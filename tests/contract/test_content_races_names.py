@@ -93,8 +93,7 @@ async def test_tags_that_move_and_are_deleted_are_locked_in_one_order(
         await first.execute(first.dialect.for_update(locked))
         moving = await begun(content.db, both)
         deleted = content.manifests.delete(ALICE, REPOSITORY, sha256(old))
-        deleting = await begun(content.db, deleted)
-        await asyncio.sleep(0.2)  # until it waits as well
+        deleting = await begun(content.db, deleted, others=1)
     moved, gone = await asyncio.gather(moving, deleting)
     assert (moved.digest, gone) == (sha256(new), None)
     assert lost == []

@@ -170,7 +170,7 @@ async def test_a_full_pool_is_a_clear_failure(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
     """After a bounded wait."""
-    settings = postgres_server.settings(postgres_server.fresh(), pool_size=1, wait_seconds=0.2)
+    settings = postgres_server.settings(postgres_server.fresh(), pool_size=1, wait_seconds=2)
     db = connect(settings, data_dir=tmp_path, clock=SystemClock())
     async with db.write():
         with pytest.raises(DatabaseUnavailable):

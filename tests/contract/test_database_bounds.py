@@ -12,10 +12,14 @@ from tests.support.databases import PostgresServer
 from moorage.clock import SystemClock
 from moorage.config.database import DatabaseSettings
 from moorage.db import Database, Tx, connect, open_sqlite, tables
+from moorage.db.engine import ATTEMPTS
 from moorage.db.migrator import migrate
 from moorage.errors import DatabaseUnavailable
 
 pytestmark = pytest.mark.anyio
+
+SECONDS = 2
+"""Of the setting; what was waited for in each of ATTEMPTS would take as many times of them."""
 
 NAMES = select(tables.properties.c.name)
 
@@ -38,14 +42,14 @@ async def test_a_full_pool_is_waited_for_once(
 ) -> None:
     """The setting is the whole wait, not that of each attempt."""
     if kind == "sqlite":
-        db = open_sqlite(tmp_path / "moorage.db", SystemClock(), wait_seconds=1)
+        db = open_sqlite(tmp_path / "moorage.db", SystemClock(), wait_seconds=SECONDS)
         await migrate(db)
     else:
         server: PostgresServer = request.getfixturevalue("postgres_server")
-        settings = server.settings(server.fresh(), pool_size=1, wait_seconds=1)
+        settings = server.settings(server.fresh(), pool_size=1, wait_seconds=SECONDS)
         db = connect(settings, data_dir=tmp_path, clock=SystemClock())
     async with db.write():
-        assert 0.9 < await waited(db) < 5
+        assert 0.9 * SECONDS < await waited(db) < ATTEMPTS * SECONDS
     await db.run(put, "after")
     await db.close()
 
@@ -54,9 +58,9 @@ async def test_a_server_that_says_nothing_is_waited_for_once(tmp_path: Path) -> 
     """It accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        settings = DatabaseSettings(host="127.0.0.1", port=port, wait_seconds=1)
+        settings = DatabaseSettings(host="127.0.0.1", port=port, wait_seconds=SECONDS)
         db = connect(settings, data_dir=tmp_path, clock=SystemClock())
-        assert 0.9 < await waited(db) < 5
+        assert 0.9 * SECONDS < await waited(db) < ATTEMPTS * SECONDS
         await db.close()
 
 

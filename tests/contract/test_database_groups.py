@@ -180,7 +180,7 @@ async def test_who_leaves_the_queue_holds_nobody_up(db: Database) -> None:
     await asyncio.sleep(0)
     for task in rest:
         task.cancel()
-    await asyncio.wait_for(first, 5)
+    await asyncio.wait_for(first, 60)
     await asyncio.gather(*rest, return_exceptions=True)
     assert await names(db) == {"first"}
 

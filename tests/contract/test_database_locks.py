@@ -58,7 +58,7 @@ async def waiting(db: Database, work: Coroutine[Any, Any, Any]) -> asyncio.Task[
         "SELECT count(*) FROM pg_stat_activity "
         "WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
-    for _ in range(500):
+    for _ in range(6000):
         async with db.read() as tx:
             if (await tx.execute(query)).scalar_one():
                 return task

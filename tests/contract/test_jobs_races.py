@@ -41,7 +41,7 @@ async def blocked(db: Database) -> None:
         "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
         " WHERE NOT l.granted AND a.datname = current_database()"
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             async with db.read() as tx:
                 if (await tx.execute(query)).scalar_one():
@@ -133,7 +133,7 @@ async def test_parts_that_act_at_once_do_not_keep_the_lease_from_being_renewed(
     async with postgres.write() as one, postgres.write() as other:
         assert await queue.guard(one, "me", mine)
         assert await queue.guard(other, "me", mine)
-        async with asyncio.timeout(20):  # one that waited would do so for ever
+        async with asyncio.timeout(60):  # one that waited would do so for ever
             kept = await postgres.run(queue.beat, "me", [mine.id], 30)
     assert kept == {mine.id: (1, False)}
 
@@ -153,8 +153,8 @@ async def test_a_worker_that_gets_no_answer_for_a_whole_lease_lets_go(postgres: 
 
     made = await ask(postgres, NewTask("WORK"))
     async with working(worker(postgres, Kind("WORK", work), lease_seconds=1)):
-        await asyncio.wait_for(began.wait(), 10)
-        await hold(postgres, made, asyncio.wait_for(cancelled.wait(), 20))
+        await asyncio.wait_for(began.wait(), 60)
+        await hold(postgres, made, asyncio.wait_for(cancelled.wait(), 60))
         assert (await ended(postgres, made)).status == "Success"
 
 
@@ -169,7 +169,7 @@ async def test_an_outcome_waits_for_a_database_that_gives_no_answer(postgres: Da
 
     made = await ask(postgres, NewTask("WORK"))
     async with working(worker(postgres, Kind("WORK", work), lease_seconds=3)):
-        await asyncio.wait_for(began.wait(), 10)
+        await asyncio.wait_for(began.wait(), 60)
         holding = asyncio.create_task(hold(postgres, made, asyncio.sleep(5)))
         await blocked(postgres)
         go.set()

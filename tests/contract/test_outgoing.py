@@ -210,7 +210,7 @@ async def test_a_server_that_trickles_is_left() -> None:
         finally:
             writer.close()
 
-    async with serving(trickle) as port, Guard(LOOPBACK).client(seconds=0.5) as client:
+    async with serving(trickle) as port, Guard(LOOPBACK).client(seconds=2) as client:
         with pytest.raises(Unreachable, match="in time"):
             await client.get(f"http://127.0.0.1:{port}/")
 

@@ -77,7 +77,7 @@ class Site:
         page = await self.history.list(("WEBHOOK", "SLACK"), Query(size=100), vendor_id=policy_id)
         return list(page.items)
 
-    async def ended(self, policy_id: int, seconds: float = 20) -> list[Any]:
+    async def ended(self, policy_id: int, seconds: float = 60) -> list[Any]:
         """Its runs, the newest first, when all have ended."""
         async with asyncio.timeout(seconds):
             while True:

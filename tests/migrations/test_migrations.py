@@ -101,7 +101,7 @@ async def test_a_replica_waits_for_the_schema(empty: Empty) -> None:
     await asyncio.sleep(0.2)
     assert not waiting.done()
     await migrate(db)
-    await asyncio.wait_for(waiting, 10)
+    await asyncio.wait_for(waiting, 60)
     await db.close()
 
 

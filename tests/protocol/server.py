@@ -50,7 +50,7 @@ class Wire:
 
     async def reply(self, head: bool = False) -> Reply:
         """Read one answer; raises IncompleteReadError where the connection ends within it."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             block = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             first, *lines = block.strip().split("\r\n")
             headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in lines)}
@@ -63,7 +63,7 @@ class Wire:
     async def ended(self) -> bool:
         """Whether the server closes the connection, soon."""
         with suppress(ConnectionResetError):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while await self.reader.read(1 << 16):
                     pass
         return True

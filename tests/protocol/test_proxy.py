@@ -100,7 +100,7 @@ async def test_one_download_for_all_who_wait(cache: Cache) -> None:
     await cache.get("manifests/v1")
     cache.other.pause = asyncio.Event()
     waiting = [asyncio.create_task(cache.get(f"blobs/{sha256(data)}")) for _ in range(16)]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not cache.other.asked("GET", "/blobs/"):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     part = await anext(cache.through.content(await cache.through.blob(APP, sha256(data)), 0, 1))
@@ -215,7 +215,7 @@ async def test_the_filter_and_the_limit(registry: Registry, other: OtherRegistry
     await cache.get("manifests/v1")
     other.pause = asyncio.Event()
     waiting = asyncio.create_task(cache.get(f"blobs/{sha256(one)}"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not other.asked("GET", "/blobs/"):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert (await cache.get(f"blobs/{sha256(two)}")).status == 429

@@ -42,7 +42,7 @@ def redis(tmp_path: Path) -> RedisServer:
 async def leases(redis: RedisServer) -> RedisLeases:
     """Of one replica, connected."""
     made = RedisLeases(RedisSettings(url=redis.url))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not made.connected:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     return made
@@ -64,7 +64,7 @@ async def replicas(
 
 
 async def until(there: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not there():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -1,7 +1,6 @@
 """What real connections do to `/v2`: short, slow, broken and eager clients on a real server."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -49,14 +48,23 @@ async def settled(dev: Client, where: str, least: int) -> int:
     raise AssertionError(f"only {found} bytes were kept")
 
 
-async def test_a_body_that_stops_short(registry: Registry, dev: Client, basic: str) -> None:
+async def test_a_body_that_stops_short(
+    registry: Registry, dev: Client, basic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The client closes within its body: what arrived is kept, and it goes on from there."""
     where = await begin(dev)
+    original, arrived = MemoryWriter.write, asyncio.Event()
+
+    async def write(self: MemoryWriter, data: bytes) -> None:
+        await original(self, data)
+        arrived.set()
+
+    monkeypatch.setattr(MemoryWriter, "write", write)
     async with serving(registry.app) as port:
         async with connected(port) as wire:
             await wire.send(request("PATCH", where, basic, f"Content-Length: {len(BODY)}"))
             await wire.send(BODY[:300_000])
-            await asyncio.sleep(0.3)
+            await asyncio.wait_for(arrived.wait(), 60)
         kept = await settled(dev, where, 1)
         assert 0 < kept <= 300_000
         async with connected(port) as wire:
@@ -98,7 +106,6 @@ async def test_a_body_that_stands_still(
     async with serving(app) as port, connected(port) as wire:
         await wire.send(request("PATCH", where, basic, f"Content-Length: {len(BODY)}"))
         await wire.send(BODY[:10_000])
-        start = time.monotonic()
 
         async def trickle() -> None:
             for i in range(200):
@@ -108,8 +115,8 @@ async def test_a_body_that_stands_still(
         trickling = asyncio.ensure_future(trickle()) if drip else None
         reply = await wire.reply()
         assert reply.status == 408
-        assert time.monotonic() - start < 8  # it would go on for ten
         if trickling:
+            assert not trickling.done()  # it would go on for ten seconds, of which one is enough
             trickling.cancel()
     assert await settled(dev, where, 10_000) < 11_000
 
@@ -125,11 +132,11 @@ async def test_a_slow_store_is_not_the_clients_fault(
         nonlocal slow
         slow += 1
         if slow < 4:
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(1.3)
         await original(self, data)
 
     monkeypatch.setattr(MemoryWriter, "write", write)
-    app = registry.reopened(Options(patience=0.2, min_rate=1))
+    app = registry.reopened(Options(patience=1, min_rate=1))
     async with serving(app) as port, connected(port) as wire:
         head = request("PATCH", where, basic, f"Content-Length: {len(BODY)}")
         await wire.send(head, BODY)
@@ -281,7 +288,7 @@ async def test_a_reader_that_leaves_stops_the_reading(
         await wire.send(request("GET", f"/v2/{REPO}/blobs/{digest}", basic))
         await wire.reader.readexactly(100_000)
         await wire.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await closed.wait()
     assert read < 30
 

@@ -27,7 +27,7 @@ def worker(
     **settings: Any,
 ) -> Worker:
     """A worker that is not started."""
-    chosen = JobSettings(**{"poll_seconds": 0.1, "drain_seconds": 1, **settings})
+    chosen = JobSettings(**{"poll_seconds": 0.1, "drain_seconds": 30, **settings})
     return Worker(db, kinds, bell or LocalBell(), SystemClock(), chosen, ticker=ticker)
 
 
@@ -77,7 +77,7 @@ async def started(db: Database) -> list[tuple[str, str, int]]:
     return told
 
 
-async def ended(db: Database, execution_id: int, seconds: float = 20) -> Any:
+async def ended(db: Database, execution_id: int, seconds: float = 60) -> Any:
     """The row of an execution, once it has ended."""
     async with asyncio.timeout(seconds):
         while (found := await row(db, execution_id)).status not in FINAL:  # noqa: ASYNC110

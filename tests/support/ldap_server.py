@@ -129,7 +129,7 @@ class LdapServer:
     def stop(self) -> None:
         """End it."""
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
 
     @contextlib.contextmanager
     def _root(self) -> Iterator[Any]:
@@ -140,7 +140,7 @@ class LdapServer:
             yield root
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()

@@ -72,6 +72,7 @@ class OtherRegistry:
     redirect: str = ""  # where blobs are
     url: str = ""
     tls: ssl.SSLContext | None = None
+    _tasks: list["asyncio.Task[Any]"] = field(default_factory=list)
 
     # --- content
 
@@ -119,21 +120,29 @@ class OtherRegistry:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["OtherRegistry"]:
         """Answer on a free port of this machine."""
-        server = await asyncio.start_server(self._connection, "127.0.0.1", 0, ssl=self.tls)
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self.tls)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         try:
             yield self
         finally:
             server.close()
             for writer in self.connections.values():
-                writer.close()
-            if self.connections:
-                await asyncio.wait(list(self.connections), timeout=2)
+                writer.transport.abort()  # one that waits for its client would stay open
+            for task in self._tasks:
+                task.cancel()
+            for ended in await asyncio.gather(*self._tasks, return_exceptions=True):
+                if isinstance(ended, Exception):
+                    raise ended
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """In a task of ours: one of the server's own would outlive the server."""
+        task = asyncio.create_task(self._connection(reader, writer))
+        self.connections[task] = writer
+        self._tasks.append(task)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self.connections[task] = writer
         try:
             while request := await _read(reader):
                 self.requests.append(request)

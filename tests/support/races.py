@@ -83,14 +83,19 @@ async def outcome(work: Coroutine[Any, Any, Any]) -> Any:
         return error
 
 
-async def begun(db: Database, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-    """Start `work`; returns when it has ended, or waits for a lock of somebody else."""
+async def begun(
+    db: Database, work: Coroutine[Any, Any, Any], *, others: int = 0
+) -> asyncio.Task[Any]:
+    """Start `work`; returns when it has ended, or waits for a lock of somebody else.
+
+    `others` wait for locks already.
+    """
     task = asyncio.ensure_future(outcome(work))
     locks = text(
         "SELECT count(*) FROM pg_stat_activity "
         "WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
-    for attempt in range(500):
+    for attempt in range(6000):
         await asyncio.sleep(0.01)
         if task.done():
             return task
@@ -99,7 +104,7 @@ async def begun(db: Database, work: Coroutine[Any, Any, Any]) -> asyncio.Task[An
                 return task
             continue
         async with db.read() as tx:
-            if (await tx.execute(locks)).scalar_one():
+            if (await tx.execute(locks)).scalar_one() > others:
                 return task
     raise AssertionError("it neither ends nor waits")
 
@@ -109,10 +114,10 @@ async def meet(
 ) -> list[Any]:
     """Hold `first` at its failpoint until `second` comes no further; both outcomes."""
     one = asyncio.ensure_future(outcome(first))
-    await asyncio.wait_for(held.reached.wait(), 10)
+    await asyncio.wait_for(held.reached.wait(), 60)
     two = await begun(content.db, second)
     held.open.set()
-    return list(await asyncio.wait_for(asyncio.gather(one, two), 30))
+    return list(await asyncio.wait_for(asyncio.gather(one, two), 60))
 
 
 @asynccontextmanager

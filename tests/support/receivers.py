@@ -57,7 +57,7 @@ class Receiver:
         """In a task of ours: one of the server's own would outlive the server."""
         self._answering.add(asyncio.create_task(self._answer(reader, writer)))
 
-    async def until(self, count: int, seconds: float = 20) -> list[Told]:
+    async def until(self, count: int, seconds: float = 60) -> list[Told]:
         """Wait for so many requests."""
         async with asyncio.timeout(seconds), self._news:
             await self._news.wait_for(lambda: len(self.told) >= count)

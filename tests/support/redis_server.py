@@ -43,7 +43,7 @@ class RedisServer:
                 stdout=output,
                 stderr=output,
             )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
             try:
                 self.command("PING")

@@ -81,7 +81,7 @@ class Registry:
         }
         return {**inherited, **own, "PYTHONPATH": str(ROOT / "src")}
 
-    def run(self, *arguments: str, seconds: float = 120) -> str:
+    def run(self, *arguments: str, seconds: float = 240) -> str:
         """Run another verb of the command line with the same settings; its standard output."""
         done = subprocess.run(
             [sys.executable, "-m", "moorage", *arguments],
@@ -95,7 +95,7 @@ class Registry:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def start(self, seconds: float = 60) -> "Registry":
+    def start(self, seconds: float = 180) -> "Registry":
         """Start the process and wait until it is ready."""
         return self.launch().wait(seconds)
 
@@ -113,7 +113,7 @@ class Registry:
             )
         return self
 
-    def wait(self, seconds: float = 60) -> "Registry":
+    def wait(self, seconds: float = 180) -> "Registry":
         """Wait until the process is ready; kills it when it is not in time, or ended."""
         assert self._process is not None
         until = time.monotonic() + seconds
@@ -127,14 +127,14 @@ class Registry:
     def ready(self, path: str = "/readyz") -> int:
         """The status of a health page; 0 while nothing answers."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=30) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
         except OSError:
             return 0
 
-    def ended(self, seconds: float = 30) -> int:
+    def ended(self, seconds: float = 60) -> int:
         """The exit status of a process that ends by itself."""
         assert self._process is not None
         status = self._process.wait(seconds)
@@ -162,7 +162,7 @@ class Registry:
             self._process.wait()
             self._process = None
 
-    def stop(self, seconds: float = 30) -> int:
+    def stop(self, seconds: float = 60) -> int:
         """End it as an operator does; its exit status."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)

@@ -86,7 +86,7 @@ async def test_a_part_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 
     hanging = operations(database="")
     hanging.probes = {**hanging.probes, "storage": never, "redis": never}
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(60):
         answer = await get(hanging, "/readyz")
     assert answer.status_code == 200
     assert answer.json()["parts"]["storage"] == "no answer in 0.05 s"

@@ -57,7 +57,7 @@ async def serving(face: Face) -> AsyncIterator[tuple[Server, asyncio.Future[None
 async def parting(server: Server) -> None:
     """Tell it to end, and wait until its answers close their connections."""
     server.should_exit = True
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (b"connection", b"close") not in server.server_state.default_headers:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -78,7 +78,7 @@ async def test_a_kept_connection_brings_one_more_request() -> None:
             answer = await wire.reply()
             assert (answer.status, answer.headers["connection"]) == (200, "close")
             assert await wire.ended()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await asyncio.shield(running)
 
 

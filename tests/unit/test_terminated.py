@@ -39,7 +39,7 @@ def test_servers_end_with_the_run(tmp_path: Path) -> None:
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     file = tmp_path / "pid"
-    for _ in range(600):
+    for _ in range(2000):
         if file.exists() or run.poll() is not None:
             break
         threading.Event().wait(0.05)
