@@ -31,6 +31,7 @@ from moorage.db.migrator import migrate
 from moorage.errors import DatabaseUnavailable
 from moorage.jobs import Context, Kind, NewExecution, NewTask, enqueue_each
 from moorage.jobs.bell import Bell, open_bell
+from moorage.jobs.queue import MAX_CRASHES
 from moorage.jobs.records import FINAL, RUNNING
 
 pytestmark = pytest.mark.anyio
@@ -74,14 +75,20 @@ class Place:
         return await self.rows(select(t).where(t.c.status.not_in(FINAL)))
 
     async def held(self) -> Sequence[Any]:
-        """Tasks that a worker has, dead or alive: id, fence and owner."""
+        """Tasks that a worker has, dead or alive."""
         t = tables.tasks
-        return await self.rows(select(t.c.id, t.c.fence, t.c.owner).where(t.c.status == RUNNING))
+        columns = t.c.id, t.c.fence, t.c.owner, t.c.crashes
+        return await self.rows(select(*columns).where(t.c.status == RUNNING))
 
     async def busy(self) -> list[int]:
-        """Numbers of the workers of the fleet that have a task."""
+        """Numbers of the workers of the fleet that have a task, and may die of it.
+
+        Of a task that five have died of it is said that it kills.
+        """
         assert self.fleet is not None
-        owners = {task.owner.split("-")[-2] for task in await self.held()}
+        held = await self.held()
+        owners = {task.owner.split("-")[-2] for task in held}
+        owners -= {task.owner.split("-")[-2] for task in held if task.crashes >= MAX_CRASHES - 2}
         return [n for n, each in enumerate(self.fleet.processes) if str(each.pid) in owners]
 
     async def left(self) -> int:
