@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ from moorage.remotes.throttle import KILOBITS, Throttle
 from moorage.replication import filters, launching
 from moorage.replication.here import OPERATOR, Here
 from moorage.replication.planning import Planner
-from moorage.replication.records import DELETE, Move, Settings
+from moorage.replication.records import COPY, DELETE, EVENT, Move, Settings
 from moorage.replication.sides import Sending
 from moorage.replication.there import Known, There
 from moorage.replication.transfer import Transfer
@@ -176,7 +176,7 @@ class MoveJob:
             async with self._both.ends(said) as ends:
                 told.registry = ends.registry
                 if move.operation == DELETE:
-                    await self._delete(context, ends, move)
+                    await self._delete(context, ends, said, move)
                 else:
                     await self._copy(context, ends, said, move)
         except Stopping:
@@ -191,24 +191,7 @@ class MoveJob:
         context.last = told.success
 
     async def _copy(self, context: Context, ends: Ends, said: Settings, move: Move) -> None:
-        sessions: dict[str, str] = dict((context.claim.checkpoint or {}).get("sessions", {}))
-
-        async def remember(digest: str, where: str) -> None:
-            sessions[digest] = where
-            await context.save({"sessions": sessions})
-
-        throttle = Throttle(max(said.speed, 0) * KILOBITS)
-        how = Sending(throttle, said.chunked, sessions, remember)
-        transfer = Transfer(
-            ends.source,
-            ends.target,
-            move,
-            how,
-            override=said.override,
-            log=context.log,
-            check=context.check,
-            tell=context.tell,
-        )
+        transfer = self._transfer(context, ends, said, move)
         try:
             await transfer.run()
         finally:
@@ -222,9 +205,34 @@ class MoveJob:
                 "moved_manifests": done.manifests,
             }
 
-    async def _delete(self, context: Context, ends: Ends, move: Move) -> None:
-        """What is back at the source by now stays: its copy may be done already."""
+    def _transfer(self, context: Context, ends: Ends, said: Settings, move: Move) -> Transfer:
+        sessions: dict[str, str] = dict((context.claim.checkpoint or {}).get("sessions", {}))
+
+        async def remember(digest: str, where: str) -> None:
+            sessions[digest] = where
+            await context.save({"sessions": sessions})
+
+        throttle = Throttle(max(said.speed, 0) * KILOBITS)
+        how = Sending(throttle, said.chunked, sessions, remember)
+        return Transfer(
+            ends.source,
+            ends.target,
+            move,
+            how,
+            override=said.override,
+            deletes=said.deletion and said.trigger == EVENT and said.source_id is None,
+            log=context.log,
+            check=context.check,
+            tell=context.tell,
+        )
+
+    async def _delete(self, context: Context, ends: Ends, said: Settings, move: Move) -> None:
+        """What is back at the source by now stays: its copy may be done already.
+
+        What came back while this deleted it is copied again, for the same reason.
+        """
         source, target = ends.source, ends.target
+        deleted: list[str] = []
         gone = not await source.digest_of(move.source, move.digest)
         whole = gone and (move.whole or not move.tags)
         for reference in move.tags or (move.digest,):
@@ -242,8 +250,15 @@ class MoveJob:
                     context.log(f"{move.target}:{reference} is gone")
                 else:
                     context.log(f"{move.target}:{reference} was deleted")
+                    deleted += (move.tags or (reference,)) if whole else (reference,)
                 if whole:
-                    return
+                    break
+        for reference in deleted:
+            if now := await source.digest_of(move.source, reference):
+                context.log(f"{move.source}:{reference} is back")
+                tags = () if reference == move.digest else (reference,)
+                back = replace(move, operation=COPY, digest=now, tags=tags)
+                await self._transfer(context, ends, said, back).run()
 
 
 class _Told:

@@ -70,15 +70,18 @@ class Transfer:
         how: Sending,
         *,
         override: bool,
+        deletes: bool = False,
         log: Callable[[str], None],
         check: Callable[[], None],
         tell: Callable[[str], None],
     ) -> None:
+        """`deletes`: what is deleted at the source is to be deleted at the target."""
         self._source = source
         self._target = target
         self._move = move
         self._how = how
         self._override = override
+        self._deletes = deletes
         self._log = log
         self._check = check
         self._tell = tell
@@ -104,12 +107,12 @@ class Transfer:
                 return
             await self._target.ensure(move.target)
             await self._place(found, tags, 0)
-            await self._yield_to_newer(tags)
+            await self._look_again(tags)
         elif tags:
             found = await self._source.manifest(move.source, move.digest)
             await self._target.put(move.target, found, tags)
             self._log(f"{move.target}{_shown(tags)} names {move.digest} now")
-            await self._yield_to_newer(tags)
+            await self._look_again(tags)
         else:
             self._log(f"{move.target}@{move.digest} is there already")
         await self._attached(move.digest, there=there, depth=0)
@@ -129,25 +132,49 @@ class Transfer:
                 tags.append(tag)
         return None if wanted and held == len(wanted) else tags
 
-    async def _yield_to_newer(self, tags: Sequence[str]) -> None:
-        """Give back tags that name something newer at the source, when that is here already.
+    async def _look_again(self, tags: Sequence[str]) -> None:
+        """Undo what the source has undone while this wrote: a task may be late.
 
-        A task may be late, and the one of a later push has set the tag before: that one looked
-        before this one wrote. One that comes after this one sets the tag by itself.
+        The task of a later push has set a tag before, or that of a delete found nothing to take
+        away: both looked before this one wrote. One that comes after this one does so by itself.
         """
-        move = self._move
-        for tag in tags if self._override else ():
-            last = move.digest
-            for _ in range(NEWER):
-                now = await self._source.digest_of(move.source, tag)
-                if not now or now == last:
+        for tag in tags:
+            await self._settle(tag)
+        if not tags and self._deletes:
+            await self._take_back(self._move.digest)
+
+    async def _settle(self, tag: str) -> None:
+        """Let a tag at the target be what it is at the source, if all that takes is there."""
+        move, last = self._move, self._move.digest
+        for _ in range(NEWER):
+            now = await self._source.digest_of(move.source, tag)
+            if now == last:
+                break
+            if not now:
+                if not self._deletes or not await self._take_back(tag):
                     break
-                if now != await self._target.digest_of(move.target, now):
-                    break
+            elif not self._override or now != await self._target.digest_of(move.target, now):
+                break
+            else:
                 found = await self._source.manifest(move.source, now)
                 await self._target.put(move.target, found, [tag])
                 self._log(f"{move.target}:{tag} names {now} again, which was pushed since")
-                last = now
+            last = now
+
+    async def _take_back(self, reference: str) -> bool:
+        """Delete what was copied after it had been deleted at the source; whether that was so."""
+        move = self._move
+        gone = not await self._source.digest_of(move.source, move.digest)
+        if not gone and reference == move.digest:
+            return False
+        if move.digest != await self._target.digest_of(move.target, reference):
+            return False
+        try:
+            await self._target.delete(move.target, move.digest if gone else reference)
+        except NotFound:
+            return False
+        self._log(f"{move.target} {reference} was deleted again, as it was at the source")
+        return True
 
     async def _place(self, found: Fetched, tags: Sequence[str], depth: int) -> None:
         """A manifest with everything below it."""
