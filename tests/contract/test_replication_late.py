@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
-from tests.support.content import ALICE, Content, sha256
+from tests.support.content import ALICE, Content, image, sha256
 from tests.support.invariants import violations
-from tests.support.otherregistry import OtherRegistry
+from tests.support.otherregistry import IMAGE, OtherRegistry
 from tests.support.replication import Site
 
 from moorage.artifacts.rules import Rules
@@ -17,9 +18,15 @@ from moorage.cache.local import LocalCache
 from moorage.clock import SystemClock
 from moorage.db import tables
 from moorage.db.engine import Database
+from moorage.outgoing import Guard
+from moorage.remotes import Endpoint, Remote
+from moorage.remotes.reading import entries, stand_in
+from moorage.remotes.throttle import FREE
 from moorage.replication import launching
 from moorage.replication.records import COPY, Move
-from moorage.replication.there import There
+from moorage.replication.sides import Sending
+from moorage.replication.there import Known, There
+from moorage.replication.transfer import Transfer
 
 pytestmark = pytest.mark.anyio
 
@@ -91,6 +98,54 @@ async def test_a_copy_takes_back_what_was_deleted_before_it_wrote(
         await settle(site)
     assert set(other.tags) == ({(APP, "v2")} if what == "tag" else set())
     assert ((APP, digest) in other.manifests) is (what == "tag")
+
+
+async def test_signatures_that_two_workers_copy_at_once_are_both_listed(site: Site) -> None:
+    """By the tag of a registry that lists no referrers: each has read it before the other wrote."""
+    content, other = site.content, site.other
+    other.native_referrers = False
+    payload = await content.push_image(APP, "v1")
+    subject = {"mediaType": IMAGE, "digest": sha256(payload), "size": len(payload)}
+    signatures = [image(b"{}", (each,), subject=subject) for each in (b"one", b"two")]
+
+    async def sign(signature: bytes, layer: bytes) -> None:
+        await content.push_blob(APP, layer)
+        await content.manifests.put(ALICE, APP, sha256(signature), signature, IMAGE)
+
+    async def work() -> None:
+        """In a process of its own, which knows nothing of another one."""
+        remote = Remote(Guard((ip_network("127.0.0.0/8"),)), Endpoint("docker-registry", other.url))
+        there = There(remote, Known())
+        try:
+            await Transfer(
+                site.here,
+                there,
+                Move(COPY, APP, APP, sha256(payload), ("v1",)),
+                Sending(FREE, False, {}, _forget),
+                override=True,
+                log=lambda _: None,
+                check=lambda: None,
+                tell=lambda _: None,
+            ).run()
+        finally:
+            await there.close()
+
+    index = f"/v2/{APP}/manifests/{stand_in(sha256(payload))}"
+    await work()
+    other.meeting["GET", index] = asyncio.Barrier(2)
+    async with asyncio.timeout(30):
+        await sign(signatures[0], b"one")
+        first = asyncio.create_task(work())
+        while not other.asked("GET", index):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await sign(signatures[1], b"two")
+        await asyncio.gather(first, work())
+    _, listed = other.manifests[APP, other.tags[APP, stand_in(sha256(payload))]]
+    assert {each.digest for each in entries(listed)} == set(map(sha256, signatures))
+
+
+async def _forget(digest: str, where: str) -> None:
+    """No task goes on after this one."""
 
 
 @pytest.mark.parametrize("what", ["tag", "artifact", "another artifact"])

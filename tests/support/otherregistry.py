@@ -70,6 +70,8 @@ class OtherRegistry:
     swapped: dict[str, bytes] = field(default_factory=dict)  # blob → what is sent in its place
     pause: asyncio.Event | None = None  # that blobs wait for after their first byte
     redirect: str = ""  # where blobs are
+    meeting: dict[tuple[str, str], asyncio.Barrier] = field(default_factory=dict)
+    # (method, path) → its answers are found, and wait for one another before they are sent; once
     url: str = ""
     tls: ssl.SSLContext | None = None
     _tasks: list["asyncio.Task[Any]"] = field(default_factory=list)
@@ -147,6 +149,10 @@ class OtherRegistry:
             while request := await _read(reader):
                 self.requests.append(request)
                 answer = self.answers.pop(0) if self.answers else self._answer(request)
+                meeting = self.meeting.get((request.method, request.path))
+                if meeting is not None:
+                    await meeting.wait()
+                    self.meeting.pop((request.method, request.path), None)
                 await self._send(writer, request, answer)
                 if answer.cut is not None:
                     break

@@ -41,8 +41,8 @@ class Site:
         self.registries = Registries(db, SecretBox(SECRET_KEY), guard)
         said = RegistrySettings(name="other", kind="docker-registry", url=self.other.url)
         self.registry_id = await self.registries.create(ALICE, said)
-        here = Here(db, content.pulls, content.uploads, content.manifests, Projects(db))
-        self.both = Replicating(db, self.registries, here)
+        self.here = Here(db, content.pulls, content.uploads, content.manifests, Projects(db))
+        self.both = Replicating(db, self.registries, self.here)
         self.policies = ReplicationPolicies(db, self.bell)
         self.outbox = Outbox(db, {fact: [hear] for fact in FACTS})
         return self

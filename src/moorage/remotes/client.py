@@ -9,9 +9,12 @@
 A location may be anywhere; credentials go to it only where it is on the registry itself.
 """
 
+import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
+from weakref import WeakValueDictionary
 
 import httpx2
 import orjson
@@ -27,8 +30,9 @@ from moorage.errors import (
 )
 from moorage.oci import digest as digests
 from moorage.oci import media_types
+from moorage.outgoing import Guard
 from moorage.remotes.reading import Reading, stand_in
-from moorage.remotes.records import joined
+from moorage.remotes.records import Endpoint, Fetched, joined
 from moorage.remotes.throttle import FREE, Throttle
 
 SMALL = 4 << 20
@@ -46,6 +50,10 @@ _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})")
 
 class Remote(Reading):
     """One registry, as one account."""
+
+    def __init__(self, guard: Guard, endpoint: Endpoint, **options: Any) -> None:
+        super().__init__(guard, endpoint, **options)
+        self._enlisting: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def mount(self, repository: str, digest: str, source: str) -> bool:
         """Share a blob of another repository there; whether that was possible."""
@@ -252,37 +260,42 @@ class Remote(Reading):
         self._same(answer, digest)
         subject = _subject(payload)
         if subject and not answer.headers.get("oci-subject"):
-            await self._stand_in(repository, subject, digest, payload, media_type)
+            await self.enlist(repository, subject, [Fetched(digest, media_type, payload)])
         return digest
 
-    async def _stand_in(
-        self, repository: str, subject: str, digest: str, payload: bytes, media_type: str
-    ) -> None:
-        """Add a referrer to the tag that stands in for the list of a registry without one."""
+    async def unlisted(self, repository: str, subject: str, wanted: Sequence[str]) -> Sequence[str]:
+        """Which of these referrers the tag lacks that stands in for the list of a registry.
+
+        None where the registry has a list of its own.
+        """
+        listed = {each.digest for each in await self.referrers(repository, subject)}
+        if self.traits.lists_referrers is not False:
+            return ()
+        return [each for each in wanted if each not in listed]
+
+    async def enlist(self, repository: str, subject: str, referrers: Sequence[Fetched]) -> None:
+        """Add referrers to the tag that stands in for the list of a registry without one.
+
+        No registry takes it only if nobody else has written it since it was read: whoever wants
+        to be sure asks `unlisted` afterwards.
+        """
         tag = stand_in(subject)
-        try:
-            known = orjson.loads((await self.manifest(repository, tag)).payload)
-            listed = list(known.get("manifests") or [])
-        except (NotFound, orjson.JSONDecodeError, AttributeError, TypeError):
-            listed = []
-        if any(isinstance(each, dict) and each.get("digest") == digest for each in listed):
-            return
-        document = orjson.loads(payload)
-        config = document.get("config") or {}
-        entry = {
-            "mediaType": media_type,
-            "digest": digest,
-            "size": len(payload),
-            "artifactType": document.get("artifactType") or config.get("mediaType", ""),
-        }
-        if document.get("annotations"):
-            entry["annotations"] = document["annotations"]
-        index = {
-            "schemaVersion": 2,
-            "mediaType": media_types.OCI_INDEX,
-            "manifests": [*listed, entry],
-        }
-        await self.put_manifest(repository, tag, orjson.dumps(index), media_types.OCI_INDEX)
+        async with self._enlisting.setdefault((repository, tag), asyncio.Lock()):
+            try:
+                known = orjson.loads((await self.manifest(repository, tag)).payload)
+                listed = list(known.get("manifests") or [])
+            except (NotFound, orjson.JSONDecodeError, AttributeError, TypeError):
+                listed = []
+            held = {each.get("digest") for each in listed if isinstance(each, dict)}
+            new = [_described(each) for each in referrers if each.digest not in held]
+            if not new:
+                return
+            index = {
+                "schemaVersion": 2,
+                "mediaType": media_types.OCI_INDEX,
+                "manifests": [*listed, *new],
+            }
+            await self.put_manifest(repository, tag, orjson.dumps(index), media_types.OCI_INDEX)
 
     def _same(self, answer: httpx2.Response, digest: str) -> None:
         said = answer.headers.get("docker-content-digest", "")
@@ -321,6 +334,21 @@ def _end(answer: httpx2.Response) -> int | None:
         return None
     last = int(found[1])
     return last + 1 if last else 0  # 0-0 is what registries say of none
+
+
+def _described(referrer: Fetched) -> dict[str, Any]:
+    """A descriptor for a list of referrers (OCI distribution-spec, "Pushing Manifests")."""
+    document = orjson.loads(referrer.payload)
+    config = document.get("config") or {}
+    entry = {
+        "mediaType": referrer.media_type,
+        "digest": referrer.digest,
+        "size": len(referrer.payload),
+        "artifactType": document.get("artifactType") or config.get("mediaType", ""),
+    }
+    if document.get("annotations"):
+        entry["annotations"] = document["annotations"]
+    return entry
 
 
 def _subject(payload: bytes) -> str:

@@ -138,6 +138,13 @@ class Here:
             OPERATOR, repository, found.digest, found.payload, found.media_type, tags=tags
         )
 
+    async def unlisted(self, repository: str, subject: str, wanted: Sequence[str]) -> Sequence[str]:
+        """None: the list is what the database holds."""
+        return ()
+
+    async def enlist(self, repository: str, subject: str, referrers: Sequence[Fetched]) -> None:
+        """They are."""
+
     async def delete(self, repository: str, reference: str) -> None:
         """Of this registry."""
         if digests.is_digest(reference):

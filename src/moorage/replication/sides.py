@@ -82,6 +82,12 @@ class Side(Protocol):
     async def put(self, repository: str, found: Fetched, tags: Sequence[str]) -> None:
         """Store a manifest, under these tags."""
 
+    async def unlisted(self, repository: str, subject: str, wanted: Sequence[str]) -> Sequence[str]:
+        """Of referrers that are there, those that its list lacks because writers overtook it."""
+
+    async def enlist(self, repository: str, subject: str, referrers: Sequence[Fetched]) -> None:
+        """Add referrers to that list."""
+
     async def delete(self, repository: str, reference: str) -> None:
         """Delete a manifest or a tag; raises NotFound."""
 

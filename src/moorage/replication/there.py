@@ -152,6 +152,15 @@ class There:
             self._known.doubt()
             raise
 
+    async def unlisted(self, repository: str, subject: str, wanted: Sequence[str]) -> Sequence[str]:
+        """Of those whose manifests are there."""
+        lacking = await self.remote.unlisted(repository, subject, wanted)
+        return [each for each in lacking if each == await self.digest_of(repository, each)]
+
+    async def enlist(self, repository: str, subject: str, referrers: Sequence[Fetched]) -> None:
+        """Under the tag in place of the API."""
+        await self.remote.enlist(repository, subject, referrers)
+
     async def delete(self, repository: str, reference: str) -> None:
         """A tag alone, where the registry knows how."""
         remove = self.remote.adapter.delete_tag

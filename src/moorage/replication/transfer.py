@@ -35,6 +35,8 @@ AT_ONCE = 4
 MOST = 5000
 """Manifests that belong to one artifact."""
 DEPTH = 16
+LISTED = 5
+"""Times that a list of referrers is written again which others write at the same time."""
 NEWER = 5
 """Pushes of a tag that a late task makes up for; each of them has a task of its own too."""
 
@@ -206,7 +208,9 @@ class Transfer:
 
     async def _attached(self, digest: str, *, there: bool, depth: int) -> None:
         """What names it as its subject."""
-        for each in await self._source.referrers(self._move.source, digest):
+        referrers = await self._source.referrers(self._move.source, digest)
+        wrote = False
+        for each in referrers:
             if each in self._done:
                 continue
             if each == await self._target.digest_of(self._move.target, each):
@@ -218,7 +222,29 @@ class Transfer:
                     continue
                 await self._target.ensure(self._move.target)
                 await self._place(found, (), depth + 1)
+                wrote = True
             await self._attached(each, there=there, depth=depth + 1)
+        if referrers:
+            await self._listed(digest, None if wrote else referrers)
+
+    async def _listed(self, subject: str, wanted: Sequence[str] | None) -> None:
+        """See that the target lists every referrer that is there; `wanted`, if that is fresh.
+
+        Registries without such a list keep it under a tag, which another task may have read before
+        this one wrote it and written after. So whoever wrote last looks, and knows them all from
+        the source.
+        """
+        move = self._move
+        for _ in range(LISTED):
+            if wanted is None:
+                wanted = await self._source.referrers(move.source, subject)
+            lacking = await self._target.unlisted(move.target, subject, wanted)
+            if not lacking:
+                return
+            found = [await self._source.manifest(move.source, each) for each in lacking]
+            await self._target.enlist(move.target, subject, found)
+            self._log(f"{len(found)} referrers of {subject} were listed again")
+            wanted = None
 
     async def _follow(self, tag: str) -> None:
         """What cosign tied to the artifact by a tag."""
