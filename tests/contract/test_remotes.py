@@ -449,10 +449,11 @@ async def test_ecr_signs_its_request() -> None:
     """By AWS's rules: the same input has the same signature."""
     from datetime import UTC, datetime
 
-    from moorage.remotes.adapters.amazon import HOST, signed
+    from moorage.remotes.adapters.amazon import HOST, Service, signed
 
     moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    headers = signed("api.ecr.eu-west-1.amazonaws.com", "eu-west-1", "AKIA1", "s", b"{}", moment)
+    service = Service("api.ecr.eu-west-1.amazonaws.com", "eu-west-1")
+    headers = signed(service, "AKIA1", "s", b"{}", moment)
     assert headers["x-amz-date"] == "20260102T030405Z"
     assert "Credential=AKIA1/20260102/eu-west-1/ecr/aws4_request" in headers["authorization"]
     assert HOST.fullmatch("123456789012.dkr.ecr.eu-west-1.amazonaws.com")

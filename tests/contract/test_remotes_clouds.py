@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from tests.support.clouds import CLOUDS, Cloud, Facts
 from tests.support.content import body, image, sha256
 from tests.support.otherregistry import Answer
 
-from moorage.errors import Denied, MoorageError, TooManyRequests
+from moorage.errors import Denied, MoorageError, TooManyRequests, Unreachable
 from moorage.oci import media_types
 from moorage.remotes import Endpoint, Remote
 from moorage.remotes.client import Read
@@ -46,12 +47,13 @@ async def reached(
         cloud.push(name, "v1", layers=(name.encode(),))
     guard = await stack.enter_async_context(cloud.running(Authority(folder)))
     account = facts.account[0], facts.account[1] if password is None else password
-    client = Remote(guard, Endpoint(facts.kind, f"https://{facts.host}", *account), sleep=quickly)
+    url = f"https://{facts.entry or facts.host}"
+    client = Remote(guard, Endpoint(facts.kind, url, *account), sleep=quickly)
     stack.push_async_callback(client.close)
     return cloud, client
 
 
-@pytest.mark.parametrize("facts", CLOUDS, ids=lambda facts: facts.host)
+@pytest.mark.parametrize("facts", CLOUDS, ids=lambda facts: facts.entry or facts.host)
 async def test_each_kind_signs_in_pulls_and_pushes(
     tmp_path: Path, stack: AsyncExitStack, facts: Facts
 ) -> None:
@@ -76,7 +78,7 @@ async def test_each_kind_signs_in_pulls_and_pushes(
     assert bool(told) is (facts.kind != "aws-ecr")  # which sells a password for the secret
 
 
-@pytest.mark.parametrize("facts", CLOUDS, ids=lambda facts: facts.host)
+@pytest.mark.parametrize("facts", CLOUDS, ids=lambda facts: facts.entry or facts.host)
 async def test_each_kind_lists_what_it_can(
     tmp_path: Path, stack: AsyncExitStack, facts: Facts
 ) -> None:
@@ -94,7 +96,7 @@ async def test_each_kind_lists_what_it_can(
     assert [(each.digest, each.tags) for each in held] == [(cloud.tags["org/a", "v1"], ("v1",))]
 
 
-@pytest.mark.parametrize("facts", CLOUDS, ids=lambda facts: facts.host)
+@pytest.mark.parametrize("facts", CLOUDS, ids=lambda facts: facts.entry or facts.host)
 async def test_each_kind_refuses_a_wrong_password(
     tmp_path: Path, stack: AsyncExitStack, facts: Facts
 ) -> None:
@@ -114,6 +116,43 @@ async def test_ecr_makes_a_repository_before_a_push(tmp_path: Path, stack: Async
     await There(client, Known()).ensure("org/new")
     await client.push_blob("org/new", *sent)
     assert cloud.made == {"org/new"}
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+        "https://123456789012.dkr.ecr.us-east-1.amazonaws.com",
+        "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com.evil.test",
+        "https://evil.test/?https://123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+    ],
+)
+async def test_the_password_of_ecr_goes_to_no_other_server(
+    tmp_path: Path, stack: AsyncExitStack, proxy: str
+) -> None:
+    """Whatever its API says of where the registry is."""
+    facts = next(each for each in CLOUDS if each.entry)
+    cloud, client = await reached(stack, tmp_path, facts)
+    cloud.proxy = proxy
+    with pytest.raises(Unreachable):
+        await client.manifest("org/a", "v1")
+    assert cloud.told(cloud.secret) == set()
+
+
+async def test_a_public_registry_of_ecr_asks_nobody_who_he_is(
+    tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    """Without a key it is read as anybody reads it; the API of an account tells nobody."""
+    public = next(each for each in CLOUDS if each.host == "public.ecr.aws")
+    facts = replace(public, account=("", ""))
+    cloud, client = await reached(stack, tmp_path, facts)
+    await client.ping()
+    assert (await client.manifest("org/a", "v1")).digest == cloud.tags["org/a", "v1"]
+    assert not [each for each in cloud.requests if each.headers["host"] == facts.api]
+    named = next(each for each in CLOUDS if each.entry)
+    _, client = await reached(stack, tmp_path, replace(named, account=("", "")))
+    with pytest.raises(Denied, match="without an access key"):
+        await client.ping()
 
 
 async def test_the_hub_limits_pulls(tmp_path: Path, stack: AsyncExitStack) -> None:

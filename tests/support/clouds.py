@@ -39,6 +39,7 @@ class Facts:
     basic: bool = False  # whether the registry itself takes the password too
     catalog: str = ""  # v2, hub, quay, gitlab or none
     api: str = ""  # host of what else it has
+    entry: str = ""  # host that it is registered under, if that is another one
 
     @property
     def hosts(self) -> set[str]:
@@ -47,6 +48,7 @@ class Facts:
 
 
 _ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+_ECR_API = "api.ecr.eu-west-1.amazonaws.com"
 _ALI = "registry.cn-hangzhou.aliyuncs.com"
 
 CLOUDS = (
@@ -92,7 +94,24 @@ CLOUDS = (
         ("AKIAEXAMPLE", "secret"),
         basic=True,
         catalog="v2",
-        api="api.ecr.eu-west-1.amazonaws.com",
+        api=_ECR_API,
+    ),
+    Facts(  # as Harbor names it
+        "aws-ecr",
+        _ECR,
+        ("AKIAEXAMPLE", "secret"),
+        basic=True,
+        catalog="v2",
+        api=_ECR_API,
+        entry=_ECR_API,
+    ),
+    Facts(
+        "aws-ecr",
+        "public.ecr.aws",
+        ("AKIAEXAMPLE", "secret"),
+        "https://public.ecr.aws/token/",
+        "public.ecr.aws",
+        api="api.ecr-public.us-east-1.amazonaws.com",
     ),
     Facts(
         "azure-acr",
@@ -173,6 +192,7 @@ class Cloud(OtherRegistry):
 
     facts: Facts = CLOUDS[0]
     made: set[str] = field(default_factory=set)  # repositories that were made before a push
+    proxy: str = ""  # where ECR says that the registry is, if it lies
     secret: str = "of-twelve-hours"  # the password that ECR sells
 
     @asynccontextmanager
@@ -285,14 +305,18 @@ class Cloud(OtherRegistry):
     # --- ECR's own API
 
     def _aws_ecr(self, request: Request) -> Answer:
+        host = self.facts.host
         if not _signed(request, self.facts.account[1]):
             return Answer(400, b'{"__type":"InvalidSignatureException"}')
         action = request.headers["x-amz-target"].rpartition(".")[2]
         if action == "GetAuthorizationToken":
             token = base64.b64encode(f"AWS:{self.secret}".encode()).decode()
-            data = {"authorizationToken": token, "proxyEndpoint": f"https://{self.facts.host}"}
-            return Answer(200, json.dumps({"authorizationData": [data]}).encode())
+            data = {"authorizationToken": token, "proxyEndpoint": self.proxy or f"https://{host}"}
+            said = {"authorizationData": data if host == "public.ecr.aws" else [data]}
+            return Answer(200, json.dumps(said).encode())
         name = json.loads(request.body)["repositoryName"]
+        if "Spencer" in request.headers["x-amz-target"]:
+            name = f"org/{name}"  # the alias of whose key this is
         if name in self.made:
             return Answer(400, b'{"__type":"RepositoryAlreadyExistsException"}')
         self.made.add(name)

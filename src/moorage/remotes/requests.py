@@ -66,6 +66,8 @@ class Requests:
         self._sleep = sleep
         self._told = told
         self._http = guard.streaming(verify=not endpoint.insecure, ca=endpoint.ca, idle=idle)
+        self._base = endpoint.url if self.adapter.locate is None else ""
+        self._locating = asyncio.Lock()
         login = self.adapter.login
         self._authorizer = Authorizer(
             endpoint,
@@ -148,6 +150,16 @@ class Requests:
         except orjson.JSONDecodeError:
             raise Unreachable(f"{self.endpoint.host} answers with what is no JSON") from None
 
+    async def _located(self, url: str) -> str:
+        """Where a request really goes: some registries are known by another address of theirs."""
+        if not self._base:
+            async with self._locating:
+                locate = self.adapter.locate
+                if not self._base and locate is not None:
+                    self._base = await locate(self.endpoint, self._http)
+        known = f"{self.endpoint.url}/v2/"
+        return f"{self._base}/v2/{url[len(known) :]}" if url.startswith(known) else url
+
     async def _once(
         self,
         method: str,
@@ -156,8 +168,9 @@ class Requests:
         headers: Mapping[str, str],
         content: Content,
     ) -> httpx2.Response:
+        url = await self._located(url)
         first = origin(url)
-        home = first == origin(self.endpoint.url)
+        home = first == origin(self._base)
         answer = await self._send(method, url, scopes, headers, content, home=home)
         if answer.status_code == 401 and home:
             wanted = answer.headers.get_list("www-authenticate")
@@ -174,7 +187,7 @@ class Requests:
             if urlsplit(url).scheme == "https" and urlsplit(following).scheme != "https":
                 raise Unreachable(f"{self.endpoint.host} redirects to what is not encrypted")
             url = following
-            home = home and origin(url) == origin(self.endpoint.url)
+            home = home and origin(url) == origin(self._base)
             if origin(url) != first:  # what one server is told beside its URL is for it alone
                 headers = {name: headers[name] for name in _HARMLESS if name in headers}
             answer = await self._send(method, url, scopes, headers, content, home=home)

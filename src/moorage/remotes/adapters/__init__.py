@@ -45,6 +45,7 @@ class Adapter:
     realms: tuple[str, ...] = ()  # hosts whose tokens are this service's, or ends of hosts
     catalog: Catalog | None = catalogs.generic
     login: Callable[[Endpoint, Any], Awaitable[tuple[str, str, float]]] | None = None
+    locate: Callable[[Endpoint, Any], Awaitable[str]] | None = None  # the registry, by its API
     ping: Callable[["Reading"], Awaitable[None]] | None = None
     has_project: Callable[["Reading", str], Awaitable[bool]] | None = None  # that of a repository
     ensure: Callable[["Reading", str], Awaitable[None]] | None = None  # makes it, or the repository
@@ -87,7 +88,13 @@ ADAPTERS: Mapping[str, Adapter] = {
         "Quay", catalog=catalogs.quay, endpoints={"quay.io": "https://quay.io"}, proxied=True
     ),
     "aws-ecr": Adapter(
-        "AWS ECR", basic=True, login=amazon.login, ensure=amazon.ensure, proxied=True
+        "AWS ECR",
+        basic=True,
+        login=amazon.login,
+        locate=amazon.locate,
+        ensure=amazon.ensure,
+        endpoints=amazon.ENDPOINTS,
+        proxied=True,
     ),
     "azure-acr": Adapter("Azure ACR", proxied=True),
     "google-gcr": Adapter(

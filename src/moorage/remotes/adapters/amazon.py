@@ -1,6 +1,10 @@
 """Amazon ECR: what its own API is asked for, signed with an access key (AWS Signature Version 4).
 
-GetAuthorizationToken    a password of twelve hours
+    123456789012.dkr.ecr.eu-west-1.amazonaws.com   the registry of an account
+    api.ecr.eu-west-1.amazonaws.com                its API, as Harbor names it: tells the registry
+    public.ecr.aws                                 the public one, for nobody or with a key
+
+GetAuthorizationToken    a password of twelve hours, and where the registry is
 CreateRepository         before the first push into it
 """
 
@@ -8,6 +12,7 @@ import base64
 import hashlib
 import hmac
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -23,11 +28,53 @@ if TYPE_CHECKING:
 HOST = re.compile(
     r"\d{12}\.dkr[.-]ecr(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|on\.aws)"
 )
-TARGET = "AmazonEC2ContainerRegistry_V20150921"
+API = re.compile(r"api\.ecr(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
+PUBLIC, PUBLIC_API = "public.ecr.aws", "api.ecr-public.us-east-1.amazonaws.com"
+TARGET, PUBLIC_TARGET = "AmazonEC2ContainerRegistry_V20150921", "SpencerFrontendService"
 LIVES = 11 * 3600.0
 """Seconds; the token's own twelve hours less one."""
 ANSWER = 1 << 16
 _WORD = re.compile(r"[^A-Za-z]")
+_REGIONS = (
+    "af-south-1",
+    "ap-east-1",
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-south-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ca-central-1",
+    "eu-central-1",
+    "eu-north-1",
+    "eu-south-1",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "me-south-1",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-west-1",
+    "us-west-2",
+)
+ENDPOINTS = {
+    **{region: f"https://api.ecr.{region}.amazonaws.com" for region in _REGIONS},
+    "cn-north-1": "https://api.ecr.cn-north-1.amazonaws.com.cn",
+    "cn-northwest-1": "https://api.ecr.cn-northwest-1.amazonaws.com.cn",
+    "public": f"https://{PUBLIC}",
+}
+"""Those that a form offers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The API of a registry."""
+
+    host: str
+    region: str
+    name: str = "ecr"  # that it signs under
+    target: str = TARGET
 
 
 async def login(endpoint: Endpoint, http: Any) -> tuple[str, str, float]:
@@ -36,30 +83,58 @@ async def login(endpoint: Endpoint, http: Any) -> tuple[str, str, float]:
     if service is None:
         # A gateway in front of it, or a test: what was registered is its password.
         return endpoint.username, endpoint.password, LIVES
+    said = await _authorization(service, endpoint, http)
+    try:
+        username, _, password = base64.b64decode(said["authorizationToken"]).decode().partition(":")
+    except (LookupError, TypeError, ValueError):
+        raise Unreachable(f"{service.host} answers without a password") from None
+    return username, password, LIVES
+
+
+async def locate(endpoint: Endpoint, http: Any) -> str:
+    """The address of the registry; asked for where that of its API is registered."""
+    service = _service(endpoint)
+    if service is None or API.fullmatch(_host(endpoint.url)) is None:
+        return endpoint.url
+    if not endpoint.password:
+        raise Denied(f"{service.host} tells nobody his registry without an access key")
+    said = await _authorization(service, endpoint, http)
+    url = str(said.get("proxyEndpoint", "")).rstrip("/")
+    found = HOST.fullmatch(url.removeprefix("https://"))
+    if not url.startswith("https://") or found is None or found[1] != service.region:
+        raise Unreachable(f"{service.host} names no registry of its region")
+    return url
+
+
+async def _authorization(service: Service, endpoint: Endpoint, http: Any) -> dict[str, Any]:
     body = b"{}"
     headers = _headers(service, "GetAuthorizationToken", endpoint, body)
-    answer = await http.post(f"https://{service[0]}/", content=body, headers=headers)
+    answer = await http.post(f"https://{service.host}/", content=body, headers=headers)
     if answer.status_code != 200 or len(answer.content) > ANSWER:
         raise Denied(
-            f"{service[0]} gives no password for {endpoint.host}: it answers {answer.status_code}"
+            f"{service.host} gives no password for {endpoint.host}: it answers {answer.status_code}"
         )
     try:
-        token = orjson.loads(answer.content)["authorizationData"][0]["authorizationToken"]
-        username, _, password = base64.b64decode(token).decode().partition(":")
-    except (orjson.JSONDecodeError, LookupError, TypeError, ValueError):
-        raise Unreachable(f"{service[0]} answers without a password") from None
-    return username, password, LIVES
+        said = orjson.loads(answer.content)["authorizationData"]
+        found = said if isinstance(said, dict) else said[0]
+    except (orjson.JSONDecodeError, LookupError, TypeError):
+        found = None
+    if not isinstance(found, dict):
+        raise Unreachable(f"{service.host} answers without a password")
+    return found
 
 
 async def ensure(remote: "Reading", repository: str) -> None:
     """Make a repository unless it is there: a push makes none."""
     service = _service(remote.endpoint)
-    if service is None:
+    if service is None or not remote.endpoint.password:
         return
-    body = orjson.dumps({"repositoryName": repository})
+    # The public one has each account's repositories under an alias, which their names lack.
+    name = repository.partition("/")[2] if service.target == PUBLIC_TARGET else repository
+    body = orjson.dumps({"repositoryName": name})
     answer, said = await remote.json(
         "POST",
-        f"https://{service[0]}/",
+        f"https://{service.host}/",
         ANSWER,
         headers=_headers(service, "CreateRepository", remote.endpoint, body),
         content=body,
@@ -67,29 +142,36 @@ async def ensure(remote: "Reading", repository: str) -> None:
     )
     kind = str(said.get("__type", "")) if isinstance(said, dict) else ""
     if answer.status_code == 400 and "RepositoryAlreadyExists" not in kind:
-        raise Denied(f"{service[0]} makes no repository {repository}: {_WORD.sub('', kind)[:80]}")
+        raise Denied(f"{service.host} makes no repository {repository}: {_WORD.sub('', kind)[:80]}")
 
 
-def _service(endpoint: Endpoint) -> tuple[str, str] | None:
-    """Host of the registry's own API, and its region; None: it is behind something else."""
-    host = urlsplit(endpoint.url).hostname or ""
-    region = HOST.fullmatch(host)
-    if region is None:
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or ""
+
+
+def _service(endpoint: Endpoint) -> Service | None:
+    """The registry's own API; None: it is behind something else."""
+    host = _host(endpoint.url)
+    if host == PUBLIC:
+        region = "us-east-1"
+        return Service(
+            f"api.ecr-public.{region}.amazonaws.com", region, "ecr-public", PUBLIC_TARGET
+        )
+    if (api := API.fullmatch(host)) is not None:
+        return Service(host, api[1])
+    if (found := HOST.fullmatch(host)) is None:
         return None
     suffix = "amazonaws.com.cn" if host.endswith(".cn") else "amazonaws.com"
-    return f"api.ecr.{region[1]}.{suffix}", region[1]
+    return Service(f"api.ecr.{found[1]}.{suffix}", found[1])
 
 
-def _headers(
-    service: tuple[str, str], action: str, endpoint: Endpoint, body: bytes
-) -> dict[str, str]:
+def _headers(service: Service, action: str, endpoint: Endpoint, body: bytes) -> dict[str, str]:
     account = endpoint.username, endpoint.password
-    return signed(*service, *account, body, datetime.now(UTC), action)
+    return signed(service, *account, body, datetime.now(UTC), action)
 
 
 def signed(
-    host: str,
-    region: str,
+    service: Service,
     key: str,
     secret: str,
     body: bytes,
@@ -102,9 +184,9 @@ def signed(
     stamp, day = f"{moment:%Y%m%dT%H%M%SZ}", f"{moment:%Y%m%d}"
     headers = {
         "content-type": "application/x-amz-json-1.1",
-        "host": host,
+        "host": service.host,
         "x-amz-date": stamp,
-        "x-amz-target": f"{TARGET}.{action}",
+        "x-amz-target": f"{service.target}.{action}",
     }
     names = ";".join(headers)
     canonical = "\n".join(
@@ -118,11 +200,11 @@ def signed(
             hashlib.sha256(body).hexdigest(),
         )
     )
-    scope = f"{day}/{region}/ecr/aws4_request"
+    scope = f"{day}/{service.region}/{service.name}/aws4_request"
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     text = "\n".join(("AWS4-HMAC-SHA256", stamp, scope, digest))
     signing = f"AWS4{secret}".encode()
-    for part in (day, region, "ecr", "aws4_request"):
+    for part in (day, service.region, service.name, "aws4_request"):
         signing = hmac.digest(signing, part.encode(), "sha256")
     signature = hmac.digest(signing, text.encode(), "sha256").hex()
     credential = f"Credential={key}/{scope}, SignedHeaders={names}, Signature={signature}"
