@@ -17,6 +17,7 @@ settings.load_profile("busy")
 
 # Fixtures of real servers that tests of several areas share.
 pytest_plugins = [
+    "tests.support.clocks",
     "tests.support.databases",
     "tests.support.moving",
     "tests.support.oidc_server",

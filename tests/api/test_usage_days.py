@@ -8,7 +8,7 @@ from tests.support.content import sha256
 
 from moorage.access.principals import ANONYMOUS, Principal
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("same_hour")]
 
 TEAM = "/projects/team"
 APP = f"{TEAM}/repositories/app"

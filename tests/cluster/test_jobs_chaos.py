@@ -209,7 +209,7 @@ async def test_workers_that_are_killed_lose_no_job_and_do_none_twice(
     """Every orphan has another owner within a lease and a poll."""
     await place.ask(jobs)
     fleet = place.start(2)
-    async with asyncio.timeout(280):
+    async with asyncio.timeout(600):
         orphans = await _torment(place, fleet, 1, 3)
     await place.flawless()
     assert orphans.seen
@@ -225,7 +225,7 @@ async def test_the_only_worker_on_sqlite_is_killed_again_and_again(
     async with placed(tmp_path) as place:
         await place.ask(jobs)
         fleet = place.start(1, alone=True, jobs=JOBS | {"lease_seconds": 3600})
-        async with asyncio.timeout(280):
+        async with asyncio.timeout(600):
             await _torment(place, fleet, 1.5, 2.5)
         await place.flawless()
 
@@ -248,7 +248,7 @@ async def _sleeping(place: Place, fleet: Fleet) -> tuple[int, int, int]:
     """A SLEEPER that has begun: its execution, its task and the number of its worker."""
     made = await ask(place.db, NewTask("SLEEPER"))
     (task,) = await tasks_of(place.db, made)
-    await _until((place.folder / f"began-{task.id}-1").exists, 60)
+    await _until((place.folder / f"began-{task.id}-1").exists, 240)
     (task,) = await tasks_of(place.db, made)
     return made, task.id, fleet.number(task.owner)
 
@@ -263,8 +263,8 @@ async def _freeze(place: Place, frozen: float, within: float, **jobs: float) -> 
     assert found.status == "Success"
     await asyncio.sleep(frozen - (time.monotonic() - began))
     fleet.signal(number, signal.SIGCONT)
-    await _until((place.folder / f"refused-{task_id}").exists, 60)
-    await _until((place.folder / f"cancelled-{task_id}").exists, 60)
+    await _until((place.folder / f"refused-{task_id}").exists, 240)
+    await _until((place.folder / f"cancelled-{task_id}").exists, 240)
     rows = await place.rows(text("SELECT part, fence FROM effects"))
     assert [tuple(each) for each in rows] == [(1, 2)]
     (task,) = await tasks_of(place.db, made)
@@ -337,7 +337,7 @@ async def test_the_bell_is_heard_by_other_processes_and_again_after_a_loss(
 ) -> None:
     """With a poll of a minute nothing else would wake a worker."""
     place.start(1, redis=own_redis.url, jobs=JOBS | {"poll_seconds": 60})
-    await _until(lambda: _seen(place), 60)
+    await _until(lambda: _seen(place), 240)
     bell = open_bell(RedisSettings(url=SecretStr(own_redis.url)))
     try:
         for lost in (False, True):
@@ -406,14 +406,14 @@ async def test_a_limit_holds_over_three_workers_and_a_dead_one_frees_its_slots(
     number = place.rng.choice(await _busy(place, fleet))
     fleet.kill(number)
     fleet.again(number)
-    await place.done(120)
+    await place.done(300)
     await place.flawless()
 
 
 async def _busy(place: Place, fleet: Fleet) -> list[int]:
     """Numbers of workers that have something."""
     living = {each.pid: number for number, each in enumerate(fleet.processes)}
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while True:
             owners = [task.owner for task in await place.open_tasks() if task.owner]
             pids = {int(owner.split("-")[-2]) for owner in owners}
@@ -427,7 +427,7 @@ async def test_a_job_that_kills_its_workers_ends_after_the_fifth(place: Place) -
     fleet = place.start(1, jobs=JOBS | {"lease_seconds": 1})
     made = await ask(place.db, NewTask("POISON"))
     deaths = 0
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while await place.left():
             if fleet.processes[0].poll() is not None:
                 deaths += 1
@@ -451,7 +451,7 @@ async def test_a_worker_whose_clock_is_wrong_changes_nothing(place: Place, late:
     await place.ask(60)
     made = await ask(place.db, NewTask("QUICK", delay=2))
     place.asked["QUICK"] += 1
-    await place.done(120)
+    await place.done(300)
     await place.flawless()
     (task,) = await tasks_of(place.db, made)
     assert task.started_at >= task.run_at

@@ -26,7 +26,7 @@ from moorage.db.types import now
 from moorage.errors import RepositoryUnknown
 from moorage.oci import media_types
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("same_hour")]
 
 PULLS = tables.repository_pulls
 OF_PROJECT = tables.project_pulls

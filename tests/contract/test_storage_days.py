@@ -20,7 +20,7 @@ from moorage.projects import storagedays
 from moorage.projects.storagedays import Held, StorageDays
 from moorage.projects.usage import Usage
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("same_hour")]
 
 
 @pytest.fixture

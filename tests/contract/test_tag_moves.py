@@ -20,7 +20,7 @@ from moorage.db.types import from_now
 from moorage.errors import MoorageError, RepositoryUnknown
 from moorage.oci import media_types
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("same_hour")]
 
 BOB = Principal("user", 2, "bob")
 LONG = Query(size=100)

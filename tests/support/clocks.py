@@ -1,6 +1,22 @@
-"""A clock that a test turns."""
+"""A clock that a test turns, and an hour that does not end under it."""
 
+import time
 from datetime import UTC, datetime, timedelta
+
+import pytest
+
+HOUR, LEFT = 3600.0, 90.0  # seconds
+
+
+@pytest.fixture
+def same_hour() -> None:
+    """What happens now and what is asked of it later are of one day, and of one hour of it.
+
+    So a test of days does not begin when the hour is about to end: it waits for the next one.
+    """
+    left = HOUR - time.time() % HOUR
+    if left < LEFT:
+        time.sleep(left + 0.1)
 
 
 class TurnedClock:
