@@ -247,6 +247,7 @@ async def test_hostile_queries(site: Site) -> None:
         assert response.status_code == 400
 
 
+@pytest.mark.usefixtures("long_waits")
 async def test_too_many_guesses(site: Site) -> None:
     """429 with the time to wait, in OCI's form."""
     for number in range(FREE):

@@ -371,6 +371,7 @@ async def test_settings_that_cannot_work_say_so(stage: Stage, wrong: dict[str, A
         await stage.ldap.ping(LdapSettings.of(stage.settings.values))
 
 
+@pytest.mark.usefixtures("long_waits")
 async def test_spellings_of_a_name_share_their_guesses(stage: Stage) -> None:
     """The directory takes each for alice; after a while the right password has to wait too."""
     spellings = ["alice", "ALICE", "Alice", "aLice", "alIce", "aliCe", "alicE", "ALice"]

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import insert, select
 from tests.support.accounts import SECRET_KEY
 from tests.support.certificates import Authority
+from tools.ports import free_port
 
 from moorage.access.principals import Principal
 from moorage.access.secretbox import SecretBox
@@ -55,6 +56,13 @@ class Collector:
             pass
         finally:
             writer.close()
+
+    async def until(self, count: int) -> list[bytes]:
+        """What it got, when that is so much."""
+        async with asyncio.timeout(60):
+            while len(self.messages) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        return self.messages
 
     @asynccontextmanager
     async def listening(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
@@ -135,6 +143,7 @@ async def test_what_happens_arrives_in_order_over_tcp(
         forwarder = Forwarder(database, settings, Syslog(Guard(LOOPBACK)), batch=10)
         while await forwarder.run_once():
             pass
+        await collector.until(25)
     assert told(collector.messages) == names
     assert await count(database, tables.audit_log) == 25
     assert await count(database, tables.audit_forwards) == 0
@@ -174,6 +183,7 @@ async def test_what_happens_arrives_over_tls_at_a_server_that_is_trusted(
             await tx.execute(tables.properties.delete())
         guard = Guard(LOOPBACK, ca_file=authority.path)
         await Forwarder(database, settings, Syslog(guard)).run_once()
+        await collector.until(1)
     assert told(collector.messages) == ["one"]
     assert await count(database, tables.audit_forwards) == 0
 
@@ -182,9 +192,7 @@ async def test_a_server_that_is_away_loses_nothing(
     database: Database, settings: Configurations
 ) -> None:
     """What waits is sent when it is back, the oldest first; requests never waited for it."""
-    collector = Collector()
-    async with collector.listening() as port:
-        pass
+    collector, port = Collector(), free_port()
     await settings.change(ADMIN, {"audit_log_forward_endpoint": f"127.0.0.1:{port}"})
     await happen(database, settings, "one", "two")
     forwarder = Forwarder(database, settings, Syslog(Guard(LOOPBACK)))
@@ -195,6 +203,7 @@ async def test_a_server_that_is_away_loses_nothing(
     server = await asyncio.start_server(collector.stream, "127.0.0.1", port)
     async with server:
         await forwarder.run_once()
+        await collector.until(3)
     assert told(collector.messages) == ["one", "two", "three"]
 
 
@@ -233,6 +242,7 @@ async def test_one_process_sends_at_a_time(database: Database, settings: Configu
         assert await second.run_once() is False
         assert told(collector.messages) == ["one"]
         await first.run_once()
+        await collector.until(2)
     assert told(collector.messages) == ["one", "two"]
 
 

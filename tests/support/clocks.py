@@ -1,11 +1,14 @@
-"""A clock that a test turns, and an hour that does not end under it."""
+"""A clock that a test turns, an hour that does not end under it, and long waits."""
 
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from moorage.accounts import attempts
+
 HOUR, LEFT = 3600.0, 90.0  # seconds
+_wait_after = attempts.wait_after
 
 
 @pytest.fixture
@@ -17,6 +20,12 @@ def same_hour() -> None:
     left = HOUR - time.time() % HOUR
     if left < LEFT:
         time.sleep(left + 0.1)
+
+
+@pytest.fixture
+def long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who guessed too often waits hours for seconds: it is not over while the test still asks."""
+    monkeypatch.setattr(attempts, "wait_after", lambda failures: HOUR * _wait_after(failures))
 
 
 class TurnedClock:
