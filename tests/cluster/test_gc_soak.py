@@ -73,6 +73,7 @@ class Waits:
         theirs = set(re.findall(rf"\[(\d+)\] LOG:  connection authorized: user={user} ", log))
         waiting: set[str] = set()
         self.of_others: list[float] = []
+        self.among_others: list[float] = []  # for one another: as long as this machine makes it
         last = ""
         for line in log.splitlines():
             if found := re.search(r"LOG:  process (\d+) still waiting for", line):
@@ -80,11 +81,12 @@ class Waits:
             elif found := re.search(r"DETAIL:  Process(?:es)? holding the lock: ([\d, ]+)\.", line):
                 if last not in theirs and theirs & set(found[1].split(", ")):
                     waiting.add(last)
-            elif (
-                found := re.search(r"process (\d+) acquired .* after ([\d.]+) ms", line)
-            ) and found[1] in waiting:
-                waiting.remove(found[1])
-                self.of_others.append(float(found[2]))
+            elif found := re.search(r"process (\d+) acquired .* after ([\d.]+) ms", line):
+                if found[1] in waiting:
+                    waiting.remove(found[1])
+                    self.of_others.append(float(found[2]))
+                elif found[1] not in theirs:
+                    self.among_others.append(float(found[2]))
         self.collectors = len(theirs)
 
     def __str__(self) -> str:
@@ -145,7 +147,7 @@ def test_collecting_all_the_time_is_in_nobodys_way(
     print(f"collections | blobs: {done}; {notes.counts}; {waits}")
     assert not failed
     assert waits.collectors
-    assert max(waits.of_others, default=0) < LONGEST
+    assert max(waits.of_others, default=0) < max(LONGEST, 2 * max(waits.among_others, default=0))
     notes.wrong += offline(replicas.database_url, seaweed, tmp_path, violations)
     notes.wrong += offline(replicas.database_url, seaweed, tmp_path, everything_collected)
     complain(notes, seed)
