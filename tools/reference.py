@@ -297,6 +297,7 @@ def measured() -> list[Metric]:
     for hit in (True, False):
         proxies.looked("hub", "blob", hit=hit)
     proxies.stale.labels("hub", "tags").inc()
+    proxies.unkept.labels("hub", "quota").inc()
     for counter in (proxies.spared_bytes, proxies.fetched_bytes):
         counter.labels("hub").inc(0)
     figures.figures.add("the table", _one_of_each)

@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from moorage.access.principals import Principal
 from moorage.access.tokens import Right
@@ -126,6 +126,40 @@ async def test_a_lying_registry_poisons_nothing(cache: Cache) -> None:
     cache.other.push(THERE, "v2", layers=(b"two",))
     cache.other.swapped[cache.other.tags[THERE, "v2"]] = image(b"{}", (b"evil",))
     assert (await cache.get("manifests/v2")).status >= 500
+
+
+async def test_what_does_not_fit_into_the_quota_is_served_and_not_stored(cache: Cache) -> None:
+    """Neither kept nor written for nothing; one download for all who wait, compared as ever."""
+    layer = b"x" * 300_000
+    cache.other.push(THERE, "v1", layers=(layer,))
+    await cache.get("manifests/v1")
+    path = f"blobs/{sha256(layer)}"
+    quota = update(tables.quotas).where(
+        tables.quotas.c.project_id
+        == select(tables.projects.c.id).where(tables.projects.c.name == "hub").scalar_subquery()
+    )
+    db, store = cache.registry.db, cache.registry.store
+    async with db.write() as tx:
+        await tx.execute(quota.values(hard=tables.quotas.c.used + len(layer) - 1))
+        used = (await tx.execute(select(tables.quotas.c.used))).scalars().all()
+    before = set(store.objects)
+    got = await asyncio.gather(*(cache.get(path) for _ in range(4)))
+    assert [each.body for each in got] == [layer] * 4
+    assert len(cache.other.asked("GET", sha256(layer))) == 1
+    cache.other.swapped[sha256(layer)] = b"y" * 300_000
+    with pytest.raises(Unreachable):
+        await cache.get(path)
+    cache.other.swapped.clear()
+    assert cache.counted("moorage_proxy_unkept_total", reason="quota") == 2
+    assert set(store.objects) == before
+    async with db.write() as tx:
+        assert (await tx.execute(select(tables.quotas.c.used))).scalars().all() == used
+        assert (await tx.execute(select(tables.blob_trash.c.storage_key))).all() == []
+        await tx.execute(quota.values(hard=-1))
+    assert (await cache.get(path)).body == layer
+    cache.other.requests.clear()
+    assert (await cache.get(path)).body == layer
+    assert cache.other.requests == []
 
 
 async def test_no_length_is_no_empty_blob(cache: Cache) -> None:

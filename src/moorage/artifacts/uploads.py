@@ -234,6 +234,13 @@ class Uploads:
         digests.parse(digest)
         await self._db.run(blobs.unlink, repository, digest)
 
+    async def fits(self, size: int, hard: int, used: int) -> bool:
+        """Whether a project would take a blob now that it does not hold yet; all in bytes."""
+        rules = await self._rules.now(self._settings)
+        if rules.max_blob is not None and size > rules.max_blob:
+            return False
+        return not rules.limited or hard < 0 or used + size <= hard
+
     # --- bytes
 
     async def _claim(

@@ -26,14 +26,15 @@ from moorage.errors import (
     BlobUnknown,
     DigestInvalid,
     MoorageError,
+    QuotaExceeded,
     SizeInvalid,
     StorageFull,
     Unreachable,
 )
 from moorage.oci import digest as digests
-from moorage.proxy.leases import Leases
+from moorage.proxy.leases import Alone, Leases
 from moorage.proxy.proxies import Upstream
-from moorage.telemetry.proxies import ProxyCounters
+from moorage.telemetry.proxies import QUOTA, STORAGE, ProxyCounters
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,17 @@ LOOK = 0.2
 """Seconds between two looks whether another replica has it."""
 PIECE = 1 << 18
 """Bytes that a reader reads at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A blob that is not in its repository."""
+
+    repository: str
+    digest: str
+    size: int
+    near: bool = True  # whether another repository of the project may hold it
+    fits: bool = True  # into the project's quota
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +68,12 @@ class Turn:
 class Download:
     """The bytes of one blob, as far as they have come."""
 
-    def __init__(self, repository: str, digest: str, size: int, folder: Path | None) -> None:
-        self.repository = repository
-        self.digest = digest
-        self.size = size
+    def __init__(self, wanted: Wanted, folder: Path | None) -> None:
+        self.repository = wanted.repository
+        self.digest = wanted.digest
+        self.size = wanted.size
+        self.unkept = "" if wanted.fits else QUOTA  # why nothing is stored
+        self._near = wanted.near
         self.stored: Blob | None = None  # it was here, or could be mounted
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - readers share it
         self.written = 0  # bytes that came from there
@@ -111,7 +125,8 @@ class Download:
         """Fetch, store and tell; raises nothing."""
         try:
             async with self._alone(turn, pulls):
-                self.stored = self.stored or await self._shared(uploads)
+                if self.stored is None and self._near:
+                    self.stored = await self._shared(uploads)
                 if self.stored is None:
                     await self._fetch(upstream, name, uploads)
                     self._available = self.size
@@ -142,6 +157,7 @@ class Download:
             self.stored = await self._here(pulls)
             if self.stored is not None:
                 break
+            self._near = True
         keeping = asyncio.create_task(turn.leases.keep(key)) if ours else None
         try:
             yield
@@ -166,11 +182,19 @@ class Download:
             return None
 
     async def _fetch(self, upstream: Upstream, name: str, uploads: Uploads) -> None:
-        """The first piece is asked for at once: readers do not wait until a session is recorded."""
-        host = upstream.remote.endpoint.host
+        if self.unkept or not await self._store(upstream, name, uploads):
+            log.warning("%s is served without being kept: %s", self.digest, self.unkept)
+            await self._pass(upstream, name)
+
+    async def _store(self, upstream: Upstream, name: str, uploads: Uploads) -> bool:
+        """Fetch it into the store; False when that does not take it.
+
+        The first piece is asked for at once: readers do not wait until a session is recorded.
+        """
         parts = upstream.remote.blob(name, self.digest, self.size, throttle=upstream.throttle)
         first = asyncio.create_task(self._take(parts))
         try:
+            await asyncio.sleep(0)  # the request goes out before what the database has to do
             await uploads.push(
                 OPERATOR,
                 self.repository,
@@ -178,25 +202,33 @@ class Download:
                 self._body(first, parts),
                 length=self.size,
             )
-            return
         except (DigestInvalid, SizeInvalid) as error:
-            message = f"{host} sends something else than {self.digest}: {error.message}"
-            raise Unreachable(message) from error
+            raise self._another(upstream, error.message) from error
         except MoorageError as error:
             await asyncio.gather(first, return_exceptions=True)
             if self._broken is not None:
                 raise self._broken from error
-            log.warning("%s is served without being kept: %s", self.digest, error.message)
+            log.warning("%s cannot be stored: %s", self.digest, error.message)
+            self.unkept = QUOTA if isinstance(error, QuotaExceeded) else STORAGE
+            return False
         finally:
             first.cancel()
             await asyncio.gather(first, return_exceptions=True)
             await parts.aclose()  # type: ignore[attr-defined]  # it is a generator
+        return True
+
+    async def _pass(self, upstream: Upstream, name: str) -> None:
+        """Fetch what is missing for the readers alone."""
         async for part in upstream.remote.blob(
             name, self.digest, self.size, self.written, throttle=upstream.throttle
         ):
             self._keep(part)
         if await asyncio.to_thread(self._digest) != self.digest:
-            raise Unreachable(f"{host} sends something else than {self.digest}")
+            raise self._another(upstream, "its digest is another one")
+
+    def _another(self, upstream: Upstream, why: str) -> Unreachable:
+        host = upstream.remote.endpoint.host
+        return Unreachable(f"{host} sends something else than {self.digest}: {why}")
 
     async def _take(self, parts: AsyncIterator[bytes]) -> bytes:
         """The next piece, written down; empty at the end."""
@@ -240,25 +272,26 @@ class Downloads:
         self._folder = folder
         self._turn = turn
         self._counters = counters
+        self.ended = 0  # how many, so far
         self._running: dict[tuple[str, str], Download] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other replica may have stored anything meanwhile."""
+        return isinstance(self._turn.leases, Alone)
 
     def find(self, repository: str, digest: str) -> Download | None:
         """The one that runs."""
         return self._running.get((repository, digest))
 
     def begin(
-        self,
-        upstream: Upstream,
-        name: str,
-        blob: Blob,
-        repository: str,
-        pulls: Pulls,
-        uploads: Uploads,
+        self, upstream: Upstream, name: str, wanted: Wanted, pulls: Pulls, uploads: Uploads
     ) -> Download:
         """Start one."""
-        key = repository, blob.digest
-        made = Download(repository, blob.digest, blob.size, self._folder)
+        repository = wanted.repository
+        key = repository, wanted.digest
+        made = Download(wanted, self._folder)
         self._running[key] = made
         upstream.running[repository] = upstream.running.get(repository, 0) + 1
 
@@ -266,13 +299,16 @@ class Downloads:
             try:
                 await made.run(upstream, name, pulls, uploads, self._turn)
             finally:
+                self.ended += 1
                 self._counters.fetched_bytes.labels(upstream.project).inc(made.written)
+                if made.unkept:
+                    self._counters.unkept.labels(upstream.project, made.unkept).inc()
                 upstream.running[repository] -= 1
                 if not upstream.running[repository]:
                     del upstream.running[repository]
                 del self._running[key]
 
-        task = asyncio.create_task(run(), name=f"download {blob.digest}")
+        task = asyncio.create_task(run(), name=f"download {wanted.digest}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return made

@@ -13,17 +13,27 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import BindParameter, Select, bindparam, exists, select
 
 from moorage.access.principals import Principal
 from moorage.artifacts.manifests import Manifests
 from moorage.artifacts.pulls import Pulls
 from moorage.artifacts.records import Blob, Manifest, Resolved
 from moorage.artifacts.uploads import Uploads
+from moorage.db.dialects import Dialect
 from moorage.db.engine import Database
 from moorage.db.prepared import Prepared
-from moorage.db.tables import manifest_absences, manifests, repositories
+from moorage.db.tables import (
+    manifest_absences,
+    manifests,
+    project_content,
+    projects,
+    quotas,
+    repositories,
+    repository_blobs,
+)
 from moorage.errors import (
     BlobUnknown,
     Denied,
@@ -38,7 +48,7 @@ from moorage.oci import digest as digests
 from moorage.oci import media_types, names
 from moorage.oci.manifest import parse
 from moorage.oci.names import project_of
-from moorage.proxy.downloads import OPERATOR, Downloads, Turn
+from moorage.proxy.downloads import OPERATOR, Downloads, Turn, Wanted
 from moorage.proxy.flights import Flights
 from moorage.proxy.leases import Alone
 from moorage.proxy.proxies import PAUSED, Proxies, Upstream
@@ -56,6 +66,17 @@ class Pending(Blob):
     """A blob that is not here yet."""
 
     repository: str
+    about: "About | None" = None  # None: it is on its way
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What was known here of a blob that its repository lacks, when `ended` downloads had ended."""
+
+    size: int
+    near: bool  # whether another repository of the project holds it
+    fits: bool  # into the project's quota
+    ended: int
 
 
 class Counted:
@@ -101,7 +122,7 @@ class Through:
         self._downloads = Downloads(folder, turn or Turn(Alone(), 0), self.counters)
         self._looked: dict[tuple[str, str], float] = {}
         self._flights: Flights[Manifest] = Flights()
-        self._looks: Flights[int | None] = Flights()
+        self._looks: Flights[About | None] = Flights()
 
     async def close(self) -> None:
         """End downloads, and close connections."""
@@ -228,28 +249,38 @@ class Through:
         running = self._downloads.find(repository, digest)
         if running is not None:
             return Pending(digest, running.size, "", repository)
-        size = await self._looks.join(
-            (repository, digest), lambda: self._size(upstream, name, repository, digest)
+        about = await self._looks.join(
+            (repository, digest), lambda: self._about(upstream, name, repository, digest)
         )
-        if size is None:
+        if about is None:
             raise BlobUnknown(detail={"digest": digest})
-        if not size and digests.of(b"", digests.parse(digest)[0]) != digest:
+        if not about.size and digests.of(b"", digests.parse(digest)[0]) != digest:
             # Nothing would have to be downloaded, so nothing would be compared either.
             raise Unreachable("the registry behind this project does not tell a blob's length")
-        return Pending(digest, size, "", repository)
+        return Pending(digest, about.size, "", repository, about)
 
-    async def _size(
+    async def _about(
         self, upstream: Upstream, name: str, repository: str, digest: str
-    ) -> int | None:
-        """What the manifests here say of it, or the registry behind; None: nobody has it."""
+    ) -> About | None:
+        """The length is that of a manifest here, else the registry behind tells it; None: nobody.
+
+        One statement: whoever asks waits for the first byte meanwhile.
+        """
+        ended = self._downloads.ended
         async with self._db.read() as tx:
-            rows = await tx.fetch(_SAID, repository=repository, digest=digest)
-        if rows:
-            return int(rows[0][0])
-        try:
-            return await upstream.remote.blob_size(name, digest)
-        except (*AWAY, Invalid) as error:
-            raise told(error) from error
+            rows = await tx.fetch(
+                _ABOUT, repository=repository, project=upstream.project, digest=digest
+            )
+        size, near, counted, hard, used = rows[0] if rows else (None, False, True, -1, 0)
+        if size is None:
+            try:
+                size = await upstream.remote.blob_size(name, digest)
+            except (*AWAY, Invalid) as error:
+                raise told(error) from error
+        if size is None:
+            return None
+        fits = bool(counted) or await self._uploads.fits(int(size), hard, used)
+        return About(int(size), bool(near), fits, ended)
 
     async def content(
         self, blob: Blob, start: int = 0, end: int | None = None
@@ -269,9 +300,8 @@ class Through:
                 raise TooManyRequests(
                     f"{upstream.most} downloads of {blob.repository} run already; try again"
                 )
-            running = self._downloads.begin(
-                upstream, name, blob, blob.repository, self._pulls, self._uploads
-            )
+            wanted = self._wanted(blob)
+            running = self._downloads.begin(upstream, name, wanted, self._pulls, self._uploads)
         stop = blob.size if end is None else end
         try:
             async for part in running.read(self._pulls, start, stop):
@@ -280,6 +310,15 @@ class Through:
             raise BlobUnknown(detail={"digest": blob.digest}) from error
         except (*AWAY, Invalid) as error:
             raise told(error) from error
+
+    def _wanted(self, blob: Pending) -> Wanted:
+        """What a download has to look for, and to store."""
+        about, downloads = blob.about, self._downloads
+        # Whatever was stored since it was looked up came by a download that ended since.
+        known = about is not None and downloads.alone and downloads.ended == about.ended
+        near = about is None or about.near or not known
+        fits = about is None or about.fits
+        return Wanted(blob.repository, blob.digest, blob.size, near, fits)
 
     def path(self, blob: Blob) -> Path | None:
         """The file of what is here."""
@@ -290,18 +329,32 @@ class Through:
         return None if isinstance(blob, Pending) else await self._pulls.presign(blob, filename)
 
 
-_SAID = Prepared(
-    lambda dialect: (
+def _about(dialect: Dialect) -> Select[Any]:
+    digest: BindParameter[Any] = bindparam("digest")
+    said = (
         select(manifest_absences.c.size)
         .join(manifests, manifests.c.id == manifest_absences.c.manifest_id)
         .join(repositories, repositories.c.id == manifests.c.repository_id)
-        .where(
-            repositories.c.name == bindparam("repository"),
-            manifest_absences.c.digest == bindparam("digest"),
-        )
+        .where(repositories.c.name == bindparam("repository"), manifest_absences.c.digest == digest)
         .limit(1)
+        .scalar_subquery()
     )
-)
+    near = exists().where(
+        repository_blobs.c.digest == digest,
+        repositories.c.id == repository_blobs.c.repository_id,
+        repositories.c.project_id == projects.c.id,
+    )
+    counted = exists().where(
+        project_content.c.project_id == projects.c.id, project_content.c.digest == digest
+    )
+    return (
+        select(said, near, counted, quotas.c.hard, quotas.c.used)
+        .join_from(projects, quotas, quotas.c.project_id == projects.c.id)
+        .where(projects.c.name == bindparam("project"))
+    )
+
+
+_ABOUT = Prepared(_about)
 
 
 def _type(fetched: Fetched) -> str:

@@ -5,6 +5,9 @@ from prometheus_client import CollectorRegistry, Counter
 LIMITED, DENIED, AWAY = "limited", "denied", "away"
 """Why a registry behind did not answer as it should: 429; 401 or 403; 5xx or nothing at all."""
 
+QUOTA, STORAGE = "quota", "storage"
+"""Why a blob was not kept."""
+
 
 class ProxyCounters:
     """Harbor's two, and what tells an operator whether the cache is worth it."""
@@ -36,6 +39,11 @@ class ProxyCounters:
             "moorage_proxy_stale",
             "Answers from here that could not be compared with the registry behind",
             "kind",
+        )
+        self.unkept = counter(
+            "moorage_proxy_unkept",
+            "Downloads that were served without being kept: over the quota, or not to be stored",
+            "reason",
         )
         self.spared_bytes = counter(
             "moorage_proxy_spared_bytes", "Bytes of blobs that were here when they were asked for"
