@@ -24,7 +24,7 @@ CALM = Pace(poll=0.1, trust=100, wait=120, suspend=300, adopt=0.2, patience=60, 
 
 def calm_cache(url: str, fence: Fence, **settings: object) -> RedisCache:
     """A started cache that takes no pause of the machine for an outage; the caller closes it."""
-    return shared_cache(url, fence, CALM, **{"timeout_ms": 30_000, **settings})
+    return shared_cache(url, fence, CALM, **{"timeout_ms": 5000, **settings})
 
 
 def shared_cache(url: str, fence: Fence, pace: Pace = HASTY, **settings: object) -> RedisCache:
