@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import Delete, func, insert, select, update
 from tests.support.jobs import ask, ended, row, worker, working
 
 from moorage.db import tables
 from moorage.db.engine import Database
+from moorage.db.transactions import Tx
 from moorage.db.types import from_now
 from moorage.jobs import Kind, NewTask
 from moorage.jobs.sweeping import KIND, Sweep
@@ -96,3 +97,40 @@ async def test_what_a_deleted_policy_did_goes_after_a_week(database: Database) -
     mine = await sweep(database, policies={"OTHER": select(tables.registries.c.id)})
     kept = await left(database, tables.executions, tables.executions.c.id)
     assert kept == {*living, gone[2], *nobodys, running, mine}
+
+
+async def test_no_transaction_deletes_more_than_so_many_rows(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of runs with many tasks, whose logs have many pieces; others can write in between."""
+    monkeypatch.setattr("moorage.jobs.sweeping.KEPT_OF_OTHERS", 1)
+    monkeypatch.setattr("moorage.jobs.sweeping._ROWS", 5)
+    deleted: list[int] = []
+    execute = Tx.execute
+
+    async def counted(self: Tx, statement: Any, parameters: Any = None) -> Any:
+        rows = (tables.task_logs, tables.tasks, tables.executions)
+        before = [await execute(self, select(func.count()).select_from(each)) for each in rows]
+        held = sum(found.scalar_one() for found in before)
+        result = await execute(self, statement, parameters)
+        if isinstance(statement, Delete):
+            after = [await execute(self, select(func.count()).select_from(each)) for each in rows]
+            deleted.append(held - sum(found.scalar_one() for found in after))
+        return result
+
+    old = await done(database, "OTHER", 1, 4)
+    async with database.write() as tx:
+        of_one: dict[str, Any] = {"execution_id": old[0], "kind": "X", "status": "Success"}
+        of_one |= {"arguments": {}, "extra": {}}
+        made = insert(tables.tasks).values([of_one] * 7).returning(tables.tasks.c.id)
+        for task_id in (await tx.execute(made)).scalars().all():
+            pieces = [{"task_id": task_id, "text": "said"}] * 3
+            await tx.execute(insert(tables.task_logs).values(pieces))
+    monkeypatch.setattr(Tx, "execute", counted)
+    mine = await sweep(database)
+    monkeypatch.undo()
+    assert max(deleted) <= 5
+    assert sum(deleted) == 3 * (1 + 1 + 1) + 7 * (1 + 3)
+    kept = await left(database, tables.executions, tables.executions.c.id)
+    assert kept == {old[3], mine}
+    assert await left(database, tables.tasks, tables.tasks.c.execution_id) == kept

@@ -295,3 +295,15 @@ async def test_a_push_and_the_pulls_of_its_tag_never_wait_for_each_other(
     pushing = asyncio.create_task(push())
     await asyncio.gather(pushing, flush(), flush())
     assert lost == []
+
+
+async def test_rows_that_go_are_found_one_by_one(database: Database) -> None:
+    """Neither database reads all rows of a repository of which some are too old."""
+    with statements() as seen:
+        await UsageAging(database, UsageSettings()).run_once()
+    ends = [each for each in seen if each.startswith("DELETE")]
+    assert len(ends) > 8
+    whole = "rowid IN" if database.dialect.name == "sqlite" else ", "
+    for each in ends:
+        key, _, _ = each.partition("WHERE ")[2].partition("(SELECT")
+        assert whole in key or "tag_moves" in each, each

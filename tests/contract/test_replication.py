@@ -20,10 +20,12 @@ from moorage.clock import SystemClock
 from moorage.db import tables
 from moorage.db.engine import Database
 from moorage.db.types import from_now
-from moorage.errors import Conflict, Invalid, NotFound, PreconditionFailed
+from moorage.errors import Conflict, Invalid, NotFound, PreconditionFailed, Unreachable
+from moorage.jobs import Context
 from moorage.jobs.history import History
 from moorage.jobs.requests import Requests
 from moorage.jobs.schedules import Ticker
+from moorage.remotes import Remote
 from moorage.replication import filters, launching
 from moorage.replication.policies import firing
 from moorage.replication.records import COPY, KIND, Artifact, Filter, Move, Settings
@@ -424,6 +426,41 @@ async def test_a_plan_that_fails_says_why(site: Site) -> None:
         assert (run.status, len(tasks)) == ("Success", 1)
     log = await History(site.content.db).log(tasks[0].id)
     assert "was copied" in log
+
+
+async def test_a_plan_goes_on_where_it_was_and_keeps_no_list(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each repository once, also when a worker dies; what is kept does not grow with them."""
+    names = [f"library/app-{number:02}" for number in range(30)]
+    for each in names:
+        site.other.push(each, "v1")
+    monkeypatch.setattr("moorage.replication.job.BATCH", 1)
+    saved: list[int] = []
+    save, tags = Context.save, Remote.tags
+    broken = [names[20]]
+    site.plans = 2
+
+    async def noted(self: Context, checkpoint: Any, tx: Any = None) -> None:
+        saved.append(len(json.dumps(checkpoint)))
+        await save(self, checkpoint, tx)
+
+    async def listed(self: Remote, repository: str) -> list[str]:
+        if repository in broken:
+            broken.remove(repository)
+            raise Unreachable("for once")
+        return await tags(self, repository)
+
+    monkeypatch.setattr(Context, "save", noted)
+    monkeypatch.setattr(Remote, "tags", listed)
+    policy = await site.policy("pull", filters=[name("library/**")])
+    async with site.working():
+        run, tasks = await site.run(policy)
+    assert run.status == "Success", run.status_message
+    assert sorted(task.arguments["source"] for task in tasks) == names
+    assert len(saved) > 30
+    assert max(saved) < 100
+    assert len(site.other.asked("GET", f"{names[0]}/tags/")) == 1
 
 
 def test_names_at_the_target() -> None:

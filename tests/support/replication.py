@@ -30,6 +30,7 @@ class Site:
     content: Content
     other: OtherRegistry
     tries: int = 1
+    plans: int = 1  # tries of one
     registry_id: int = 0
     made: int = 0
     bell: LocalBell = field(default_factory=LocalBell)
@@ -50,7 +51,7 @@ class Site:
     def kinds(self) -> tuple[Kind, ...]:
         """What a worker does here."""
         move = Kind(KIND, MoveJob(self.both), tries=self.tries, backoff=0.05)
-        return Kind(PLAN, PlanJob(self.both)), move
+        return Kind(PLAN, PlanJob(self.both), tries=self.plans, backoff=0.05), move
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:

@@ -1,9 +1,8 @@
 """Ends the rows of usage and of the history of tags that are old enough, a batch at a time."""
 
 from datetime import timedelta
-from typing import Any
 
-from sqlalchemy import ColumnElement, Table, delete, select, tuple_
+from sqlalchemy import ColumnElement, Table, delete, select
 
 from moorage.artifacts.pulldays import ALL, ARTIFACT, CALLER, REPOSITORY, TAG
 from moorage.config.usage import UsageSettings
@@ -52,7 +51,5 @@ class UsageAging:
 
 async def _delete(tx: Tx, table: Table, which: ColumnElement[bool]) -> int:
     """Step: a batch of rows; how many they were."""
-    key: list[Any] = list(table.primary_key.columns)
-    some = select(*key).where(which).limit(_BATCH)
-    rows = await tx.execute(delete(table).where(tuple_(*key).in_(some)))
+    rows = await tx.execute(delete(table).where(tx.dialect.some(table, which, _BATCH)))
     return int(rows.rowcount)

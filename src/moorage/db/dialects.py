@@ -8,13 +8,16 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import (
     ColumnElement,
     Insert,
+    Integer,
     Select,
     String,
     Table,
     any_,
     bindparam,
     func,
+    literal_column,
     select,
+    tuple_,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -74,6 +77,9 @@ class Dialect(Protocol):
     def holds(self, column: ColumnElement[str], text: str) -> ColumnElement[bool]:
         """Whether a column contains `text`, in that case of letters."""
 
+    def some(self, table: Table, which: ColumnElement[bool], most: int) -> ColumnElement[bool]:
+        """Rows of a table, at most so many of those; each found by a single look."""
+
 
 class SqliteDialect:
     """One writer at a time: `BEGIN IMMEDIATE` is every lock there is."""
@@ -131,6 +137,11 @@ class SqliteDialect:
     def holds(self, column: ColumnElement[str], text: str) -> ColumnElement[bool]:
         return func.instr(column, text) > 0
 
+    def some(self, table: Table, which: ColumnElement[bool], most: int) -> ColumnElement[bool]:
+        # Of several columns that are IN a list, it would look up the first one and read on.
+        row: ColumnElement[int] = literal_column("rowid", Integer())
+        return row.in_(select(row).select_from(table).where(which).limit(most))
+
 
 class PostgresDialect:
     """Row locks."""
@@ -186,3 +197,7 @@ class PostgresDialect:
 
     def holds(self, column: ColumnElement[str], text: str) -> ColumnElement[bool]:
         return func.strpos(column, text) > 0
+
+    def some(self, table: Table, which: ColumnElement[bool], most: int) -> ColumnElement[bool]:
+        key: list[Any] = list(table.primary_key.columns)
+        return tuple_(*key).in_(select(*key).where(which).limit(most))

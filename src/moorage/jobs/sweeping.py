@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from sqlalchemy import ColumnElement, Select, delete, func, select
 
 from moorage.db.engine import Database
-from moorage.db.tables import executions, task_logs
+from moorage.db.tables import executions, task_logs, tasks
 from moorage.db.transactions import Tx
 from moorage.db.types import from_now
 from moorage.jobs.context import Context
@@ -27,6 +27,9 @@ ORPHANED = 7 * 86400.0
 """Seconds for which executions of a policy stay that was deleted."""
 
 _BATCH = 500
+"""Executions of one transaction, or pieces of old logs."""
+_ROWS = 2000
+"""Pieces of their logs, and tasks."""
 _DAY = 86400.0
 
 
@@ -45,20 +48,23 @@ class Sweep:
         swept = pieces = 0
         for vendor_type in await self._types():
             for vendor_id, oldest in await self._full(vendor_type):
-                while gone := await context.run(_sweep, vendor_type, vendor_id, oldest):
-                    swept += gone
-                    context.tell(f"{swept} executions")
-                    context.check()
+                swept += await self._all(context, _old(vendor_type, vendor_id, oldest), swept)
         for vendor_type, living in self._policies.items():
-            while gone := await context.run(_sweep_orphans, vendor_type, living):
-                swept += gone
-                context.tell(f"{swept} executions")
-                context.check()
+            swept += await self._all(context, _orphans(vendor_type, living), swept)
         while gone := await context.run(_forget, self._log_seconds):
             pieces += gone
             context.check()
         context.log(f"{swept} executions and {pieces} pieces of older logs were deleted")
         context.extra = {"executions": swept, "log_pieces": pieces}
+
+    async def _all(self, context: Context, old: Select[int], before: int) -> int:
+        """Delete these executions, with all that is theirs; how many."""
+        swept = 0
+        while any(found := await context.run(_sweep, old)):
+            swept += found[0]
+            context.tell(f"{before + swept} executions")
+            context.check()
+        return swept
 
     async def _types(self) -> list[str]:
         query = select(executions.c.vendor_type).distinct().order_by(executions.c.vendor_type)
@@ -85,30 +91,40 @@ class Sweep:
         return found
 
 
-async def _sweep(tx: Tx, vendor_type: str, vendor_id: int, oldest: int) -> int:
-    """Step: delete some that ended, of a policy, before the oldest that it may keep."""
-    old = (
-        select(executions.c.id)
-        .where(*_of(vendor_type, vendor_id), executions.c.id < oldest)
-        .where(executions.c.status.in_(FINAL))
-        .order_by(executions.c.id)
-        .limit(_BATCH)
-    )
-    gone = await tx.execute(delete(executions).where(executions.c.id.in_(old)))
-    return int(gone.rowcount)
+def _old(vendor_type: str, vendor_id: int, oldest: int) -> Select[int]:
+    """Executions of a policy that ended, before the oldest that it may keep."""
+    query = select(executions.c.id).where(*_of(vendor_type, vendor_id), executions.c.id < oldest)
+    return query.where(executions.c.status.in_(FINAL))
 
 
-async def _sweep_orphans(tx: Tx, vendor_type: str, living: Select[int]) -> int:
-    """Step: delete some that ended long ago, of policies that are gone."""
-    old = (
+def _orphans(vendor_type: str, living: Select[int]) -> Select[int]:
+    """Executions that ended long ago, of policies that are gone."""
+    return (
         select(executions.c.id)
         .where(executions.c.vendor_type == vendor_type, executions.c.vendor_id != 0)
         .where(executions.c.vendor_id.not_in(living))
         .where(executions.c.status.in_(FINAL), executions.c.updated_at < from_now(-ORPHANED))
-        .limit(_BATCH)
     )
-    gone = await tx.execute(delete(executions).where(executions.c.id.in_(old)))
-    return int(gone.rowcount)
+
+
+async def _sweep(tx: Tx, old: Select[int]) -> tuple[int, int]:
+    """Step: delete some rows of these: executions, and whatever else; (0, 0) when none is left.
+
+    An execution may have tens of thousands of tasks, and each of them a log of many pieces. So
+    the pieces go first, then the tasks, and what has none is deleted: never more than so many
+    rows in one transaction.
+    """
+    ids = (await tx.execute(old.order_by(executions.c.id).limit(_BATCH))).scalars().all()
+    theirs = select(tasks.c.id).where(tasks.c.execution_id.in_(ids))
+    pieces = select(task_logs.c.id).where(task_logs.c.task_id.in_(theirs)).limit(_ROWS)
+    gone = (await tx.execute(delete(task_logs).where(task_logs.c.id.in_(pieces)))).rowcount
+    if gone < _ROWS:
+        some = theirs.limit(_ROWS - gone)
+        gone += (await tx.execute(delete(tasks).where(tasks.c.id.in_(some)))).rowcount
+    if gone >= _ROWS:
+        return 0, gone
+    swept = (await tx.execute(delete(executions).where(executions.c.id.in_(ids)))).rowcount
+    return swept, gone
 
 
 def _of(vendor_type: str, vendor_id: int) -> tuple[ColumnElement[bool], ...]:

@@ -135,30 +135,33 @@ class PlanJob:
 
     async def __call__(self, context: Context) -> None:
         said, _, _ = await self._both.begun(context.claim.execution_id)
-        known = set((context.claim.checkpoint or {}).get("done", ()))
+        checkpoint = context.claim.checkpoint or {}
+        after = str(checkpoint.get("after", ""))
+        # A version before this one kept every name, which grew with each batch.
+        done = frozenset(checkpoint.get("done", ()))
         async with self._both.ends(said) as ends:
             planner = Planner(said, ends.source)
             batch: list[Move] = []
             count = 0
-            async for repository, moves in planner.moves(context.claim.arguments):
+            async for repository, moves in planner.moves(context.claim.arguments, after):
                 context.check()
-                if repository in known:
+                if repository in done:
                     continue
-                known.add(repository)
+                after = repository
                 batch += moves
                 count += len(moves)
                 context.tell(f"{count} artifacts")
                 if len(batch) >= BATCH:
-                    await context.run(self._add, context, batch, sorted(known))
+                    await context.run(self._add, context, batch, after)
                     batch = []
-            await context.run(self._add, context, batch, sorted(known))
+            await context.run(self._add, context, batch, after)
         context.log(f"{count} artifacts to look at")
 
-    async def _add(self, tx: Tx, context: Context, batch: list[Move], done: list[str]) -> None:
+    async def _add(self, tx: Tx, context: Context, batch: list[Move], after: str) -> None:
         if batch:
             new = [launching.task(each) for each in batch]
             await extend(tx, context.claim.execution_id, new)
-        await context.save({"done": done}, tx)
+        await context.save({"after": after}, tx)
 
 
 class MoveJob:

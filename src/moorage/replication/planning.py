@@ -24,12 +24,17 @@ class Planner:
         self._said = said
         self._source = source
 
-    async def moves(self, about: Mapping[str, Any]) -> AsyncIterator[tuple[str, list[Move]]]:
-        """Repository by repository; `about` narrows it to one artifact here."""
-        if about:
+    async def moves(
+        self, about: Mapping[str, Any], after: str = ""
+    ) -> AsyncIterator[tuple[str, list[Move]]]:
+        """Repository by repository, by name, those `after` one; `about` is one artifact here."""
+        if about and about["repository"] > after:
             yield about["repository"], await self._one(about["repository"], about["digest"])
+        if about:
             return
-        for repository in await self._source.repositories(self._said.filters):
+        for repository in sorted(await self._source.repositories(self._said.filters)):
+            if repository <= after:
+                continue
             yield repository, [move async for move in self._of(repository)]
 
     async def _of(self, repository: str) -> AsyncIterator[Move]:
