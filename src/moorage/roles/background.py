@@ -16,6 +16,7 @@ from moorage.gc import Collector, Janitor, Sweeper
 from moorage.projects.storagedays import StorageDays
 from moorage.replication import hear as replicate
 from moorage.replication.hearing import FACTS as REPLICATED
+from moorage.roles import memory
 from moorage.roles.resources import Resources
 from moorage.telemetry.metrics import Metrics
 from moorage.webhooks.happenings import HAPPENINGS
@@ -102,7 +103,7 @@ def works(resources: Resources) -> list[Work]:
 
 
 def flushes(resources: Resources) -> list[Work]:
-    """What every process does that answers pulls or checks tokens."""
+    """What every process does that answers pulls or checks tokens, and its own upkeep."""
 
     async def rotate() -> bool:
         await resources.keys.tend()
@@ -114,6 +115,7 @@ def flushes(resources: Resources) -> list[Work]:
         Work("refused sign-ins", 5.0, lambda: _none(resources.logins.flush())),
         Work("signing keys", 3600.0, rotate),
         Work("proxy projects", 5.0, lambda: _none(resources.through.proxies.refresh())),
+        Work("memory", memory.EVERY, memory.tidy),
     ]
 
 

@@ -10,7 +10,6 @@ database that is away is waited for, and only what waiting cannot mend ends the 
 
 import asyncio
 import contextlib
-import ctypes
 import fcntl
 import gc
 import logging
@@ -27,6 +26,7 @@ from moorage.config.settings import Settings
 from moorage.db.migrator import SchemaTooNew, arrived, migrate
 from moorage.errors import DatabaseUnavailable, MoorageError
 from moorage.ops import Operations
+from moorage.roles import memory
 from moorage.roles.background import Work, flushes, keep_going, works
 from moorage.roles.certificate import Certificate, certificate_of
 from moorage.roles.connections import BoundedConnection
@@ -42,7 +42,6 @@ log = logging.getLogger(__name__)
 FATAL = (SchemaTooNew, WrongSecretKey, MoorageError, ValueError)
 """What no waiting mends."""
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _BACKLOG = 2048
 _LEAST_LEASE = 3600
 
@@ -58,7 +57,7 @@ Announce = Callable[[str, tuple[str, str] | None], None]
 def run(settings: Settings, role: Role, announce: Announce) -> None:
     """Serve until SIGTERM or SIGINT; raises CannotStart."""
     _check(settings, role)
-    _tune_memory()
+    memory.tune()
     with contextlib.nullcontext() if role is Role.PORTAL else _folder(settings):
         import uvloop
 
@@ -157,7 +156,7 @@ class _Process:
         # What was made so far lives as long as the process: later collections need not look at it.
         gc.collect()
         gc.freeze()
-        _give_back_memory()
+        memory.give_back()
         await self._listening()
         name = self._settings.auth.admin_name
         self._announce(self._url(), (name, password) if password is not None else None)
@@ -287,21 +286,6 @@ def _loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _tune_memory() -> None:
-    """Let the allocator keep the buffers of uploads instead of mapping each one anew."""
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
-        libc.mallopt(_M_TRIM_THRESHOLD, 32 << 20)
-        libc.mallopt(_M_ARENA_MAX, 2)
-
-
-def _give_back_memory() -> None:
-    """Return to the system what only the start needed."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @contextlib.contextmanager
