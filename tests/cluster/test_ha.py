@@ -1,27 +1,32 @@
 """`make ha`: every part twice on one machine, and what the tests of faults do to it."""
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from tests.support.images import digest_of
 from tests.support.replicas import Calls, manifest
-from tests.support.requirements import require
+from tests.support.requirements import find, require
 from tests.support.serving import ROOT
+from tests.support.writing import returned, until, writing
 from tools.ha import Topology
 from tools.ha.topology import ROLES, Replica
 from tools.ports import free_port
 
 pytestmark = pytest.mark.slow
 PARTS = ("initdb", "redis-server", "nginx", "weed")
+WRITES_RETURN = 10.0  # seconds after a promotion
 
 
 class Front:
@@ -150,12 +155,59 @@ def test_a_rolling_restart_fails_no_request(ha: Topology, front: Calls) -> None:
     assert [client.failed for client in clients] == [[], []]
 
 
-def test_the_primary_dies_and_the_standby_takes_over(ha: Topology, front: Calls) -> None:
-    """Everything that was acknowledged is there, and pushes go on with the same settings."""
+@contextlib.contextmanager
+def vanished(port: int) -> Iterator[None]:
+    """The machine of a server is gone: nothing from it arrives, not even the end of connections."""
+    table = f"inet moorage_ha_{os.getpid()}"
+    chain = f"type filter hook output priority 0;\ntcp dport {port} drop\ntcp sport {port} drop"
+    rules = f"table {table} {{\nchain gone {{\n{chain}\n}}\n}}\n"
+    nft = find("nft") or "nft"
+    subprocess.run([nft, "-f", "-"], input=rules, text=True, check=True)
+    try:
+        yield
+    finally:
+        subprocess.run([nft, "delete", "table", *table.split()], check=True)
+
+
+@contextlib.contextmanager
+def killed(ha: Topology) -> Iterator[None]:
+    """The primary ends, and its kernel resets what was open."""
+    ha.postgres.primary.kill()
+    yield
+
+
+@contextlib.contextmanager
+def silenced(ha: Topology) -> Iterator[None]:
+    """The primary falls silent and stays so."""
+    if os.geteuid() != 0:
+        require("the right to filter packets")
+    require("nft")
+    lost = ha.postgres.primary
+    with vanished(lost.port):
+        yield
+        lost.kill()
+
+
+@pytest.mark.parametrize("lose", [killed, silenced])
+def test_the_primary_dies_and_the_standby_takes_over(
+    ha: Topology, front: Calls, lose: Callable[[Topology], AbstractContextManager[None]]
+) -> None:
+    """Everything that was acknowledged is there, and pushes go on with the same settings.
+
+    Through nginx and at each registry, not later than ten seconds after the standby is a primary.
+    """
     document = push(front, "library/ha", "before")
     lost = ha.postgres.primary
-    lost.kill()
-    ha.postgres.promote()
+    doors = {"nginx": ha.nginx.port}
+    doors |= {each.name: each.port for each in ha.replicas["registry"]}
+    with writing(doors, ha.password) as writers, lose(ha):
+        ha.postgres.promote()
+        promoted = time.monotonic()
+        assert ha.postgres.primary.sql("SELECT pg_is_in_recovery()") == "f"
+        until(writers, promoted)
+    back = returned(writers, promoted)
+    print(f"seconds until writes were back: {back}")
+    assert max(back.values()) <= WRITES_RETURN
     path = "/v2/library/ha/manifests/before"
     for replica in ha.replicas["registry"]:
         assert calls(replica.port, ha.password).ask("GET", path).body == document

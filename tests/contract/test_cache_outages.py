@@ -4,6 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -111,6 +112,25 @@ async def test_a_killed_redis_costs_no_answer(
     await until_hits(one, two, loads=loads)
     assert min([await write(two, loads, value) for value in (8, 9, 10)]) < HASTY.wait
     assert await look_up(one, loads) == 10
+
+
+async def test_a_writer_looks_at_the_fence_when_the_watch_could_not(
+    own_redis: RedisServer, fence: MemoryFence
+) -> None:
+    """A database that was silent kept the watch; the first write after that suspends nobody."""
+    pace = replace(HASTY, trust=2.0, wait=2.5)
+    cache = shared_cache(own_redis.url, fence, pace)
+    await until_healthy(cache)
+    loads = Loads(1)
+    held = fence.stuck = asyncio.Event()  # as a look whose connection leads nowhere
+    await asyncio.sleep(pace.trust * 1.5)
+    assert fence.stuck is not held
+    assert cache.health()["status"] == "degraded"
+    await write(cache, loads, 2)
+    assert fence.suspensions == 0
+    assert await look_up(cache, loads) == 2
+    held.set()
+    await cache.close()
 
 
 async def test_a_hung_redis_delays_one_read_at_most(

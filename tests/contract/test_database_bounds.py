@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import insert, select, text
 from tests.support.databases import PostgresServer
 
@@ -61,6 +62,26 @@ async def test_a_server_that_says_nothing_is_waited_for_once(tmp_path: Path) -> 
         settings = DatabaseSettings(host="127.0.0.1", port=port, wait_seconds=SECONDS)
         db = connect(settings, data_dir=tmp_path, clock=SystemClock())
         assert 0.9 * SECONDS < await waited(db) < ATTEMPTS * SECONDS
+        await db.close()
+
+
+async def test_a_host_that_says_nothing_holds_up_no_other(
+    tmp_path: Path, postgres_server: PostgresServer
+) -> None:
+    """The next one is asked as well, and its connection ends when nobody acknowledges any more."""
+    name = postgres_server.fresh()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hosts = f"127.0.0.1:{silent.getsockname()[1]},127.0.0.1:{postgres_server.port}"
+        settings = DatabaseSettings(
+            url=SecretStr(f"postgresql://postgres@{hosts}/{name}"), wait_seconds=60
+        )
+        db = connect(settings, data_dir=tmp_path, clock=SystemClock())
+        began = time.monotonic()
+        async with db.read() as tx:
+            assert time.monotonic() - began < 20
+            own = tx.driver._transport.get_extra_info("socket")
+            assert own.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 5000
+            assert own.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         await db.close()
 
 

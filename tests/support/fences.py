@@ -17,6 +17,8 @@ class MemoryFence:
         self.until = time.monotonic()
         self.suspensions = 0
         self.broken = False
+        self.stuck = asyncio.Event()  # the next read waits for it, unless it is set
+        self.stuck.set()
 
     def _state(self) -> FenceState:
         now = time.monotonic()
@@ -24,6 +26,10 @@ class MemoryFence:
 
     async def read(self) -> FenceState:
         await asyncio.sleep(0)
+        if not self.stuck.is_set():
+            held, self.stuck = self.stuck, asyncio.Event()
+            self.stuck.set()
+            await held.wait()
         if self.broken:
             raise DatabaseUnavailable
         return self._state()

@@ -83,6 +83,7 @@ class Guard:
         self._mark_until = 0.0  # monotonic: the same for a writer
         self._look: _Look | None = None
         self._leaving = asyncio.Lock()
+        self._seeing = asyncio.Lock()
         self._hold_until = 0.0  # monotonic: until then the watch lengthens a suspension of ours
         self._change = asyncio.Event()
         self._wake = asyncio.Event()
@@ -137,7 +138,7 @@ class Guard:
             return ""
         if self.link.wire is None:
             return self.link.error
-        if self._look is None or now >= self._look.asked + self.pace.trust:
+        if self._look is None or self._outdated():
             return self.error or "the fence has not been read yet"
         if self._look.state.server != self.link.server:
             return "replicas are moving to another server"
@@ -150,6 +151,8 @@ class Guard:
 
         Waits a moment for a link that went down just now, unless a suspension is in force anyway.
         """
+        if self.link.wire is not None and self._outdated():
+            await self._see_again()
         down = self.link.down_since
         give_up = (self._now() if down is None else down) + self.pace.patience
         while True:
@@ -186,6 +189,22 @@ class Guard:
         self.error = str(reply)
         return None if wire.broken else False
 
+    def _outdated(self) -> bool:
+        """Whether the last look is too old to be believed."""
+        return self._look is None or self._now() >= self._look.asked + self.pace.trust
+
+    async def _see_again(self) -> None:
+        """Look at the fence ourselves: a database that was away kept the watch from it as well.
+
+        It is back, for a writer is here, and a look is quicker than a suspension of everybody.
+        """
+        async with self._seeing:
+            if self._outdated():
+                try:
+                    await self._see()
+                except Exception as error:  # as in the watch: then the writer has to suspend
+                    self.error = str(error) or type(error).__name__
+
     def _suspended(self, margin: float) -> bool:
         """Whether a suspension is in force for at least `margin` seconds more.
 
@@ -221,8 +240,7 @@ class Guard:
             self._wake.clear()
             asked = self._now()
             try:
-                self._learn(await self._fence.read(), asked)
-                await self._beat()
+                await self._see()
                 await self._hold()
                 self.error = ""
             except Exception as error:  # whatever fails here: Redis is not used, and we try again
@@ -231,6 +249,12 @@ class Guard:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(asked + self.pace.poll - self._now()):
                     await self._wake.wait()
+
+    async def _see(self) -> None:
+        """One look at the fence, and at the link's server."""
+        asked = self._now()
+        self._learn(await self._fence.read(), asked)
+        await self._beat()
 
     async def _hold(self) -> None:
         """Keep up the suspension that a writer here needed, so that its next one need not wait."""

@@ -19,6 +19,7 @@ from moorage.db import onehop
 from moorage.db.dialects import BUSY_SECONDS, PostgresDialect, SqliteDialect
 from moorage.db.engine import Database
 from moorage.db.hosts import Host, Hosts, parse
+from moorage.db.hosts import connect as connect_one
 from moorage.db.types import sqlite_text
 
 FILE = "moorage.db"
@@ -118,8 +119,7 @@ def _postgres(settings: DatabaseSettings) -> Database:
             "server_settings": _POSTGRES,
         }
     address, hosts = _address(settings)
-    if len(hosts) > 1:
-        arguments["async_creator_fn"] = Hosts(hosts).connect
+    arguments["async_creator_fn"] = Hosts(hosts).connect if len(hosts) > 1 else connect_one
     engine: AsyncEngine = create_async_engine(
         address,
         connect_args=arguments,

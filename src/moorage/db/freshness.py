@@ -21,6 +21,7 @@ class Freshness:
         self._doubted = float("-inf")
         event.listen(engine.sync_engine, "connect", self._connected)
         event.listen(engine.sync_engine, "checkout", self._taken)
+        event.listen(engine.sync_engine, "close", self._closing)
 
     def doubt(self) -> None:
         """Hand out none of the connections that are open now."""
@@ -32,3 +33,8 @@ class Freshness:
     def _taken(self, connection: Any, record: Any, _: object) -> None:
         if record.info[_OPENED] <= self._doubted or connection.driver_connection.is_closed():
             raise exc.DisconnectionError  # the pool opens another one in its place
+
+    def _closing(self, connection: Any, record: Any) -> None:
+        """Cut a doubtful one off: the pool would wait for a server that is gone to say goodbye."""
+        if record.info.get(_OPENED, 0) <= self._doubted:
+            connection.driver_connection.terminate()
