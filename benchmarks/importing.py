@@ -1,13 +1,15 @@
-"""Taking over a large folder of distribution: killed again and again, then to its end.
+"""Taking over a large folder of docker-registry: killed again and again, then to its end.
 
 python -m benchmarks.importing --repositories 10000 --each 10 --kills 5
 
-The folder is laid out as docker-registry does it; the rows go into a PostgreSQL whose commits
-wait for the disk. Each phase begins anew where a killed one left off. At the end every tag is
-pulled from a running server and compared byte for byte. The figures are printed.
+Debian's docker-registry writes the folder itself, from pushes to four processes of it; `--filled`
+names one that an earlier run left with `--keep`. The rows go into a PostgreSQL whose commits wait
+for the disk. Each phase is killed, and begun anew where the killed one left off. At the end every
+tag is pulled from a running server and compared byte for byte. The figures are printed.
 """
 
 import argparse
+import contextlib
 import random
 import resource
 import shutil
@@ -20,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.support.databases import running_postgres
-from tests.support.legacy import many
+from tests.support.filling import fill, tags_of
 from tests.support.serving import Fetcher, Registry
 
 CLIENTS = 8
@@ -32,10 +34,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.importing", description=__doc__)
     parser.add_argument("--repositories", type=int, default=10_000)
     parser.add_argument("--each", type=int, default=10, help="manifests of one")
-    parser.add_argument("--kills", type=int, default=5, help="before it is let to its end")
+    parser.add_argument("--kills", type=int, default=5, help="of each phase, before its end")
     parser.add_argument("--within", type=float, default=60, help="seconds, of each kill")
     parser.add_argument("--seed", type=int, default=4711, help="of the moments of the kills")
     parser.add_argument("--folder", type=Path, help="where all of it is put")
+    parser.add_argument("--filled", type=Path, help="what docker-registry wrote before")
+    parser.add_argument("--keep", type=Path, help="let docker-registry write here, and leave it")
     return parser.parse_args()
 
 
@@ -49,14 +53,16 @@ def command(registry: Registry, phase: str) -> "subprocess.Popen[bytes]":
     )
 
 
-def killed(registry: Registry, moments: Sequence[float]) -> None:
-    """Begin `prepare` and kill it, at each of some moments in seconds."""
+def killed(registry: Registry, phase: str, moments: Sequence[float]) -> None:
+    """Begin a phase and kill it, at each of some moments in seconds, unless it ends before."""
     for moment in moments:
-        running = command(registry, "prepare")
-        time.sleep(moment)
+        running = command(registry, phase)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            print(f"{phase} ended with {running.wait(moment)} before it was killed", flush=True)
+            continue
         running.kill()
         running.wait()
-        print(f"killed after {moment:.0f} s", flush=True)
+        print(f"{phase} killed after {moment:.0f} s", flush=True)
 
 
 def ended(registry: Registry, phase: str) -> None:
@@ -91,23 +97,27 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="moorage-bench-", dir=options.folder))
     folder.chmod(0o711)
     try:
-        began = time.monotonic()
-        legacy = many(folder / "old", options.repositories, options.each)
-        print(f"{len(legacy.tags)} manifests made in {time.monotonic() - began:.0f} s", flush=True)
+        old = options.filled or options.keep or folder / "old"
+        if options.filled is None:
+            began = time.monotonic()
+            fill(old, options.repositories, options.each)
+            print(f"docker-registry filled in {time.monotonic() - began:.0f} s", flush=True)
+        tags = tags_of(options.repositories, options.each)
         with running_postgres(durable=True) as server:
             server.sql("CREATE DATABASE moorage")
             settings = {
                 "database.url": server.url("moorage"),
-                "storage.filesystem.rootdirectory": folder / "old",
+                "storage.filesystem.rootdirectory": old / "registry",
             }
             registry = Registry(folder / "ours", settings=settings)
             registry.run("migrate")
             rng = random.Random(options.seed)
-            killed(registry, [rng.uniform(1, options.within) for _ in range(options.kills)])
             for phase in ("prepare", "tags", "verify"):
+                moments = [rng.uniform(1, options.within) for _ in range(options.kills)]
+                killed(registry, phase, moments)
                 ended(registry, phase)
             with registry.running():
-                compared(registry, legacy.tags)
+                compared(registry, tags)
     finally:
         shutil.rmtree(folder)
     return 0

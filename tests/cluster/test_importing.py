@@ -1,14 +1,19 @@
 """Debian's docker-registry, filled by real clients, then its folder and its bucket taken over."""
 
+import contextlib
 import json
+import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from tests.support import clients, images
+from tests.support.filling import fill, tags_of
 from tests.support.legacy import many
 from tests.support.peers import DockerRegistry
+from tests.support.requirements import path_of
 from tests.support.serving import Fetcher, Registry
 from tests.support.stores import Bucket
 
@@ -97,6 +102,43 @@ def test_a_bucket_of_docker_registry(tmp_path: Path, seaweed: Bucket) -> None:
     assert (done["manifests"], done["verified"], done["problems"]) == (6, 4, [])
     with registry.running():
         pulled(registry, made)
+
+
+def test_many_repositories_of_docker_registry(tmp_path: Path) -> None:
+    """Written by several processes of it; the import is killed at random moments and goes on.
+
+    TESTS_IMPORT_REPOSITORIES=10000 for as many as a registry of years has;
+    `python -m benchmarks.importing` measures it.
+    """
+    path_of("docker-registry")
+    count = int(os.environ.get("TESTS_IMPORT_REPOSITORIES", "15"))
+    fill(tmp_path, count, 10)
+    registry = Registry(
+        tmp_path / "ours", settings={"storage.filesystem.rootdirectory": tmp_path / "registry"}
+    )
+    registry.run("migrate")
+    for _ in range(3):
+        running = subprocess.Popen(
+            [sys.executable, "-m", "moorage", "import", "storage"],
+            cwd=registry.folder,
+            env=registry.environment(),
+            stdout=subprocess.DEVNULL,
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.wait(random.uniform(0.5, 2 + count / 50))
+        running.kill()
+        running.wait()
+    done = json.loads(registry.run("import", "storage", "--json"))
+    assert done["manifests"] + done["there"] == count * 10
+    assert (done["verified"], done["problems"]) == (count * 10, [])
+    tags = tags_of(count, 10)
+    assert len(tags) == count * 10
+    with registry.running():
+        fetcher = Fetcher(registry)
+        for (repository, tag), payload in tags.items():
+            assert fetcher.get(f"/v2/{repository}/manifests/{tag}")[0] == payload
+        for repository, tag in list(tags)[::97]:
+            fetcher.tree(repository, tag)
 
 
 def test_an_import_killed_many_times(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ shared by many; each image has a config of its own.
 import hashlib
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.content import image, index, sha256
 
 ROOT = "docker/registry/v2"
-LAYERS = 200
 
 
 @dataclass
@@ -64,21 +64,47 @@ class Legacy:
         return payload
 
 
-def many(folder: Path, repositories: int, each: int) -> Legacy:
-    """Many repositories, in ten projects."""
-    made = Legacy(folder)
-    layers = [hashlib.sha512(b"%d" % number).digest() * 4 for number in range(LAYERS)]
-    for layer in layers:
-        made.blob(layer)
-    for number in range(repositories):
+@dataclass(frozen=True)
+class Repository:
+    """What one repository of many holds; each image has a config of its own."""
+
+    name: str
+    layers: Sequence[bytes]  # of all its images
+    configs: Sequence[bytes]
+    images: Sequence[bytes]
+    index: bytes  # of the first two images
+
+    @property
+    def tags(self) -> dict[tuple[str, str], bytes]:
+        """Names of its tags, and what each means."""
+        found = {(self.name, f"v{tag}"): image for tag, image in enumerate(self.images)}
+        return found | {(self.name, "latest"): self.index}
+
+
+LAYERS = [hashlib.sha512(b"%d" % number).digest() * 4 for number in range(200)]
+"""What many repositories share."""
+
+
+def repositories(count: int, each: int) -> Iterator[Repository]:
+    """Many of them in ten projects, each with so many manifests and tags."""
+    for number in range(count):
         name = f"project{number % 10}/team/app-{number:06}"
-        images = []
-        for tag in range(each - 1):
-            made.blob(config := json.dumps({"image": f"{name}:{tag}"}).encode())
-            some = [layers[(number * 7 + tag * 3 + layer) % LAYERS] for layer in range(4)]
-            images.append(image(config, some))
-            made.manifest(name, images[-1], f"v{tag}")
-        made.manifest(name, index(images[:2]), "latest")
+        layers = [LAYERS[(number * 7 + layer) % len(LAYERS)] for layer in range(4)]
+        configs = [json.dumps({"image": f"{name}:{tag}"}).encode() for tag in range(each - 1)]
+        images = [image(config, layers) for config in configs]
+        yield Repository(name, layers, configs, images, index(images[:2]))
+
+
+def many(folder: Path, count: int, each: int) -> Legacy:
+    """The same, written without the registry."""
+    made = Legacy(folder)
+    for layer in LAYERS:
+        made.blob(layer)
+    for repository in repositories(count, each):
+        for config in repository.configs:
+            made.blob(config)
+        for (name, tag), payload in repository.tags.items():
+            made.manifest(name, payload, tag)
     return made
 
 

@@ -35,12 +35,18 @@ class DockerRegistry:
     """One process of them on files in a folder, or on a bucket."""
 
     def __init__(
-        self, folder: Path, bucket: Bucket | None = None, program: str = PROGRAMS[0]
+        self,
+        folder: Path,
+        bucket: Bucket | None = None,
+        program: str = PROGRAMS[0],
+        *,
+        root: Path | None = None,
     ) -> None:
+        """`root` is where its files are, for several processes on one folder."""
         self.port = free_port()
         self._folder = folder
         self._program = program
-        self._storage = f"filesystem: {{ rootdirectory: {folder}/registry }}"
+        self._storage = f"filesystem: {{ rootdirectory: {root or folder / 'registry'} }}"
         if bucket is not None:
             section = json.dumps({**bucket.section(), "secure": False, "v4auth": True})
             self._storage = f"s3: {section}"  # JSON is YAML
