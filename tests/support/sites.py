@@ -1,4 +1,4 @@
-"""Real registries that replicate: processes of this one, Debian's docker-registry and zot."""
+"""Real registries that replicate: processes of this one, Debian's docker-registry."""
 
 import asyncio
 import json
