@@ -1,4 +1,4 @@
-"""Real registries that replicate: processes of this one, Debian's docker-registry."""
+"""Real registries that replicate: processes of this one, and distribution's."""
 
 import asyncio
 import json

@@ -109,6 +109,11 @@ class Download:
             self._readers -= 1
             self._tidy()
 
+    @property
+    def complete(self) -> bool:
+        """Whether all of it came, and is what was asked for."""
+        return self._failure is None and self._available == self.size
+
     def _tell(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
@@ -301,7 +306,7 @@ class Downloads:
             finally:
                 self.ended += 1
                 self._counters.fetched_bytes.labels(upstream.project).inc(made.written)
-                if made.unkept:
+                if made.unkept and made.complete:
                     self._counters.unkept.labels(upstream.project, made.unkept).inc()
                 upstream.running[repository] -= 1
                 if not upstream.running[repository]:
