@@ -109,7 +109,7 @@ async def _versions(tx: Tx, statement: Select[Any], query: Query) -> Sequence[An
         if version is None:
             others.append((row.name, row.id))
         else:
-            known.append((version, row.name, row.id))
+            known.append((version.numbers, version.pre, row.name, row.id))
     known.sort(reverse=query.sort[0][1])
     in_order = [each[-1] for each in known] + [each[-1] for each in sorted(others)]
     start = (query.page - 1) * query.size

@@ -20,7 +20,6 @@ from sqlalchemy import (
     and_,
     false,
     func,
-    or_,
     select,
 )
 
@@ -138,7 +137,7 @@ def condition(column: ColumnElement[Any], match: Match) -> ColumnElement[bool]:
                     parts.append(column <= coerce(column, high))
                 return and_(*parts) if parts else column.is_not(None)
             case AnyOf(values):
-                return or_(*(_equal(column, value) for value in values))
+                return column.in_([coerce(column, value) for value in values])
             case AllOf(values):
                 return and_(*(_equal(column, value) for value in values))
     except (ValueError, OverflowError):

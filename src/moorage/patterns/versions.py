@@ -16,6 +16,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 _NUMBER = r"0|[1-9][0-9]*"
 _WORDS = r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"
@@ -47,6 +48,7 @@ class Version:
         return self.pre == _RELEASE
 
 
+@lru_cache(1 << 14)  # lists in their order parse all tags of a repository, again and again
 def parse(name: str) -> Version | None:
     """The version that a tag is, all three numbers of it; None when it is none."""
     found = _VERSION.fullmatch(name)

@@ -186,6 +186,10 @@ class Form:
     in_place: bool = False
     """Whether nothing but the outcome of these changes on the page."""
 
+    def sends(self, op: str) -> bool:
+        """Whether one of its buttons sends that."""
+        return op in (self.op, *(each.op for each in self.also))
+
 
 @dataclass(frozen=True, slots=True)
 class Tab:

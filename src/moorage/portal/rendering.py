@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from moorage.portal import i18n, parts
 from moorage.portal.assets import Assets
+from moorage.portal.drawing import Drawing
 from moorage.portal.i18n import N_
 from moorage.portal.prose import Prose
 
@@ -64,6 +65,9 @@ def _environment(texts: NullTranslations, assets: Assets) -> Environment:
         "thousands": thousands,
         "short": short_digest,
     }
+    drawing = Drawing(texts, assets.url("icons.svg"), partial(ago, texts), moment)
+    found.filters |= drawing.names
+    found.globals |= drawing.names
     found.globals |= {"asset": assets.url, "parts": parts, "languages": i18n.LANGUAGES}
     return found
 

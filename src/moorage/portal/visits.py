@@ -31,7 +31,7 @@ from moorage.portal.client import (
     listing,
     plain,
 )
-from moorage.portal.parts import DEFAULT_SIZE, PAGE_SIZES, View
+from moorage.portal.parts import DEFAULT_SIZE, PAGE_SIZES, Form, View
 from moorage.portal.shapes import Shape, SystemInfo, User
 from moorage.web.csrf import CSRF_COOKIE, SESSION_COOKIE, cookie, cookies
 
@@ -45,6 +45,8 @@ FLASH = "flash"
 _PASSED = (SESSION_COOKIE, CSRF_COOKIE, "oidc")
 _PLAIN = re.compile(r"[!#-+\--:<-\[\]-~]+")  # RFC 6265, "cookie-octet"
 _MOST_PAGES = 10**6
+_OF_A_FORM = ("do", "id", "live")
+"""Parameters that are not about the list that a page shows."""
 _DEFAULTS: Mapping[str, Any] = {
     "title": "",
     "glyph": "box",
@@ -284,12 +286,19 @@ class Visit:
                 "shell": shell,
                 "csrf": masked(shell.csrf),
                 "problem": self.problem,
+                "astray": self._astray(context),
                 "notice": self.notice,
                 "flash": "" if "live" in self.query else unquote(self._cookies.get(FLASH, "")),
                 **_DEFAULTS,
                 **context,
             },
         )
+
+    def _astray(self, context: Mapping[str, Any]) -> bool:
+        """Whether what went wrong stands in no form of the page: the one that was sent has it."""
+        shown = (context.get("form"), *context.get("sections", ()))
+        forms = [each for each in shown if isinstance(each, Form)]
+        return not any(each.sends(self.field("op")) for each in forms)
 
     def done(self, url: str, said: str = "") -> Response:
         """Go on to another page, which says what happened."""
@@ -309,6 +318,21 @@ class Visit:
             response.raw_headers.append((b"set-cookie", text.encode("latin-1")))
         self._set = []
         return response
+
+    @property
+    def back(self) -> str:
+        """The list of this page as it stands: filtered, sorted and turned."""
+        return self.listed({})
+
+    def doing(self, do: str, number: object = "") -> str:
+        """The same with a form over it, which may be about one of its lines."""
+        return self.listed({"do": do, "id": str(number)})
+
+    def listed(self, more: Mapping[str, str]) -> str:
+        """The same with more in its address."""
+        kept = {name: text for name, text in self.query.items() if name not in _OF_A_FORM}
+        said = {name: text for name, text in {**kept, **more}.items() if text}
+        return f"{self.path}?{urlencode(said)}" if said else self.path
 
     def here(self, **changes: str) -> str:
         """This page with other parameters."""

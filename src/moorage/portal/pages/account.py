@@ -72,7 +72,7 @@ async def change(visit: Visit) -> Response:
     if op == "profile":
         body = {name: visit.field(name) for name in ("email", "realname", "comment")}
         await visit.send("PUT", api, body)
-        return visit.done(visit.path, _("Saved."))
+        return visit.done(visit.back, _("Saved."))
     if op == "password":
         if visit.raw("new") != visit.raw("again"):
             raise Problem(400, "BAD_REQUEST", _("The two passwords differ."))
@@ -135,13 +135,13 @@ async def tokens(visit: Visit) -> Response:
             ),
             Field("push", _("It may push too"), "checkbox"),
         ]
-        form = Form("create", _("New access token"), fields, _("Create"), cancel=visit.path)
+        form = Form("create", _("New access token"), fields, _("Create"), cancel=visit.back)
     return await visit.render(
         "page.html",
         title=_("Access tokens"),
         glyph="key-round",
         crumbs=[Crumb(_("Access tokens"))],
-        actions=[Item(_("New access token"), f"{visit.path}?do=new", icon="plus")],
+        actions=[Item(_("New access token"), visit.doing("new"), icon="plus")],
         form=form,
         sections=[table],
     )
@@ -162,7 +162,7 @@ async def change_tokens(visit: Visit) -> Response:
     _ = visit.gettext
     if visit.field("op") == "end":
         await visit.send("DELETE", f"/users/current/tokens/{visit.integer('id')}")
-        return visit.done(visit.path, _("The token is ended."))
+        return visit.done(visit.back, _("The token is ended."))
     if visit.field("op") != "create":
         raise Problem(400, "BAD_REQUEST", _("That is not known here."))
     body: dict[str, object] = {
@@ -195,7 +195,7 @@ async def _once(visit: Visit, user: str, secret: str, title: str) -> Response:
         glyph="key-round",
         crumbs=[Crumb(title)],
         secret=shown,
-        actions=[Item(_("Done"), visit.path)],
+        actions=[Item(_("Done"), visit.back)],
     )
 
 

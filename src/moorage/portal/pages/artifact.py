@@ -17,6 +17,8 @@ from moorage.portal.shapes import Accessory, Artifact, Dependency, File, Label, 
 from moorage.portal.visits import Visit
 
 MOST_CHILDREN = 100
+OF_A_QUERY = 50
+"""Digests that one question to the API names; it takes 4096 characters."""
 EVERYTHING = {"with_label": True, "with_accessory": True, "with_immutable_status": True}
 DEEPEST = 4
 """Levels of attached artifacts that are shown: a signature of an SBOM of an image."""
@@ -83,13 +85,15 @@ async def labels_of(visit: Visit, found: Place) -> Sequence[Label]:
 async def by_digest(visit: Visit, found: Place, digests: Sequence[str]) -> Mapping[str, Artifact]:
     """Those artifacts of the repository, with whatever hangs on them."""
     wanted = sorted(set(digests))[:MOST_CHILDREN]
-    if not wanted:
-        return {}
-    q = f"digest={{{' '.join(wanted)}}},base=*"
-    listed = await visit.all(
-        Artifact, f"{found.api}/artifacts", q=q, page_size=MOST_CHILDREN, **EVERYTHING
-    )
-    return {each.digest: each for each in listed.items}
+    parts_of = [wanted[at : at + OF_A_QUERY] for at in range(0, len(wanted), OF_A_QUERY)]
+
+    async def ask(some: Sequence[str]) -> Sequence[Artifact]:
+        q = f"digest={{{' '.join(some)}}},base=*"
+        query = {"q": q, "page_size": OF_A_QUERY, **EVERYTHING}
+        return (await visit.all(Artifact, f"{found.api}/artifacts", **query)).items
+
+    answers = await asyncio.gather(*map(ask, parts_of))
+    return {each.digest: each for answer in answers for each in answer}
 
 
 def _tabs(visit: Visit, found: Place, one: Artifact, current: str) -> Sequence[tuple[str, Tab]]:

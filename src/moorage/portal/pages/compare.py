@@ -39,10 +39,9 @@ async def show(visit: Visit, found: Place) -> Response:
     names = [visit.query.get("a", "")[:255], visit.query.get("b", "")[:255]]
     tags = await visit.all(Tag, f"{found.api}/tags", sort="-version", page_size=100)
     choices = [Choice(tag.name, tag.name) for tag in tags.items]
-    choices += [Choice(name, name) for name in names if name and name not in _values(choices)]
     fields = [
-        Field("a", _("From"), "select", names[0], choices=choices),
-        Field("b", _("To"), "select", names[1], choices=choices),
+        Field("a", _("From"), value=names[0], required=True, choices=choices),
+        Field("b", _("To"), value=names[1], required=True, choices=choices),
     ]
     context: dict[str, Any] = {"sides": None}
     if all(names):
@@ -57,10 +56,6 @@ async def show(visit: Visit, found: Place) -> Response:
         fields=fields,
         **context,
     )
-
-
-def _values(choices: Sequence[Choice]) -> set[str]:
-    return {choice.value for choice in choices}
 
 
 async def _side(visit: Visit, found: Place, name: str) -> Side:

@@ -48,9 +48,9 @@ async def _page(
     for each in found.items:
         menu = []
         if "update" in rights:
-            menu.append(Item(_("Edit"), f"{visit.path}?do=edit&id={each.id}"))
+            menu.append(Item(_("Edit"), visit.doing("edit", each.id)))
         if "delete" in rights:
-            where_to = f"{visit.path}?do=delete&id={each.id}"
+            where_to = visit.doing("delete", each.id)
             menu.append(Item(_("Delete"), where_to, icon="trash-2", danger=True))
         name = parts.chips((each.name, "violet" if where["scope"] == "g" else "teal"))
         cells = [
@@ -76,7 +76,7 @@ async def _page(
         "tag",
         filters=[Filter("q", _("Filter by name"), q)],
     )
-    new = Item(_("New label"), f"{visit.path}?do=new", icon="plus")
+    new = Item(_("New label"), visit.doing("new"), icon="plus")
     return await visit.render(
         "page.html",
         **head,
@@ -101,15 +101,15 @@ async def _form(visit: Visit) -> Form | None:
         Field("color", _("Colour"), "select", label.color or COLORS[8], choices=colors),
     ]
     if do == "new":
-        return Form("create", _("New label"), fields, _("Create"), cancel=visit.path)
+        return Form("create", _("New label"), fields, _("Create"), cancel=visit.back)
     kept = {"id": chosen}
     if do == "edit" and label.id:
         title = _("Edit the label")
-        return Form("edit", title, fields, _("Save"), cancel=visit.path, values=kept)
+        return Form("edit", title, fields, _("Save"), cancel=visit.back, values=kept)
     if do == "delete" and label.id:
         note = _("It is taken off every artifact that carries it.")
         title, names = _("Delete this label?"), [label.name]
-        return Form("delete", title, (), _("Delete"), note, True, visit.path, kept, names)
+        return Form("delete", title, (), _("Delete"), note, True, visit.back, kept, names)
     return None
 
 
@@ -128,10 +128,10 @@ async def change(visit: Visit) -> Response:
         await visit.send("PUT", f"/labels/{number}", body)
     elif op == "delete":
         await visit.send("DELETE", f"/labels/{number}")
-        return visit.done(visit.path, _("Deleted."))
+        return visit.done(visit.back, _("Deleted."))
     else:
         raise Problem(400, "BAD_REQUEST", _("That is not known here."))
-    return visit.done(visit.path, _("Saved."))
+    return visit.done(visit.back, _("Saved."))
 
 
 ROUTES = (

@@ -1,6 +1,6 @@
 """Who belongs to a project, and as what."""
 
-from collections.abc import Sequence
+import asyncio
 
 from starlette.responses import Response
 
@@ -18,9 +18,10 @@ async def members(visit: Visit) -> Response:
     _ = visit.gettext
     view = visit.view()
     q = view.kept.get("q", "")
-    found = await visit.page(Member, f"{here.api}/members", view, entityname=q)
+    found, form = await asyncio.gather(
+        visit.page(Member, f"{here.api}/members", view, entityname=q), _form(visit, here)
+    )
     may = here.may("member", "create")
-    roles = [Choice(str(number), _(name)) for number, name in ROLES.items()]
     rows = [_row(visit, here, each) for each in found.items]
     table = Table(
         _("Members"),
@@ -35,8 +36,8 @@ async def members(visit: Visit) -> Response:
     return await visit.render(
         "page.html",
         **here.head("members"),
-        actions=[Item(_("Add a member"), f"{visit.path}?do=new", icon="plus")] if may else [],
-        form=_form(visit, found.items, roles),
+        actions=[Item(_("Add a member"), visit.doing("new"), icon="plus")] if may else [],
+        form=form,
         sections=[table],
     )
 
@@ -46,11 +47,9 @@ def _row(visit: Visit, here: Scope, member: Member) -> Row:
     kind = _("Group") if member.entity_type == "g" else _("User")
     menu = []
     if here.may("member", "update"):
-        menu.append(Item(_("Change the role"), f"{visit.path}?do=role&id={member.id}"))
+        menu.append(Item(_("Change the role"), visit.doing("role", member.id)))
     if here.may("member", "delete"):
-        menu.append(
-            Item(_("Remove"), f"{visit.path}?do=remove&id={member.id}", icon="x", danger=True)
-        )
+        menu.append(Item(_("Remove"), visit.doing("remove", member.id), icon="x", danger=True))
     cells = [
         parts.text(member.entity_name),
         parts.text(kind),
@@ -59,11 +58,10 @@ def _row(visit: Visit, here: Scope, member: Member) -> Row:
     return Row(cells, str(member.id), member.entity_name, menu)
 
 
-def _form(visit: Visit, found: Sequence[Member], roles: Sequence[Choice]) -> Form | None:
+async def _form(visit: Visit, here: Scope) -> Form | None:
     _ = visit.gettext
-    do = visit.query.get("do")
-    chosen = visit.query.get("id", "")
-    role = Field("role", _("Role"), "select", "3", choices=roles)
+    do, chosen = visit.query.get("do"), visit.query.get("id", "")
+    roles = [Choice(str(number), _(name)) for number, name in ROLES.items()]
     if do == "new":
         kinds = [
             Choice("user", _("User")),
@@ -73,19 +71,19 @@ def _form(visit: Visit, found: Sequence[Member], roles: Sequence[Choice]) -> For
         fields = [
             Field("kind", _("Kind"), "select", "user", choices=kinds),
             Field("name", _("Name"), required=True),
-            role,
+            Field("role", _("Role"), "select", "3", choices=roles),
         ]
-        return Form("add", _("Add a member"), fields, _("Add"), cancel=visit.path)
-    names = [m.entity_name for m in found if str(m.id) == chosen]
-    kept = {"id": chosen}
-    if do == "role" and names:
-        return Form(
-            "role", _("Change the role"), [role], _("Save"), "", False, visit.path, kept, names
-        )
-    if do == "remove" and names:
-        title = _("Remove this member?")
-        return Form("remove", title, (), _("Remove"), "", True, visit.path, kept, names)
-    return None
+        return Form("add", _("Add a member"), fields, _("Add"), cancel=visit.back)
+    if do not in ("role", "remove") or not chosen.isdigit():
+        return None
+    member = await visit.get(Member, f"{here.api}/members/{chosen}")
+    kept, names = {"id": chosen}, [member.entity_name]
+    if do == "role":
+        title, now = _("Change the role"), str(member.role_id)
+        fields = [Field("role", _("Role"), "select", now, choices=roles)]
+        return Form("role", title, fields, _("Save"), "", False, visit.back, kept, names)
+    title = _("Remove this member?")
+    return Form("remove", title, (), _("Remove"), "", True, visit.back, kept, names)
 
 
 async def change(visit: Visit) -> Response:
@@ -103,14 +101,14 @@ async def change(visit: Visit) -> Response:
         else:
             body["member_user"] = {"username": name}
         await visit.send("POST", api, body)
-        return visit.done(visit.path, _("%(name)s is a member now.", name=name))
+        return visit.done(visit.back, _("%(name)s is a member now.", name=name))
     number = visit.integer("id")
     if op == "role":
         await visit.send("PUT", f"{api}/{number}", {"role_id": visit.integer("role")})
-        return visit.done(visit.path, _("Saved."))
+        return visit.done(visit.back, _("Saved."))
     if op == "remove":
         await visit.send("DELETE", f"{api}/{number}")
-        return visit.done(visit.path, _("Removed."))
+        return visit.done(visit.back, _("Removed."))
     raise Problem(400, "BAD_REQUEST", _("That is not known here."))
 
 

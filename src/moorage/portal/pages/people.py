@@ -25,9 +25,9 @@ async def users(visit: Visit) -> Response:
         label = _("Take administration away") if each.sysadmin_flag else _("Make an administrator")
         menu = [
             Item(label, op="admin", values=admin),
-            Item(_("Set a password"), f"{visit.path}?do=password&id={number}", icon="key-round"),
-            Item(_("Access tokens"), f"{visit.path}?tokens={number}"),
-            Item(_("Delete"), f"{visit.path}?do=delete&id={number}", icon="trash-2", danger=True),
+            Item(_("Set a password"), visit.doing("password", number), icon="key-round"),
+            Item(_("Access tokens"), visit.listed({"tokens": number})),
+            Item(_("Delete"), visit.doing("delete", number), icon="trash-2", danger=True),
         ]
         role = (_("Administrator"), "violet") if each.sysadmin_flag else (_("User"), "plain")
         cells = [
@@ -62,7 +62,7 @@ async def users(visit: Visit) -> Response:
         title=_("Users"),
         glyph="users",
         crumbs=[Crumb(_("Users"))],
-        actions=[Item(_("New user"), f"{visit.path}?do=new", icon="plus")],
+        actions=[Item(_("New user"), visit.doing("new"), icon="plus")],
         form=await _user_form(visit),
         sections=sections,
     )
@@ -103,16 +103,16 @@ async def _user_form(visit: Visit) -> Form | None:
             Field("comment", _("Comment")),
             password,
         ]
-        return Form("create", _("New user"), fields, _("Create"), cancel=visit.path)
+        return Form("create", _("New user"), fields, _("Create"), cancel=visit.back)
     if do not in ("password", "delete") or not chosen.isdigit():
         return None
     user = await visit.get(User, f"/users/{chosen}")
     kept, names = {"id": chosen}, [user.username]
     if do == "password":
         title = _("Set a password")
-        return Form("password", title, [password], _("Save"), "", False, visit.path, kept, names)
+        return Form("password", title, [password], _("Save"), "", False, visit.back, kept, names)
     title = _("Delete this user?")
-    return Form("delete", title, (), _("Delete"), "", True, visit.path, kept, names)
+    return Form("delete", title, (), _("Delete"), "", True, visit.back, kept, names)
 
 
 async def change_user(visit: Visit) -> Response:
@@ -133,10 +133,10 @@ async def change_user(visit: Visit) -> Response:
         await visit.send("DELETE", f"/users/{number}/tokens/{visit.integer('token')}")
     elif op == "delete":
         await visit.send("DELETE", f"/users/{number}")
-        return visit.done(visit.path, _("Deleted."))
+        return visit.done(visit.back, _("Deleted."))
     else:
         raise Problem(400, "BAD_REQUEST", _("That is not known here."))
-    return visit.done(visit.path, _("Saved."))
+    return visit.done(visit.back, _("Saved."))
 
 
 async def groups(visit: Visit) -> Response:
@@ -149,8 +149,8 @@ async def groups(visit: Visit) -> Response:
     for each in found.items:
         number = str(each.id)
         menu = [
-            Item(_("Rename"), f"{visit.path}?do=rename&id={number}"),
-            Item(_("Delete"), f"{visit.path}?do=delete&id={number}", icon="trash-2", danger=True),
+            Item(_("Rename"), visit.doing("rename", number)),
+            Item(_("Delete"), visit.doing("delete", number), icon="trash-2", danger=True),
         ]
         kind = GROUPS.get(each.group_type, "")
         cells = [
@@ -175,7 +175,7 @@ async def groups(visit: Visit) -> Response:
         title=_("Groups"),
         glyph="user-round",
         crumbs=[Crumb(_("Groups"))],
-        actions=[Item(_("New group"), f"{visit.path}?do=new", icon="plus")],
+        actions=[Item(_("New group"), visit.doing("new"), icon="plus")],
         form=await _group_form(visit),
         sections=[table],
     )
@@ -191,17 +191,17 @@ async def _group_form(visit: Visit) -> Form | None:
             Field("name", _("Name"), required=True),
             Field("dn", _("DN of an LDAP group")),
         ]
-        return Form("create", _("New group"), fields, _("Create"), cancel=visit.path)
+        return Form("create", _("New group"), fields, _("Create"), cancel=visit.back)
     if do not in ("rename", "delete") or not chosen.isdigit():
         return None
     group = await visit.get(Group, f"/usergroups/{chosen}")
     kept = {"id": chosen}
     if do == "rename":
         fields = [Field("name", _("Name"), value=group.group_name, required=True)]
-        return Form("rename", _("Rename"), fields, _("Save"), cancel=visit.path, values=kept)
+        return Form("rename", _("Rename"), fields, _("Save"), cancel=visit.back, values=kept)
     note, names = _("Its members lose the roles that they have by it."), [group.group_name]
     title = _("Delete this group?")
-    return Form("delete", title, (), _("Delete"), note, True, visit.path, kept, names)
+    return Form("delete", title, (), _("Delete"), note, True, visit.back, kept, names)
 
 
 async def change_group(visit: Visit) -> Response:
@@ -221,7 +221,7 @@ async def change_group(visit: Visit) -> Response:
         await visit.send("DELETE", f"/usergroups/{number}")
     else:
         raise Problem(400, "BAD_REQUEST", _("That is not known here."))
-    return visit.done(visit.path, _("Saved."))
+    return visit.done(visit.back, _("Saved."))
 
 
 ROUTES = (

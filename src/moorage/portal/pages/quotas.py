@@ -39,7 +39,7 @@ async def quotas(visit: Visit) -> Response:
             ],
             str(each.id),
             each.ref.name,
-            [Item(_("Change"), f"{visit.path}?do=edit&id={each.id}")],
+            [Item(_("Change"), visit.doing("edit", each.id))],
         )
         for each in found.items
     ]
@@ -64,7 +64,7 @@ async def quotas(visit: Visit) -> Response:
         title=_("Quotas"),
         glyph="gauge",
         crumbs=[Crumb(_("Quotas"))],
-        actions=[Item(_("Default quota"), f"{visit.path}?do=default", icon="settings")],
+        actions=[Item(_("Default quota"), visit.doing("default"), icon="settings")],
         form=await _form(visit, limit),
         stats=stats,
         sections=[table],
@@ -77,12 +77,12 @@ async def _form(visit: Visit, limit: int) -> Form | None:
     note = _("-1 for no limit.")
     if do == "default":
         fields = [Field("limit", _("GiB of a new project"), "number", _gib(limit), note, True)]
-        return Form("default", _("Default quota"), fields, _("Save"), cancel=visit.path)
+        return Form("default", _("Default quota"), fields, _("Save"), cancel=visit.back)
     if do == "edit" and chosen.isdigit():
         quota = await visit.get(Quota, f"/quotas/{chosen}")
         fields = [Field("limit", _("GiB"), "number", _gib(quota.hard.storage), note, True)]
         title = _("Quota of %(name)s", name=quota.ref.name)
-        return Form("edit", title, fields, _("Save"), cancel=visit.path, values={"id": chosen})
+        return Form("edit", title, fields, _("Save"), cancel=visit.back, values={"id": chosen})
     return None
 
 
@@ -100,7 +100,7 @@ async def change(visit: Visit) -> Response:
         await visit.send("PUT", "/configurations", {"storage_per_project": size})
     else:
         raise Problem(400, "BAD_REQUEST", visit.gettext("That is not known here."))
-    return visit.done(visit.path, visit.gettext("Saved."))
+    return visit.done(visit.back, visit.gettext("Saved."))
 
 
 ROUTES = (("/harbor/project-quotas", quotas, change),)

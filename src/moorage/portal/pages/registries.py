@@ -66,7 +66,7 @@ async def registries(visit: Visit) -> Response:
         title=_("Registries"),
         glyph="server",
         crumbs=[Crumb(_("Registries"))],
-        actions=[Item(_("New registry"), f"{BASE}?do=new", icon="plus")],
+        actions=[Item(_("New registry"), visit.doing("new"), icon="plus")],
         form=form,
         sections=[table],
     )
@@ -75,11 +75,11 @@ async def registries(visit: Visit) -> Response:
 def _row(visit: Visit, each: Registry) -> Row:
     _ = visit.gettext
     state, tone = STATES.get(each.status, (N_("not looked at yet"), "plain"))
-    edit = f"{BASE}?do=edit&id={each.id}"
+    edit = visit.doing("edit", each.id)
     menu = [
         Item(_("Edit"), edit),
         Item(_("Replicate"), f"/harbor/replications?do=new&registry={each.id}"),
-        Item(_("Delete"), f"{BASE}?do=delete&id={each.id}", icon="trash-2", danger=True),
+        Item(_("Delete"), visit.doing("delete", each.id), icon="trash-2", danger=True),
     ]
     verified = (_("not verified"), "amber") if each.insecure else (_("verified"), "signed")
     return Row(
@@ -113,7 +113,7 @@ async def _form(visit: Visit) -> Form | None:
         title, kept = _("Delete this registry?"), {"id": chosen}
         note = _("Rules and projects that use it have to go first.")
         names = [registry.name]
-        return Form("delete", title, (), _("Delete"), note, True, BASE, kept, names)
+        return Form("delete", title, (), _("Delete"), note, True, visit.back, kept, names)
     if do == "new" or (do == "edit" and registry.id):
         kinds = await providers(visit)
         new = do == "new"
@@ -123,7 +123,7 @@ async def _form(visit: Visit) -> Form | None:
             _fields(visit, registry, kinds, new=new),
             _("Create") if new else _("Save"),
             _("It is kept only when it answers."),
-            cancel=BASE,
+            cancel=visit.back,
             values={} if new else {"id": chosen},
             also=[Item(_("Test the connection"), op="test", icon="activity")],
             in_place=True,
@@ -137,7 +137,7 @@ def _fields(
     _ = visit.gettext
     places = [each for kind in kinds.values() for each in kind.endpoint_pattern.endpoints]
     choices = sorted((Choice(kind, TITLES.get(kind, kind)) for kind in kinds), key=_label)
-    stored = _("Never shown. Empty keeps what there is.")
+    stored = _("Never shown. Empty keeps it, for the same server and user name.")
     return [
         Field("type", _("Provider"), "select", registry.type, choices=choices, disabled=not new),
         Field("name", _("Name"), value=registry.name, required=True),
@@ -180,13 +180,13 @@ async def change(visit: Visit) -> Response:
     op, number = visit.field("op"), visit.integer("id")
     if op == "create":
         await visit.send("POST", "/registries", await _new(visit))
-        return visit.done(BASE, _("%(name)s is registered.", name=visit.field("name")))
+        return visit.done(visit.back, _("%(name)s is registered.", name=visit.field("name")))
     if op == "edit":
         await visit.send("PUT", f"/registries/{number}", _changes(visit))
-        return visit.done(BASE, _("Saved."))
+        return visit.done(visit.back, _("Saved."))
     if op == "delete":
         await visit.send("DELETE", f"/registries/{number}")
-        return visit.done(BASE, _("Deleted."))
+        return visit.done(visit.back, _("Deleted."))
     if op == "test":
         await visit.send("POST", "/registries/ping", await _ping(visit, number))
         visit.notice = _("It answers.")

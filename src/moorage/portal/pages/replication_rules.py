@@ -322,5 +322,5 @@ def _facts(visit: Visit, found: Replication) -> Facts:
 
 ROUTES = (
     (BASE, rules, change),
-    (BASE + "/{policy:int}", rule, change),
+    (BASE + "/{policy:int}", rule, None),
 )

@@ -32,7 +32,7 @@ async def repositories(visit: Visit) -> Response:
             _("Delete"),
             _("All artifacts in it go to the trash, from where they can be restored for a while."),
             danger=True,
-            cancel=visit.path,
+            cancel=visit.back,
             names=[f"{here.project.name}/{name}" for name in chosen],
         )
     rows = [
@@ -90,7 +90,7 @@ async def delete_repositories(visit: Visit) -> Response:
 
     if len(names) == 1:
         await delete(names[0])
-        return visit.done(visit.path, _("The repository is deleted."))
+        return visit.done(visit.back, _("The repository is deleted."))
     title = _("Delete repositories")
     crumbs = here.crumbs(Crumb(title))
     return await carried_out(visit, Bulk("delete", title, names, delete, visit.path, crumbs=crumbs))

@@ -62,7 +62,7 @@ async def _page(
         "bot",
         filters=[Filter("q", _("Filter by name"), text)],
     )
-    new = Item(_("New robot account"), f"{visit.path}?do=new", icon="plus")
+    new = Item(_("New robot account"), visit.doing("new"), icon="plus")
     form, matrix = await _forms(visit, here)
     return await visit.render(
         "robots.html",
@@ -83,8 +83,8 @@ def _row(visit: Visit, robot: Robot, may: set[str]) -> Row:
     menu = []
     if "update" in may or "create" in may:
         menu += [
-            Item(_("Edit"), f"{visit.path}?do=edit&id={robot.id}"),
-            Item(_("New secret"), f"{visit.path}?do=secret&id={robot.id}", icon="key-round"),
+            Item(_("Edit"), visit.doing("edit", robot.id)),
+            Item(_("New secret"), visit.doing("secret", robot.id), icon="key-round"),
             Item(
                 _("Enable") if robot.disable else _("Disable"),
                 op="switch",
@@ -92,7 +92,7 @@ def _row(visit: Visit, robot: Robot, may: set[str]) -> Row:
             ),
         ]
     if "delete" in may:
-        href = f"{visit.path}?do=delete&id={robot.id}"
+        href = visit.doing("delete", robot.id)
         menu.append(Item(_("Delete"), href, icon="trash-2", danger=True))
     state = (_("Disabled"), "amber") if robot.disable else (_("Enabled"), "signed")
     cells = [
@@ -115,10 +115,10 @@ async def _forms(visit: Visit, here: Scope | None) -> tuple[Form | None, dict[st
     kept, names = {"id": chosen}, [robot.name]
     if do == "secret" and robot.id:
         title, note = _("Make a new secret?"), _("The old one stops working at once.")
-        return Form("secret", title, (), _("Make it"), note, True, visit.path, kept, names), {}
+        return Form("secret", title, (), _("Make it"), note, True, visit.back, kept, names), {}
     if do == "delete" and robot.id:
         title = _("Delete this robot account?")
-        return Form("delete", title, (), _("Delete"), "", True, visit.path, kept, names), {}
+        return Form("delete", title, (), _("Delete"), "", True, visit.back, kept, names), {}
     if do not in ("new", "edit") or (do == "edit" and not robot.id):
         return None, {}
     rights = await visit.get(Rights, "/permissions")
@@ -153,7 +153,7 @@ async def _forms(visit: Visit, here: Scope | None) -> tuple[Form | None, dict[st
         _("Edit the robot account") if do == "edit" else _("New robot account"),
         fields,
         _("Save") if do == "edit" else _("Create"),
-        cancel=visit.path,
+        cancel=visit.back,
         values=kept if do == "edit" else {},
     )
     return form, {"rights": matrix, "ticked": ticked}
@@ -189,16 +189,16 @@ async def change(visit: Visit) -> Response:
         robot = await visit.get(Robot, f"/robots/{number}")
         body = {"name": robot.name, "level": robot.level, "disable": robot.disable}
         await visit.send("PUT", f"/robots/{number}", body | _body(visit, here))
-        return visit.done(visit.path, _("Saved."))
+        return visit.done(visit.back, _("Saved."))
     if op == "switch":
         robot = await visit.get(Robot, f"/robots/{number}")
         body = robot.model_dump(include={"name", "level", "description", "duration", "permissions"})
         body["disable"] = visit.field("disable") == "true"
         await visit.send("PUT", f"/robots/{number}", body)
-        return visit.done(visit.path, _("Saved."))
+        return visit.done(visit.back, _("Saved."))
     if op == "delete":
         await visit.send("DELETE", f"/robots/{number}")
-        return visit.done(visit.path, _("Deleted."))
+        return visit.done(visit.back, _("Deleted."))
     raise Problem(400, "BAD_REQUEST", _("That is not known here."))
 
 
@@ -242,7 +242,7 @@ async def _once(visit: Visit, made: Secret) -> Response:
         glyph="bot",
         crumbs=[Crumb(_("Robot accounts"), visit.path), Crumb(made.name)],
         secret=secret,
-        actions=[Item(_("Done"), visit.path)],
+        actions=[Item(_("Done"), visit.back)],
     )
 
 

@@ -131,7 +131,7 @@ async def immutable(visit: Visit) -> Response:
     if visit.query.get("do") == "new":
         fields = rule_fields(visit, retention=False)
         title = _("New rule: tags that stay as they are")
-        form = Form("create", title, fields, _("Create"), cancel=visit.path)
+        form = Form("create", title, fields, _("Create"), cancel=visit.back)
     table = Table(
         _("Immutable tags"),
         [Column(_("Repositories")), Column(_("Tags")), Column(_("State"))],
@@ -142,7 +142,7 @@ async def immutable(visit: Visit) -> Response:
         _("A tag under a rule can neither be pushed again nor deleted."),
         "lock",
     )
-    new = Item(_("New rule"), f"{visit.path}?do=new", icon="plus")
+    new = Item(_("New rule"), visit.doing("new"), icon="plus")
     head = head_of(visit, here, "immutable-tag")
     return await visit.render("page.html", **head, actions=[new], form=form, sections=[table])
 
@@ -160,7 +160,7 @@ async def change_immutable(visit: Visit) -> Response:
         await visit.send("DELETE", f"{api}/{number}")
     else:
         raise Problem(400, "BAD_REQUEST", visit.gettext("That is not known here."))
-    return visit.done(visit.path, visit.gettext("Saved."))
+    return visit.done(visit.back, visit.gettext("Saved."))
 
 
 ROUTES = (

@@ -156,7 +156,12 @@ def _field(visit: Visit, name: str, label: str, setting: Setting | None) -> Fiel
     _ = visit.gettext
     title = _(label)
     if setting is None:
-        return Field(name, title, "password", help=_("Never shown. Empty keeps what there is."))
+        return Field(
+            name,
+            title,
+            "password",
+            help=_("Never shown. Empty keeps it, for the same server and account."),
+        )
     disabled = not setting.editable
     if isinstance(setting.value, bool):
         return Field(name, title, "checkbox", setting.value, disabled=disabled)

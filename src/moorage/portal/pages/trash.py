@@ -66,7 +66,7 @@ async def restore(visit: Visit) -> Response:
     back = await visit.made(Restored, f"{path}/trash/{visit.field('digest')}/restore", None)
     tags = ", ".join(back.tags[:6])
     _ = visit.gettext
-    return visit.done(visit.path, _("Restored: %(tags)s", tags=tags) if tags else _("Restored."))
+    return visit.done(visit.back, _("Restored: %(tags)s", tags=tags) if tags else _("Restored."))
 
 
 ROUTES = ((PROJECTS + "/{project}/trash", trash, restore),)

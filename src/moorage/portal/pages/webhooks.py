@@ -9,7 +9,7 @@ from moorage.portal import parts
 from moorage.portal.client import Problem
 from moorage.portal.parts import Choice, Column, Crumb, Document, Field, Form, Item, Row, Table
 from moorage.portal.scope import PROJECTS, Scope, scope
-from moorage.portal.shapes import Execution, Task, Webhook, WebhookEvents
+from moorage.portal.shapes import Execution, Target, Task, Webhook, WebhookEvents
 from moorage.portal.visits import Visit
 
 FORMATS = ("Default", "CloudEvents")
@@ -40,7 +40,7 @@ async def webhooks(visit: Visit) -> Response:
         _("A webhook tells another server what happens in this project."),
         "bell",
     )
-    new = Item(_("New webhook"), f"{visit.path}?do=new", icon="plus")
+    new = Item(_("New webhook"), visit.doing("new"), icon="plus")
     return await visit.render(
         "page.html",
         **here.head("webhook"),
@@ -58,12 +58,12 @@ def _row(visit: Visit, here: Scope, hook: Webhook) -> Row:
     if here.may("notification-policy", "update"):
         switch = {"id": str(hook.id), "enabled": str(not hook.enabled).lower()}
         menu = [
-            Item(_("Edit"), f"{visit.path}?do=edit&id={hook.id}"),
+            Item(_("Edit"), visit.doing("edit", hook.id)),
             Item(_("Send a test"), op="test", values={"id": str(hook.id)}),
             Item(_("Disable") if hook.enabled else _("Enable"), op="switch", values=switch),
         ]
     if here.may("notification-policy", "delete"):
-        href = f"{visit.path}?do=delete&id={hook.id}"
+        href = visit.doing("delete", hook.id)
         menu.append(Item(_("Delete"), href, icon="trash-2", danger=True))
     return Row(
         [
@@ -88,7 +88,7 @@ async def _form(visit: Visit, here: Scope) -> Form | None:
     if do == "delete" and hook.id:
         title = _("Delete this webhook?")
         kept, names = {"id": chosen}, [hook.name]
-        return Form("delete", title, (), _("Delete"), "", True, visit.path, kept, names)
+        return Form("delete", title, (), _("Delete"), "", True, visit.back, kept, names)
     if do not in ("new", "edit"):
         return None
     events = await visit.get(WebhookEvents, f"{here.api}/webhook/events")
@@ -122,13 +122,13 @@ async def _form(visit: Visit, here: Scope) -> Form | None:
             "auth_header",
             _("Authorization header"),
             "password",
-            help=_("Never shown again. Empty keeps what there is."),
+            help=_("Never shown again. Empty keeps it, for the same address."),
         ),
         Field(
             "secret",
             _("Signing secret"),
             "password",
-            help=_("Signs what is sent. Empty keeps what there is."),
+            help=_("Signs what is sent. Empty keeps it, for the same address."),
         ),
         Field(
             "verify",
@@ -151,7 +151,7 @@ async def _form(visit: Visit, here: Scope) -> Form | None:
         title,
         fields,
         _("Create") if new else _("Save"),
-        cancel=visit.path,
+        cancel=visit.back,
         values={} if new else {"id": chosen},
     )
 
@@ -167,6 +167,9 @@ async def change(visit: Visit) -> Response:
     elif op == "edit":
         hook = await visit.get(Webhook, f"{api}/{number}")
         await visit.send("PUT", f"{api}/{number}", _body(visit) | {"enabled": hook.enabled})
+        if hook.targets and _without_secrets(visit, hook.targets[0]):
+            said = _("Saved. What was secret was for the address before: none is sent to this one.")
+            return visit.done(visit.back, said)
     elif op == "switch":
         hook = await visit.get(Webhook, f"{api}/{number}")
         body = hook.model_dump(include={"name", "description", "targets", "event_types"})
@@ -180,10 +183,16 @@ async def change(visit: Visit) -> Response:
         )
     elif op == "delete":
         await visit.send("DELETE", f"{api}/{number}")
-        return visit.done(visit.path, _("Deleted."))
+        return visit.done(visit.back, _("Deleted."))
     else:
         raise Problem(400, "BAD_REQUEST", _("That is not known here."))
-    return visit.done(visit.path, _("Saved."))
+    return visit.done(visit.back, _("Saved."))
+
+
+def _without_secrets(visit: Visit, before: Target) -> bool:
+    """Whether the address is another one, and is given nothing secret of its own."""
+    given = visit.raw("auth_header") or visit.raw("secret")
+    return visit.field("address") != before.address and not given
 
 
 def _body(visit: Visit) -> dict[str, Any]:

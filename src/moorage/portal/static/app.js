@@ -104,9 +104,6 @@ document.addEventListener("change", (event) => {
       command(box);
     }
   }
-  if (event.target.matches("[data-row-check]")) {
-    for (const box of $$(`[data-of="${event.target.dataset.rowCheck}"]`)) box.checked = event.target.checked;
-  }
 });
 
 const palette = {
@@ -221,5 +218,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
 document.addEventListener("htmx:after:swap", () => {
   count();
+  // A page that is followed live changes below a menu: it stays open, where it was.
+  for (const menu of $$(".scroll details.menu[open]")) place(menu);
   for (const box of $$("[data-commands]")) command(box);
 });
