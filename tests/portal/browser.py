@@ -17,6 +17,8 @@ ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
+SECONDS = 90.0
+"""Until something that is waited for has to be there, on a machine that is busy."""
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 """Success criteria of WCAG 2.2, levels A and AA, as axe tags its rules."""
 
@@ -50,7 +52,7 @@ class Watched:
     def __init__(self, browser: "Browser", site: Site, **options: Any) -> None:
         self.site = site
         self.context: BrowserContext = browser.new_context(base_url=site.registry.url, **options)
-        self.context.set_default_timeout(30_000)
+        self.context.set_default_timeout(SECONDS * 1000)
         self.wrong: list[str] = []
         self.page: Page = self.context.new_page()
         self.page.on("console", self._said)

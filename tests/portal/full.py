@@ -3,12 +3,18 @@
     Size(30, 400, 20_000)   over the API  projects, people, robots, rules, charts, one repository
                             by rows       copies of it (copies), a year of use (past), log and runs
 
-Everything is there that `paths` names, so that each page has something to show.
+Everything is there that `paths` names, so that each page has something to show. On SQLite it is
+made once for a run of the tests, and every process of them has a copy (`prepared`, `copied`).
 """
 
 import asyncio
+import fcntl
+import json
+import os
 import random
-from collections.abc import Iterator
+import shutil
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -57,7 +63,7 @@ class Size:
 @contextmanager
 def filled(folder: Path, size: Size, url: str = "") -> Iterator[Site]:
     """A running registry, on SQLite or in the PostgreSQL database that `url` names."""
-    settings: dict[str, object] = {"outgoing.allow": '["127.0.0.0/8"]'}
+    settings = _settings()
     database = DatabaseSettings()
     if url:
         settings["database.url"] = url
@@ -68,10 +74,61 @@ def filled(folder: Path, size: Size, url: str = "") -> Iterator[Site]:
         try:
             _over_the_api(site, size)
             data = registry.folder / "data"
-            asyncio.run(_by_rows(database, data, size))
+            apart(_by_rows(database, data, size))
             yield site
         finally:
             site.close()
+
+
+def apart(work: Coroutine[Any, Any, object]) -> None:
+    """Do it in a thread of its own: where a browser is driven, this one has a loop that runs."""
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(asyncio.run, work).result()
+
+
+def prepared(folder: Path, size: Size) -> Path:
+    """The folder of a filled registry that was stopped; the first process that asks makes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    known = folder / "about.json"
+    with (folder / "making").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not known.exists():
+            shutil.rmtree(folder / "registry", ignore_errors=True)
+            with filled(folder / "registry", size) as site:
+                about = {"password": site.registry.password, "elsewhere": site.elsewhere}
+                site.registry.stop()
+            known.write_text(json.dumps(about))
+    return folder
+
+
+@contextmanager
+def copied(folder: Path, origin: Path) -> Iterator[Site]:
+    """A running registry with all that `prepared` made; its blobs are the same files."""
+    about = json.loads((origin / "about.json").read_text())
+    shutil.copytree(origin / "registry" / "data", folder / "data", copy_function=_copy)
+    registry = Registry(folder, settings=_settings(), password=about["password"])
+    with registry.running():
+        site = Site(registry)
+        try:
+            site.elsewhere.update(about["elsewhere"])
+            here = {"url": registry.url, "access_key": registry.username}
+            here |= {"access_secret": registry.password, "credential_type": "basic"}
+            site.maker().api("PUT", f"/registries/{site.elsewhere['registry']}", here)
+            yield site
+        finally:
+            site.close()
+
+
+def _copy(source: str, target: str) -> str:
+    """Nobody changes a blob that is there; all else is written to."""
+    if "/blobs/" in source:
+        os.link(source, target)
+        return target
+    return shutil.copy2(source, target)
+
+
+def _settings() -> dict[str, object]:
+    return {"outgoing.allow": '["127.0.0.0/8"]'}
 
 
 def _over_the_api(site: Site, size: Size) -> None:
@@ -172,7 +229,7 @@ async def _runs(db: Database, wanted: int) -> None:
     for row in found:
         by_policy.setdefault((row["vendor_type"], row["vendor_id"]), []).append(row)
     for runs in by_policy.values():
-        for place in range(wanted - len(runs)):
+        for place in reversed(range(wanted - len(runs))):  # later ones have higher ids
             row = runs[place % len(runs)]
             ago = timedelta(hours=7 * (place + 1))
             async with db.write() as tx:

@@ -1,6 +1,6 @@
 """Every page of the portal, for tests that look at all of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from tests.portal.crawl import Found, crawl
 from tests.portal.visitor import Site
@@ -113,6 +113,38 @@ PATHS: Sequence[str] = (
 )
 
 
+LARGE = "/harbor/projects/{large}/repositories/api"
+LONG: Sequence[str] = (
+    LARGE + "/artifacts-tab",
+    LARGE + "/artifacts-tab?size=50",
+    LARGE + "/artifacts-tab?size=100",
+    LARGE + "/artifacts-tab?size=100&page=3&sort=version",
+    LARGE + "/artifacts-tab?size=100&sort=-pull_time",
+    LARGE + "/artifacts-tab?size=100&q=1.",
+    LARGE + "/artifacts-tab?view=artifacts&size=50",
+    LARGE + "/artifacts-tab?view=artifacts&size=100",
+    LARGE + "/artifacts-tab/tags/latest",
+    LARGE + "/artifacts-tab/artifacts/latest",
+    LARGE + "/compare?a={first}&b=latest",
+    LARGE + "/usage-tab?days=365",
+    "/harbor/projects?size=50",
+    "/harbor/projects?size=100",
+    "/harbor/projects/{id}/members?size=50",
+    "/harbor/projects/{id}/logs?size=50",
+    "/harbor/projects/{id}/logs?size=100",
+    "/harbor/projects/{id}/tag-strategy/tag-retention?do=preview&size=50",
+    "/harbor/projects/{id}/tag-strategy/tag-retention?do=preview&size=100",
+    "/harbor/logs?size=50",
+    "/harbor/logs?size=100",
+    "/harbor/users?size=50",
+    "/harbor/project-quotas?size=50",
+    "/harbor/replications/1?size=50",
+    "/harbor/clearing-job/gc?size=50",
+    "/harbor/search?q=api&kind=artifacts&size=50",
+)
+"""Lists of 50 and of 100, in a registry of some size."""
+
+
 STRANGERS: Sequence[str] = (
     "/account/sign-in",
     "/account/sign-up",
@@ -131,24 +163,27 @@ NO_PAGES = (
 """Paths that lead elsewhere, or answer a script."""
 
 
-def paths(project: int, tag: str, elsewhere: Mapping[str, int]) -> list[str]:
-    """The pages of a project that `tests.portal.data` made; `tag` is its newest version.
+def paths(site: Site) -> list[str]:
+    """The pages of what `tests.portal.data` made."""
+    project, tag = site.project("payments"), site.newest()
+    return [path.format(id=project, tag=tag, **site.elsewhere) for path in PATHS]
 
-    `elsewhere` names what belongs to other registries: registry, rule, run, task and cache.
-    """
-    return [path.format(id=project, tag=tag, **elsewhere) for path in PATHS]
+
+def long(site: Site) -> list[str]:
+    """Pages with a lot on them, where there is much: of the largest repository, and long lists."""
+    first = site.newest("checkout/api", "push_time")
+    large, project = site.project("checkout"), site.project("payments")
+    return [path.format(large=large, id=project, first=first) for path in LONG]
 
 
 def everything(site: Site, *more: str) -> Found:
     """Each page that an administrator can get to, listed here or not; for `more`, see `crawl`."""
-    listed = paths(site.project("payments"), site.newest(), site.elsewhere)
-    return crawl(site.admin(), listed, *more)
+    return crawl(site.admin(), paths(site), *more)
 
 
 def every(site: Site) -> list[str]:
     """Their addresses, with those that are listed and look like another one."""
-    listed = paths(site.project("payments"), site.newest(), site.elsewhere)
-    return list(dict.fromkeys([*listed, *everything(site).pages.values()]))
+    return list(dict.fromkeys([*paths(site), *everything(site).pages.values()]))
 
 
 def strangers(site: Site) -> list[str]:

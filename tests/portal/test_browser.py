@@ -2,12 +2,13 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.portal.browser import Watched, axe, chromium
-from tests.portal.paths import every, strangers
+from tests.portal.browser import Watched, axe
+from tests.portal.flows import WIDE, Flow
+from tests.portal.paths import every, long, strangers
 from tests.portal.visitor import Site
 
 pytestmark = pytest.mark.slow
@@ -20,22 +21,15 @@ NARROW = (
     else ["target-size", "scrollable-region-focusable", "link-name", "button-name", "label"]
 )
 """Rules whose outcome hangs on colours, and on the width; with TESTS_PORTAL_FULL=1 all of them."""
-WIDE: Any = {"width": 1280, "height": 900}
+NARROW_WINDOW: Any = {"width": 390, "height": 844}
 FIRST_LOAD = 120 << 10
 PAGE_CHANGE = 40 << 10
 """Bytes over the wire."""
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium, without anybody in it."""
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def administrator(browser: Any, site: Site) -> Watched:
-    """The administrator in a wide window."""
+    """The administrator, where every text is a canary, in a wide window."""
     return Watched(browser, site, viewport=WIDE).sign_in()
 
 
@@ -46,11 +40,24 @@ def somebody(administrator: Watched) -> Watched:
     return administrator
 
 
-def test_every_page_is_quiet_and_accessible(site: Site, somebody: Watched) -> None:
-    """No console error, no request elsewhere, no canary that ran; axe is content in light, in dark
-    and 390 pixels wide, where nothing has to be scrolled sideways. Every page that a link leads to
-    is looked at, and what forms answer with."""
-    wrong = looked_at(somebody, every(site))
+def test_every_page_is_quiet_and_accessible(full: Site, flow: Flow) -> None:
+    """No console error, no request elsewhere; axe is content in light, in dark and 390 pixels
+    wide, where nothing has to be scrolled sideways. Every page that a link leads to is looked at,
+    and what forms answer with."""
+    wrong = looked_at(flow, [*every(full), *long(full)[:3]])
+    assert wrong + flow.wrong == [], "\n".join(wrong + flow.wrong)
+
+
+def test_no_text_runs_on_any_page(site: Site, somebody: Watched) -> None:
+    """Where whatever somebody writes is a canary: none runs, none makes a page too wide."""
+    page, wrong = somebody.page, []
+    page.set_viewport_size(NARROW_WINDOW)
+    for path in every(site):
+        page.goto(path)
+        wrong += too_wide(somebody)
+        if page.title() == "pwned":
+            wrong.append(f"{path} ran the canary")
+    page.set_viewport_size(WIDE)
     assert wrong + somebody.wrong == [], "\n".join(wrong + somebody.wrong)
 
 
@@ -92,9 +99,14 @@ def looked_at(watched: Watched, paths: Sequence[str]) -> list[str]:
     for path in paths:
         watched.page.goto(path)
         wrong += checked(watched)
-        if watched.page.title() == "pwned":
-            wrong.append(f"{path} ran the canary")
     return wrong
+
+
+def too_wide(watched: Watched) -> list[str]:
+    """How far a page has to be scrolled sideways."""
+    page = watched.page
+    beyond = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    return [f"{page.url} is {beyond} px too wide"] if beyond > 0 else []
 
 
 def checked(watched: Watched) -> list[str]:
@@ -104,11 +116,9 @@ def checked(watched: Watched) -> list[str]:
     wrong = watched.violations()
     page.emulate_media(color_scheme="dark", reduced_motion="reduce")
     wrong += [f"dark {each}" for each in watched.violations(DARK)]
-    page.set_viewport_size({"width": 390, "height": 844})
+    page.set_viewport_size(NARROW_WINDOW)
     wrong += [f"narrow {each}" for each in watched.violations(NARROW)]
-    beyond = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-    if beyond > 0:
-        wrong.append(f"{page.url} is {beyond} px too wide")
+    wrong += too_wide(watched)
     page.set_viewport_size(WIDE)
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
     return wrong
@@ -132,117 +142,9 @@ def test_lists_follow_what_is_typed_and_the_back_button(site: Site, somebody: Wa
     assert somebody.wrong == []
 
 
-def test_rows_open_and_are_chosen_by_keys(site: Site, somebody: Watched) -> None:
-    """An index shows its platforms; j, x and the bar of what is chosen; two can be compared."""
-    page = somebody.page
-    page.goto(f"/harbor/projects/{site.project('payments')}/repositories/api/artifacts-tab")
-    page.locator("[data-twist]").first.click()
-    page.locator("tr.child:visible").first.wait_for()
-    assert not page.get_by_role("button", name="Compare").is_visible()
-    for key in ("j", "x", "j", "x"):
-        page.keyboard.press(key)
-    page.get_by_text("2 chosen").wait_for()
-    page.get_by_role("button", name="Compare").click()
-    page.wait_for_url("**/compare?a=*")
-    page.get_by_role("heading", name="Environment").wait_for()
-    assert somebody.wrong == []
-
-
-def test_the_palette_goes_places(site: Site, somebody: Watched) -> None:
-    """Ctrl K, a few letters, Enter."""
-    page = somebody.page
-    page.goto("/harbor/projects")
-    page.keyboard.press("Control+k")
-    page.get_by_role("combobox", name="Go to").fill("charts/pay")
-    page.get_by_role("option", name="payments/charts/payments").first.wait_for()
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/repositories/charts%2Fpayments/artifacts-tab")
-    page.keyboard.press("Control+k")
-    page.keyboard.press("Escape")
-    assert page.locator("#palette").is_hidden()
-    page.get_by_role("button", name="Switch between light and dark").click()
-    assert page.locator("html").get_attribute("data-theme") == "dark"
-    page.reload()
-    assert page.locator("html").get_attribute("data-theme") == "dark"
-    page.get_by_role("button", name="Switch between light and dark").click()
-    assert somebody.wrong == []
-
-
-def test_a_collection_is_followed_live(site: Site, somebody: Watched) -> None:
-    """Begun by its form, its end shows without a reload."""
-    page = somebody.page
-    page.goto("/harbor/clearing-job/gc?do=run")
-    page.get_by_label("Only count, delete nothing").check()
-    page.locator("form.form").get_by_role("button", name="Collect now").click()
-    page.wait_for_url(re.compile(r"\?run=\d+"))
-    page.locator("table").get_by_text("Done").first.wait_for()
-    assert somebody.wrong == []
-
-
-def test_a_connection_is_tested_in_place(site: Site, somebody: Watched) -> None:
-    """What was typed stays, also the secret that no page brings back; the answer stands below."""
-    page = somebody.page
-    page.goto("/harbor/registries?do=new")
-    page.get_by_label("Name", exact=True).fill("by browser")
-    page.get_by_label("URL").fill(site.registry.url)
-    page.get_by_label("User name or access key").fill(site.registry.username)
-    page.get_by_label("Password or secret").fill(site.registry.password)
-    page.get_by_role("button", name="Test the connection").click()
-    page.get_by_text("It answers.").wait_for()
-    assert page.get_by_label("Password or secret").input_value() == site.registry.password
-    page.get_by_role("button", name="Create").click()
-    page.get_by_text("by browser is registered.").wait_for()
-    page.get_by_role("link", name="by browser", exact=True).click()
-    page.wait_for_url(re.compile(r"do=edit&id=\d+"))
-    page.goto(page.url.replace("do=edit", "do=delete"))
-    page.locator("form.form").get_by_role("button", name="Delete").click()
-    page.get_by_text("Deleted.").wait_for()
-    assert somebody.wrong == []
-
-
-def test_a_replication_is_followed_live(site: Site, somebody: Watched) -> None:
-    """Begun from the menu of its rule, its end shows without a reload."""
-    page = somebody.page
-    page.goto(f"/harbor/replications/{site.elsewhere['rule']}")
-    page.get_by_role("button", name="Replicate now").click()
-    page.wait_for_url(re.compile(r"/replications/\d+/tasks"))
-    page.locator("table").get_by_text("Done").wait_for()
-    page.get_by_text("100 %").wait_for()
-    assert somebody.wrong == []
-
-
-def test_a_project_from_nothing_to_trash(site: Site, somebody: Watched) -> None:
-    """Made, filled, an artifact deleted by its menu and restored, the project deleted."""
-    page = somebody.page
-    page.goto("/harbor/projects")
-    page.get_by_role("link", name="New project").click()
-    page.get_by_label("Name", exact=True).fill("browser")
-    page.get_by_role("button", name="Create").click()
-    page.get_by_role("heading", name="Push to this project").wait_for()
-    site.maker().image("browser/app", "1.0.0")
-    page.goto(f"{page.url}/app")
-    page.get_by_role("checkbox", name="Choose 1.0.0").check()
-    page.get_by_role("button", name="Delete artifacts").click()
-    page.get_by_role("heading", name="Delete an artifact?").wait_for()
-    page.locator("form.form").get_by_role("button", name="Delete").click()
-    page.get_by_text("The artifact is deleted.").wait_for()
-    base = f"/harbor/projects/{site.project('browser')}"
-    page.goto(f"{base}/trash")
-    page.locator("summary[aria-label^='Actions for sha256']").click()
-    page.get_by_role("button", name="Restore").click()
-    page.get_by_text("Restored: 1.0.0").wait_for()
-    page.goto(f"{base}/repositories?do=delete&id=app")
-    page.locator("form.form").get_by_role("button", name="Delete").click()
-    page.goto(f"{base}/configs")
-    page.get_by_label("Type the name of the project").fill("browser")
-    page.get_by_role("button", name="Delete").click()
-    page.get_by_text("browser is deleted.").wait_for()
-    assert somebody.wrong == []
-
-
-def test_little_is_loaded(browser: Any, site: Site) -> None:
+def test_little_is_loaded(browser: Any, full: Site) -> None:
     """The first page with all that it needs, and each change of page with what is kept."""
-    watched = Watched(browser, site)
+    watched = Watched(browser, full)
     weights: list[int] = []
     watched.page.on(
         "requestfinished",
@@ -253,7 +155,7 @@ def test_little_is_loaded(browser: Any, site: Site) -> None:
     watched.page.goto("/account/sign-in", wait_until="load")
     assert sum(weights) < FIRST_LOAD, weights
     watched.sign_in()
-    for path in every(site):
+    for path in [*every(full), *long(full)]:
         weights.clear()
         watched.page.goto(path, wait_until="load")
         watched.page.wait_for_load_state("domcontentloaded")

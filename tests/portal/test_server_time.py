@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.portal.full import Size, filled
-from tests.portal.paths import every, everything, strangers
+from tests.portal.paths import every, everything, long, strangers
 from tests.portal.servertime import measured
 from tests.portal.visitor import Site
 from tests.support.databases import PostgresServer
@@ -49,6 +49,7 @@ def test_no_page_is_slow_on_generated_data(
     with filled(tmp_path, SIZE, url) as site:
         ways = ("sort", "page", "size", "days") if FULL else ()
         pages = list(everything(site, *ways).pages.values())
+        pages += long(site) if FULL else ()
         found = measured(site.admin(), site.registry.pid, pages, rounds=9 if FULL else 2)
     report(kind, found)
     slow = {

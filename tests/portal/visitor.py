@@ -56,11 +56,12 @@ class Site:
         )
         return int(answer.json()["project_id"])
 
-    def newest(self) -> str:
-        """The newest version of payments/api."""
+    def newest(self, repository: str = "payments/api", sort: str = "-version") -> str:
+        """The newest version of a repository, or the first by another order."""
+        project, _, name = repository.partition("/")
         answer = httpx2.get(
-            f"{self.registry.url}/api/v2.0/projects/payments/repositories/api/tags",
-            params={"sort": "-version"},
+            f"{self.registry.url}/api/v2.0/projects/{project}/repositories/{name}/tags",
+            params={"sort": sort, "page_size": 1},
             auth=(self.registry.username, self.registry.password),
         )
         return str(answer.json()[0]["name"])
