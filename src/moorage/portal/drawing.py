@@ -8,17 +8,17 @@ from datetime import datetime
 from gettext import NullTranslations
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-_ICON = Markup('<svg class="i" aria-hidden="true"><use href="%s#%s"/></svg>')
-_CHIP = Markup('<span class="chip %s">%s%s</span>')
-_TITLED = Markup('<span class="chip %s" title="%s">%s%s</span>')
-_COPY = Markup(
-    '<button class="copy" type="button" data-copy="%s" data-said="%s" aria-label="%s" title="%s">'
-    "%s</button>"
-)
-_TIME = Markup('<time class="%s" datetime="%s" title="%s">%s</time>')
-_NEVER = Markup('<span class="muted">%s</span>')
+_together = Markup().join  # escapes what is no markup, with less ado than `%` does
+_ICON = Markup('<svg class="i" aria-hidden="true"><use href="'), Markup("#"), Markup('"/></svg>')
+_CHIP = Markup('<span class="chip ')
+_COPY = Markup('<button class="copy" type="button" data-copy="'), Markup('" data-said="')
+_LABEL = Markup('" aria-label="')
+_TIME, _MOMENT = Markup('<time class="'), Markup('" datetime="')
+_NEVER = Markup('<span class="muted">')
+_TITLE, _END = Markup('" title="'), Markup('">')
+_SPAN, _BUTTON, _OF_TIME = Markup("</span>"), Markup("</button>"), Markup("</time>")
 
 
 class Drawing:
@@ -46,7 +46,8 @@ class Drawing:
         """A sign, which says nothing that does not stand beside it."""
         found = self._icons.get(name)
         if found is None:  # names are the templates' own, so there are some dozens
-            found = self._icons[name] = _ICON % (self._file, name)
+            begin, between, end = _ICON
+            found = self._icons[name] = _together((begin, self._file, between, name, end))
         return found
 
     def chip(
@@ -54,15 +55,19 @@ class Drawing:
     ) -> Markup:
         """A short text in a tone."""
         sign = self.icon(glyph) if glyph else ""
-        return _TITLED % (tone, title, sign, text) if title else _CHIP % (tone, sign, text)
+        about = (_TITLE, title) if title else ()
+        return _together((_CHIP, tone, *about, _END, sign, escape(text), _SPAN))
 
     def copyable(self, text: str, label: str) -> Markup:
         """A button that copies a text."""
         said = self._texts.gettext("Copied")
-        return _COPY % (text, said, label, label, self.icon("copy"))
+        begin, after = _COPY
+        named = (_LABEL, label, _TITLE, label, _END)
+        return _together((begin, text, after, said, *named, self.icon("copy"), _BUTTON))
 
     def when(self, value: datetime | None, cls: str = "num") -> Markup:
         """How long ago something was, and when exactly."""
         if not value:
-            return _NEVER % (self._ago(None),)
-        return _TIME % (cls, value.isoformat(), self._moment(value), self._ago(value))
+            return _together((_NEVER, self._ago(None), _SPAN))
+        exact = (_MOMENT, value.isoformat(), _TITLE, self._moment(value), _END)
+        return _together((_TIME, cls, *exact, self._ago(value), _OF_TIME))

@@ -89,7 +89,7 @@ def thousands(value: int) -> str:
 
 def moment(value: datetime | None) -> str:
     """The exact time."""
-    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if value else ""
+    return f"{value.astimezone(UTC).isoformat(' ', 'seconds')[:19]} UTC" if value else ""
 
 
 def ago(texts: NullTranslations, value: datetime | None) -> str:
