@@ -20,7 +20,7 @@ def test_a_user_from_first_to_last(flow: Flow, full: Site) -> None:
     flow.submit("create", "Saved.", **about, password=PASSWORD)
     flow.go("/harbor/users?q=flow-user")
     flow.choose("flow-user", "Make an administrator", "Saved.")
-    flow.go("/harbor/users?q=flow-user")
+    assert flow.page.url.endswith("/harbor/users?q=flow-user")
     flow.row("flow-user").get_by_text("Administrator", exact=True).wait_for()
     flow.choose("flow-user", "Take administration away", "Saved.")
     own = full.maker("flow-user", PASSWORD)
@@ -89,6 +89,7 @@ def test_somebody_lives_with_his_account(flow: Flow, full: Site) -> None:
     assert own.page.locator("html").get_attribute("lang") == "ko"
     own.press(own.page.locator('button[lang="en"]'))
     own.refuse("password", "differ", old=PASSWORD, new=OTHER, again=PASSWORD)
+    assert own.form("profile").locator("[name=realname]").input_value() == "Flora of the quay"
     own.submit("password", "The password is changed.", old=PASSWORD, new=OTHER, again=OTHER)
     own.go("/account/tokens")
     own.page.wait_for_url("**/account/sign-in?redirect_url=*")

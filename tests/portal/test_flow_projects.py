@@ -31,10 +31,11 @@ def test_a_project_is_made_and_opened_to_all(flow: Flow) -> None:
 
 @fires((f"{PROJECT}/configs", "delete"))
 def test_a_project_goes_by_its_name(flow: Flow) -> None:
-    """Who deletes it types its name; another one is refused."""
-    path = flow.project("flow-gone")
+    """Who deletes it types its name; another one is refused, and its settings stay as they are."""
+    path = flow.project("flow-gone", public="true")
     flow.go(f"{path}/configs")
     flow.refuse("delete", "That is not the name of this project.", name="payments")
+    assert flow.form("save").locator("[name=public]").is_checked()
     flow.submit("delete", "flow-gone is deleted.", name="flow-gone")
     flow.go("/harbor/projects?q=flow-gone")
     flow.shows("Nothing matches")
