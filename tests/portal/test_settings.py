@@ -66,3 +66,24 @@ def test_a_test_reaches_nothing_that_is_closed(
     answer = tried(site.admin(), path, **fields)
     assert answer.status_code == 400
     assert "not allowed" in answer.text or "outgoing.allow" in answer.text
+
+
+def test_the_other_targets_of_a_webhook_stay(site: Site) -> None:
+    """The form asks for one; those that the API gave are listed, named in the form, and kept."""
+    admin, project = site.admin(), site.project("payments")
+    addresses = [f"https://{name}.example/" for name in ("first", "second", "third")]
+    targets = [{"type": "http", "address": each} for each in addresses]
+    hook = {"name": "several", "event_types": ["PUSH_ARTIFACT"], "targets": targets}
+    api, page = f"/projects/{project}/webhook/policies", f"/harbor/projects/{project}/webhook"
+    number = site.maker().api("POST", api, hook).headers["location"].rpartition("/")[2]
+    try:
+        assert ", ".join(addresses) in admin.get(page)
+        form = admin.get(f"{page}?do=edit&id={number}")
+        assert ", ".join(addresses[1:]) in form
+        assert addresses[0] in form
+        said = {"name": "several", "type": "http", "event": "PUSH_ARTIFACT", "verify": "true"}
+        admin.done(page, op="edit", id=number, address="https://new.example/", **said)
+        kept = site.maker().api("GET", f"{api}/{number}").json()["targets"]
+        assert [each["address"] for each in kept] == ["https://new.example/", *addresses[1:]]
+    finally:
+        admin.done(page, op="delete", id=number)

@@ -53,7 +53,8 @@ async def webhooks(visit: Visit) -> Response:
 def _row(visit: Visit, here: Scope, hook: Webhook) -> Row:
     _ = visit.gettext
     state = (_("Enabled"), "signed") if hook.enabled else (_("Disabled"), "amber")
-    targets = hook.targets[0] if hook.targets else None
+    target = hook.targets[0] if hook.targets else None
+    addresses = [each.address for each in hook.targets]
     menu = []
     if here.may("notification-policy", "update"):
         switch = {"id": str(hook.id), "enabled": str(not hook.enabled).lower()}
@@ -69,7 +70,7 @@ def _row(visit: Visit, here: Scope, hook: Webhook) -> Row:
         [
             parts.link(hook.name, f"{visit.path}/{hook.id}", hook.description),
             parts.chips(state),
-            parts.text(targets.address if targets else "", targets.type if targets else ""),
+            parts.text(", ".join(addresses), target.type if target else ""),
             parts.chips(*((event, "plain") for event in hook.event_types)),
             parts.time(hook.creation_time),
         ],
@@ -117,6 +118,7 @@ async def _form(visit: Visit, here: Scope) -> Form | None:
             target.address if target else "",
             required=True,
             placeholder="https://",
+            help=_others(visit, hook),
         ),
         Field(
             "auth_header",
@@ -156,6 +158,14 @@ async def _form(visit: Visit, here: Scope) -> Form | None:
     )
 
 
+def _others(visit: Visit, hook: Webhook) -> str:
+    """What the form does not ask for."""
+    addresses = ", ".join(each.address for each in hook.targets[1:])
+    if not addresses:
+        return ""
+    return visit.gettext("These are told as well, and stay: %(addresses)s", addresses=addresses)
+
+
 async def change(visit: Visit) -> Response:
     """Make, change, try or delete a webhook."""
     here = await scope(visit)
@@ -166,7 +176,9 @@ async def change(visit: Visit) -> Response:
         await visit.send("POST", api, _body(visit) | {"enabled": True})
     elif op == "edit":
         hook = await visit.get(Webhook, f"{api}/{number}")
-        await visit.send("PUT", f"{api}/{number}", _body(visit) | {"enabled": hook.enabled})
+        body = _body(visit) | {"enabled": hook.enabled}
+        body["targets"] += [each.model_dump() for each in hook.targets[1:]]  # the API makes those
+        await visit.send("PUT", f"{api}/{number}", body)
         if hook.targets and _without_secrets(visit, hook.targets[0]):
             said = _("Saved. What was secret was for the address before: none is sent to this one.")
             return visit.done(visit.back, said)
