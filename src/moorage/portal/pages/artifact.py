@@ -17,8 +17,8 @@ from moorage.portal.shapes import Accessory, Artifact, Dependency, File, Label, 
 from moorage.portal.visits import Visit
 
 MOST_CHILDREN = 100
-OF_A_QUERY = 50
-"""Digests that one question to the API names; it takes 4096 characters."""
+OF_A_QUERY = 4000
+"""Characters of digests that one question to the API names; it takes 4096 with what is around."""
 EVERYTHING = {"with_label": True, "with_accessory": True, "with_immutable_status": True}
 DEEPEST = 4
 """Levels of attached artifacts that are shown: a signature of an SBOM of an image."""
@@ -85,15 +85,27 @@ async def labels_of(visit: Visit, found: Place) -> Sequence[Label]:
 async def by_digest(visit: Visit, found: Place, digests: Sequence[str]) -> Mapping[str, Artifact]:
     """Those artifacts of the repository, with whatever hangs on them."""
     wanted = sorted(set(digests))[:MOST_CHILDREN]
-    parts_of = [wanted[at : at + OF_A_QUERY] for at in range(0, len(wanted), OF_A_QUERY)]
 
     async def ask(some: Sequence[str]) -> Sequence[Artifact]:
         q = f"digest={{{' '.join(some)}}},base=*"
-        query = {"q": q, "page_size": OF_A_QUERY, **EVERYTHING}
+        query = {"q": q, "page_size": len(some), **EVERYTHING}
         return (await visit.all(Artifact, f"{found.api}/artifacts", **query)).items
 
-    answers = await asyncio.gather(*map(ask, parts_of))
+    answers = await asyncio.gather(*map(ask, _questions(wanted)))
     return {each.digest: each for answer in answers for each in answer}
+
+
+def _questions(digests: Sequence[str]) -> Sequence[Sequence[str]]:
+    """The same in as few questions as take them: a sha512 is twice as long as a sha256."""
+    found: list[list[str]] = []
+    room = 0
+    for each in digests:
+        if len(each) >= room:
+            found.append([])
+            room = OF_A_QUERY
+        found[-1].append(each)
+        room -= len(each) + 1
+    return found
 
 
 def _tabs(visit: Visit, found: Place, one: Artifact, current: str) -> Sequence[tuple[str, Tab]]:

@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from moorage.portal import parts
+from moorage.portal.client import Problem
 from moorage.portal.pages.artifact import not_shown
 from moorage.portal.parts import Choice, Crumb, Field
 from moorage.portal.places import Place
@@ -45,8 +46,13 @@ async def show(visit: Visit, found: Place) -> Response:
     ]
     context: dict[str, Any] = {"sides": None}
     if all(names):
-        left, right = await asyncio.gather(*(_side(visit, found, name) for name in names))
-        context = {"sides": (left, right), **_differences(visit, left, right)}
+        try:
+            left, right = await asyncio.gather(*(_side(visit, found, name) for name in names))
+            context = {"sides": (left, right), **_differences(visit, left, right)}
+        except Problem as problem:
+            if problem.status not in (400, 404):
+                raise
+            visit.problem = problem  # the fields stay: one of them has a typo
     return await visit.render(
         "compare.html",
         title=_("Compare"),
