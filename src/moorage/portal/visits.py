@@ -20,7 +20,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from moorage.portal import i18n
+from moorage.portal import amounts, i18n
 from moorage.portal.client import (
     CSRF_HEADER,
     PREFIX,
@@ -150,6 +150,16 @@ class Visit:
             return int(said)
         except ValueError:
             raise Problem(400, "BAD_REQUEST", self.gettext("Give a number.")) from None
+
+    def amount(self, name: str) -> int:
+        """Bytes of the form, -1 for no limit; raises Problem."""
+        try:
+            return amounts.read(self.field(name))
+        except ValueError:
+            message = self.gettext(
+                "Give a size such as 512 MiB, 1.5 GiB or 2 TiB, or -1 for no limit."
+            )
+            raise Problem(400, "BAD_REQUEST", message) from None
 
     def chosen(self, *names: str) -> dict[str, str]:
         """Those parameters of the URL that are there."""

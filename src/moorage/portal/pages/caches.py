@@ -30,7 +30,9 @@ async def new_cache(visit: Visit) -> Form:
         ),
         Field("public", _("Public"), "checkbox", help=_("Anybody can pull, without signing in.")),
         Field(
-            "limit", _("Quota in GiB"), "number", help=_("Empty for the default, -1 for no limit.")
+            "limit",
+            _("Quota"),
+            help=_("Such as 512 MiB or 1.5 GiB. Empty for the default, -1 for no limit."),
         ),
         *cache_fields(visit, {}),
     ]

@@ -29,8 +29,6 @@ from moorage.portal.scope import PROJECTS, ROLES, Scope, scope
 from moorage.portal.shapes import Project, Secret, Statistics, Summary, Usage
 from moorage.portal.visits import Shell, Visit
 
-GIB = 1 << 30
-
 
 async def projects(visit: Visit) -> Response:
     """Every project that the visitor may see."""
@@ -184,9 +182,8 @@ def _new(visit: Visit, *, admin: bool) -> Form:
         fields.append(
             Field(
                 "limit",
-                _("Quota in GiB"),
-                "number",
-                help=_("Empty for the default, -1 for no limit."),
+                _("Quota"),
+                help=_("Such as 512 MiB or 1.5 GiB. Empty for the default, -1 for no limit."),
             )
         )
     return Form("create", _("New project"), fields, _("Create"), cancel=PROJECTS)
@@ -207,9 +204,8 @@ async def create(visit: Visit) -> Response:
             message = visit.gettext("Register the other registry first.")
             raise Problem(400, "BAD_REQUEST", message)
         metadata |= cache_metadata(visit)
-    limit = visit.integer("limit")
-    if limit:
-        body["storage_limit"] = limit if limit < 0 else limit * GIB
+    if visit.field("limit"):
+        body["storage_limit"] = visit.amount("limit")
     answer = await visit.send("POST", "/projects", body)
     made = answer.headers.get("location", "").rpartition("/")[2]
     return visit.done(f"{PROJECTS}/{made}/repositories")

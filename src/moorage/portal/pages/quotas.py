@@ -5,14 +5,13 @@ import asyncio
 from starlette.responses import Response
 
 from moorage.portal import parts
+from moorage.portal.amounts import written
 from moorage.portal.client import Problem
 from moorage.portal.parts import Column, Crumb, Field, Form, Item, Row, Stat, Table
 from moorage.portal.rendering import filesize
 from moorage.portal.scope import PROJECTS
 from moorage.portal.shapes import Quota, Setting, Shape, Usage
 from moorage.portal.visits import Visit
-
-GIB = 1 << 30
 
 
 class Default(Shape):
@@ -74,29 +73,25 @@ async def quotas(visit: Visit) -> Response:
 async def _form(visit: Visit, limit: int) -> Form | None:
     _ = visit.gettext
     do, chosen = visit.query.get("do"), visit.query.get("id", "")
-    note = _("-1 for no limit.")
+    note = _("With its unit: 512 MiB, 1.5 GiB, 2 TiB. A number alone is GiB; -1 is no limit.")
     if do == "default":
-        fields = [Field("limit", _("GiB of a new project"), "number", _gib(limit), note, True)]
+        fields = [Field("limit", _("Storage of a new project"), "text", written(limit), note, True)]
         return Form("default", _("Default quota"), fields, _("Save"), cancel=visit.back)
     if do == "edit" and chosen.isdigit():
         quota = await visit.get(Quota, f"/quotas/{chosen}")
-        fields = [Field("limit", _("GiB"), "number", _gib(quota.hard.storage), note, True)]
+        fields = [Field("limit", _("Storage"), "text", written(quota.hard.storage), note, True)]
         title = _("Quota of %(name)s", name=quota.ref.name)
         return Form("edit", title, fields, _("Save"), cancel=visit.back, values={"id": chosen})
     return None
 
 
-def _gib(size: int) -> int:
-    return size // GIB if size > 0 else -1
-
-
 async def change(visit: Visit) -> Response:
     """Set a limit."""
-    limit = visit.integer("limit", -1)
-    size = limit * GIB if limit > 0 else -1
     if visit.field("op") == "edit":
+        size = visit.amount("limit")
         await visit.send("PUT", f"/quotas/{visit.integer('id')}", {"hard": {"storage": size}})
     elif visit.field("op") == "default":
+        size = visit.amount("limit")
         await visit.send("PUT", "/configurations", {"storage_per_project": size})
     else:
         raise Problem(400, "BAD_REQUEST", visit.gettext("That is not known here."))
