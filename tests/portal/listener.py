@@ -14,6 +14,10 @@ class Told:
     address: str = ""
     headers: list[Mapping[str, str]] = field(default_factory=list)
 
+    def bears(self, header: str) -> bool:
+        """Whether exactly this was sent to it as `Authorization`."""
+        return any(each.get("authorization") == header for each in self.headers)
+
     def holds(self, secret: str) -> bool:
         """Whether a secret was sent to it, as it is or in a header of an account."""
         return any(

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,10 @@ SCHEDULES = {
     "Weekly": N_("every week"),
     "Custom": N_("at other times"),
 }
+SAME = {"Schedule": "Custom"}
+"""Other words of the API for a type of schedule."""
+UNITS = {"days": (24, N_("days")), "hours": (1, N_("hours"))}
+"""In which the age of entries is said: hours of each."""
 
 
 class EventType(Shape):
@@ -122,7 +126,7 @@ async def _page(visit: Visit, kind: Kind) -> Response:
     nothing = _("It never ran")
     sections.append(Table(_("Runs"), columns, rows, found.total, view, nothing, icon="trash-2"))
     when = schedule.schedule
-    said = _(SCHEDULES.get(when.type, when.type)) if when.type else _(SCHEDULES["None"])
+    said = _(SCHEDULES.get(_type(schedule), when.type))
     return await visit.render(
         "page.html",
         title=_("Clean-up"),
@@ -140,16 +144,25 @@ async def _page(visit: Visit, kind: Kind) -> Response:
     )
 
 
-def _details(parameters: str) -> str:
+def _type(schedule: History) -> str:
+    """How it recurs, as the form says it."""
+    said = schedule.schedule.type or "None"
+    return SAME.get(said, said)
+
+
+def _read(parameters: str) -> Mapping[str, Any]:
+    """What a run or a schedule was given."""
     try:
         found = json.loads(parameters or "{}")
     except ValueError:
-        return ""
-    if not isinstance(found, dict):
-        return ""
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _details(parameters: str) -> str:
     return ", ".join(
         name.replace("_", " ") if value is True else f"{name.replace('_', ' ')}: {value}"
-        for name, value in sorted(found.items())
+        for name, value in sorted(_read(parameters).items())
         if isinstance(value, bool | int | str) and value not in (False, "", 0)
     )[:300]
 
@@ -163,7 +176,7 @@ async def _form(visit: Visit, kind: Kind, schedule: History) -> Form | None:
     if do == "schedule":
         choices = [Choice(name, _(text)) for name, text in SCHEDULES.items()]
         fields += [
-            Field("type", _("When"), "select", schedule.schedule.type or "None", choices=choices),
+            Field("type", _("When"), "select", _type(schedule), choices=choices),
             Field(
                 "cron",
                 _("Other times"),
@@ -171,32 +184,42 @@ async def _form(visit: Visit, kind: Kind, schedule: History) -> Form | None:
                 help=_("Six fields, seconds first, in UTC: 0 30 2 * * *"),
             ),
         ]
-    fields += await _options(visit, kind)
+    stored = _read(schedule.job_parameters) if do == "schedule" else {}
+    fields += await _options(visit, kind, stored)
     title = _("Schedule") if do == "schedule" else _(kind.run)
     submit = _("Save") if do == "schedule" else _(kind.run)
     return Form(do, title, fields, submit, _(kind.note), cancel=visit.path)
 
 
-async def _options(visit: Visit, kind: Kind) -> Sequence[Field]:
+async def _options(visit: Visit, kind: Kind, stored: Mapping[str, Any]) -> Sequence[Field]:
+    """What can be asked for, as it is asked for now."""
     _ = visit.gettext
-    dry = Field("dry_run", _("Only count, delete nothing"), "checkbox")
+    dry = Field("dry_run", _("Only count, delete nothing"), "checkbox", stored.get("dry_run"))
     if kind is GC:
+        untagged = _("Delete untagged artifacts")
         return [
-            Field("delete_untagged", _("Delete untagged artifacts"), "checkbox"),
+            Field("delete_untagged", untagged, "checkbox", stored.get("delete_untagged")),
             Field(
                 "empty_trash",
                 _("Empty the trash"),
                 "checkbox",
+                stored.get("empty_trash"),
                 help=_("What is in it can then no longer be restored."),
             ),
-            Field("workers", _("Workers"), "number", 1),
+            Field("workers", _("Workers"), "number", stored.get("workers", 1), required=True),
             dry,
         ]
     types = (await visit.all(EventType, "/auditlog-exts/events")).items
     names = [*(each.event_type for each in types), "other"]
+    chosen = str(stored.get("include_event_types", ",".join(names))).split(",")
+    hours = int(stored.get("audit_retention_hour", 90 * 24))
+    unit = next(name for name, (length, _label) in UNITS.items() if hours % length == 0)
+    units = [Choice(name, _(label)) for name, (_length, label) in UNITS.items()]
+    stay, age = _("Entries stay for"), hours // UNITS[unit][0]
     return [
-        Field("days", _("Days that stay"), "number", 90, required=True),
-        Field("types", _("Types"), "checks", names, choices=[Choice(n, n) for n in names]),
+        Field("age", stay, "number", age, required=True),
+        Field("unit", _("Unit"), "select", unit, choices=units, beside=True),
+        Field("types", _("Types"), "checks", chosen, choices=[Choice(n, n) for n in names]),
         dry,
     ]
 
@@ -210,8 +233,11 @@ async def change_gc(visit: Visit) -> Response:
 
 async def change_purge(visit: Visit) -> Response:
     """Purge now, set when, or stop."""
+    length, _label = UNITS.get(visit.field("unit"), UNITS["days"])
+    if visit.field("op") != "stop" and not visit.field("age"):
+        raise Problem(400, "BAD_REQUEST", visit.gettext("Say how long entries stay."))
     parameters = {
-        "audit_retention_hour": visit.integer("days", 90) * 24,
+        "audit_retention_hour": visit.integer("age") * length,
         "include_event_types": ",".join(visit.fields("types")),
         "dry_run": visit.checked("dry_run"),
     }

@@ -9,7 +9,7 @@ from moorage.portal import parts
 from moorage.portal.client import Problem, plain, quoted
 from moorage.portal.parts import Column, Crumb, Field, Filter, Form, Item, Once, Row, Table
 from moorage.portal.scope import PROJECTS, Scope, scope
-from moorage.portal.shapes import Pair, Rights, Robot, Secret
+from moorage.portal.shapes import Pair, Permission, Rights, Robot, Secret
 from moorage.portal.visits import Visit
 
 ACTIONS = ("pull", "push", "list", "read", "create", "update", "delete", "stop")
@@ -136,6 +136,12 @@ async def _forms(visit: Visit, here: Scope | None) -> tuple[Form | None, dict[st
             help=_("-1 for never."),
         ),
     ]
+    if _differ(robot):
+        note = _("Its rights differ between projects. They stay as they are, whatever is saved.")
+        kept["rights"] = "stay"
+        names = [_said(each) for each in robot.permissions]
+        title = _("Edit the robot account")
+        return Form("edit", title, fields, _("Save"), note, False, visit.back, kept, names), {}
     spaces = [each.namespace for each in robot.permissions if each.kind == "project"]
     if here is None:
         text = "\n".join(spaces) or "*"
@@ -146,7 +152,9 @@ async def _forms(visit: Visit, here: Scope | None) -> tuple[Form | None, dict[st
         f"{each.kind}:{pair.resource}:{pair.action}"
         for each in robot.permissions
         for pair in each.access
-    } or {f"project:{resource}:{action}" for resource, action in FIRST}
+    }
+    if do == "new":
+        held = {f"project:{resource}:{action}" for resource, action in FIRST}
     ticked = set(visit.fields("right")) if visit.problem else held
     form = Form(
         "edit" if do == "edit" else "create",
@@ -157,6 +165,22 @@ async def _forms(visit: Visit, here: Scope | None) -> tuple[Form | None, dict[st
         values=kept if do == "edit" else {},
     )
     return form, {"rights": matrix, "ticked": ticked}
+
+
+def _differ(robot: Robot) -> bool:
+    """Whether one set of boxes cannot say what it may do: not the same in every project."""
+    rights = {
+        frozenset((pair.resource, pair.action) for pair in each.access)
+        for each in robot.permissions
+        if each.kind == "project"
+    }
+    return len(rights) > 1
+
+
+def _said(permission: Permission) -> str:
+    """A place, and what may be done there."""
+    rights = ", ".join(f"{pair.resource} {pair.action}" for pair in permission.access)
+    return f"{permission.namespace}: {rights}"
 
 
 def _matrix(pairs: Sequence[Pair]) -> Mapping[str, set[str]]:
@@ -188,7 +212,10 @@ async def change(visit: Visit) -> Response:
     if op == "edit":
         robot = await visit.get(Robot, f"/robots/{number}")
         body = {"name": robot.name, "level": robot.level, "disable": robot.disable}
-        await visit.send("PUT", f"/robots/{number}", body | _body(visit, here))
+        body |= _body(visit, here)
+        if visit.field("rights") == "stay" or _differ(robot):
+            del body["permissions"]  # what the API is not told of stays
+        await visit.send("PUT", f"/robots/{number}", body)
         return visit.done(visit.back, _("Saved."))
     if op == "switch":
         robot = await visit.get(Robot, f"/robots/{number}")
@@ -217,11 +244,13 @@ def _body(visit: Visit, here: Scope | None) -> dict[str, Any]:
     ]
     if access["system"]:
         permissions.append({"kind": "system", "namespace": "/", "access": access["system"]})
-    return {
+    body: dict[str, Any] = {
         "description": visit.field("description"),
-        "duration": visit.integer("duration", 30),
         "permissions": permissions,
     }
+    if visit.field("duration"):  # else as it was, or what the settings say
+        body["duration"] = visit.integer("duration")
+    return body
 
 
 async def _once(visit: Visit, made: Secret) -> Response:

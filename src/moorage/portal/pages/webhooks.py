@@ -9,7 +9,7 @@ from moorage.portal import parts
 from moorage.portal.client import Problem
 from moorage.portal.parts import Choice, Column, Crumb, Document, Field, Form, Item, Row, Table
 from moorage.portal.scope import PROJECTS, Scope, scope
-from moorage.portal.shapes import Execution, Target, Task, Webhook, WebhookEvents
+from moorage.portal.shapes import Execution, Task, Webhook, WebhookEvents
 from moorage.portal.visits import Visit
 
 FORMATS = ("Default", "CloudEvents")
@@ -179,9 +179,8 @@ async def change(visit: Visit) -> Response:
         body = _body(visit) | {"enabled": hook.enabled}
         body["targets"] += [each.model_dump() for each in hook.targets[1:]]  # the API makes those
         await visit.send("PUT", f"{api}/{number}", body)
-        if hook.targets and _without_secrets(visit, hook.targets[0]):
-            said = _("Saved. What was secret was for the address before: none is sent to this one.")
-            return visit.done(visit.back, said)
+        if hook.targets and visit.field("address") != hook.targets[0].address:
+            return visit.done(visit.back, _moved(visit))
     elif op == "switch":
         hook = await visit.get(Webhook, f"{api}/{number}")
         body = hook.model_dump(include={"name", "description", "targets", "event_types"})
@@ -201,10 +200,22 @@ async def change(visit: Visit) -> Response:
     return visit.done(visit.back, _("Saved."))
 
 
-def _without_secrets(visit: Visit, before: Target) -> bool:
-    """Whether the address is another one, and is given nothing secret of its own."""
-    given = visit.raw("auth_header") or visit.raw("secret")
-    return visit.field("address") != before.address and not given
+def _moved(visit: Visit) -> str:
+    """What the new address is not sent, as each secret is for one address; the API does not say
+    whether there was any."""
+    _ = visit.gettext
+    header = bool(visit.raw("auth_header"))
+    signed = bool(visit.raw("secret")) or visit.field("type") != "http"  # others cannot be
+    if header and signed:
+        return _("Saved.")
+    if header:
+        return _("Saved. What the new address is sent is not signed: no secret was typed for it.")
+    if signed:
+        return _("Saved. No authorization header goes to the new address: none was typed for it.")
+    return _(
+        "Saved. The new address gets no authorization header and no signature: "
+        "none was typed for it."
+    )
 
 
 def _body(visit: Visit) -> dict[str, Any]:
