@@ -14,6 +14,7 @@ from moorage.clock import SystemClock
 from moorage.config.database import DatabaseSettings
 from moorage.db import Database, Tx, connect, open_sqlite, tables
 from moorage.db.engine import ATTEMPTS
+from moorage.db.hosts import SILENT_SECONDS
 from moorage.db.migrator import migrate
 from moorage.errors import DatabaseUnavailable
 
@@ -80,7 +81,9 @@ async def test_a_host_that_says_nothing_holds_up_no_other(
         async with db.read() as tx:
             assert time.monotonic() - began < 20
             own = tx.driver._transport.get_extra_info("socket")
-            assert own.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 5000
+            assert (
+                own.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1000 * SILENT_SECONDS
+            )
             assert own.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         await db.close()
 

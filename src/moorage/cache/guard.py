@@ -84,6 +84,7 @@ class Guard:
         self._look: _Look | None = None
         self._leaving = asyncio.Lock()
         self._seeing = asyncio.Lock()
+        self._blind_until = 0.0  # monotonic: a writer's own look failed just now
         self._hold_until = 0.0  # monotonic: until then the watch lengthens a suspension of ours
         self._change = asyncio.Event()
         self._wake = asyncio.Event()
@@ -106,14 +107,16 @@ class Guard:
 
     def _learn(self, state: FenceState, asked: float) -> None:
         look = self._look
-        if look is not None and asked < look.asked:
-            return  # overtaken by a younger look
         got = self._now()
+        ends = asked + state.remaining
+        # A suspension takes its time, and a younger look may not have seen it yet: it still counts.
+        if look is not None and asked < look.asked and ends <= max(got, look.ends):
+            return  # overtaken by a younger look
         if look is not None and got < look.ends and state.remaining <= 0:
             return  # read before the suspension that we know of was committed
         # Without a gap since an older look, the suspension that we see is the one that we saw.
         begun = look.begun if look is not None and got < look.ends else got
-        self._look = _Look(state, asked, begun, asked + state.remaining)
+        self._look = _Look(state, asked, begun, ends)
         self._weigh()
 
     def _linked(self) -> None:
@@ -196,14 +199,16 @@ class Guard:
     async def _see_again(self) -> None:
         """Look at the fence ourselves: a database that was away kept the watch from it as well.
 
-        It is back, for a writer is here, and a look is quicker than a suspension of everybody.
+        It is back, for a writer is here, and a look is quicker than a suspension of everybody. When
+        it fails, those who wait for it do not try one after the other.
         """
         async with self._seeing:
-            if self._outdated():
+            if self._outdated() and self._now() >= self._blind_until:
                 try:
                     await self._see()
                 except Exception as error:  # as in the watch: then the writer has to suspend
                     self.error = str(error) or type(error).__name__
+                    self._blind_until = self._now() + self.pace.poll
 
     def _suspended(self, margin: float) -> bool:
         """Whether a suspension is in force for at least `margin` seconds more.

@@ -21,8 +21,11 @@ import asyncpg
 Host = tuple[str, int]
 """Name and port."""
 
-SILENT_SECONDS = 5
-"""How long a machine may acknowledge nothing. One that is only busy acknowledges what it gets."""
+SILENT_SECONDS = 6
+"""How long a machine may acknowledge nothing, or take nothing of what is left to send.
+
+A server that is only busy acknowledges what fits into its buffers; no row is waited for so long.
+"""
 
 HEAD_START = 0.5
 """Seconds until the next host is asked too."""
@@ -64,6 +67,7 @@ class Hosts:
     async def connect(self, **options: Any) -> Any:
         """A connection of the driver; raises what the hosts said, OSError if none takes writes."""
         del options["host"], options["port"]
+        share = options["timeout"] / len(self._hosts)  # of the time, for those that say nothing
         left, asked, why = list(self._hosts), dict[asyncio.Task[Any], Host](), list[Exception]()
         try:
             while left or asked:
@@ -73,9 +77,11 @@ class Hosts:
                     asked[asyncio.create_task(connect(**own, **options))] = host
                 done, _ = await asyncio.wait(
                     asked,
-                    timeout=HEAD_START if left else None,
+                    timeout=HEAD_START if left else share if why else None,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
+                if not done and not left:
+                    break  # a standby that refused may take writes by now: begin again
                 for task in done:
                     try:
                         found = task.result()
