@@ -1,7 +1,7 @@
 """Tasks of a replication that pass one another: what the source is in the end, the target is."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from ipaddress import ip_network
 from typing import Any
 
@@ -18,12 +18,13 @@ from moorage.cache.local import LocalCache
 from moorage.clock import SystemClock
 from moorage.db import tables
 from moorage.db.engine import Database
+from moorage.errors import Unreachable
 from moorage.outgoing import Guard
 from moorage.remotes import Endpoint, Remote
 from moorage.remotes.reading import entries, stand_in
 from moorage.remotes.throttle import FREE
 from moorage.replication import launching
-from moorage.replication.records import COPY, Move
+from moorage.replication.records import COPY, Filter, Move
 from moorage.replication.sides import Sending
 from moorage.replication.there import Known, There
 from moorage.replication.transfer import Transfer
@@ -54,6 +55,16 @@ async def settle(site: Site, but: int = 0) -> None:
             await asyncio.sleep(0.05)
 
 
+async def late(site: Site, policy: int, digest: str, *tags: str) -> None:
+    """Let one task do what was to be done so far."""
+    while await site.outbox.dispatch():
+        pass
+    async with site.content.db.write() as tx:
+        await tx.execute(tables.executions.delete())
+        known, move = await site.policies.get(policy), Move(COPY, APP, APP, digest, tags)
+        await launching.launch(tx, known, trigger="EVENT", moves=(move,))
+
+
 def before(
     patch: pytest.MonkeyPatch, method: str, meanwhile: Callable[[], Awaitable[None]]
 ) -> None:
@@ -69,6 +80,19 @@ def before(
     patch.setattr(There, method, delayed)
 
 
+def after(patch: pytest.MonkeyPatch, method: str) -> None:
+    """Cut a run of a task off after it has written; once."""
+    whole = getattr(There, method)
+    left = [Unreachable("cut off")]
+
+    async def failing(self: There, *arguments: Any) -> None:
+        await whole(self, *arguments)
+        if left:
+            raise left.pop()
+
+    patch.setattr(There, method, failing)
+
+
 @pytest.mark.parametrize("what", ["tag", "artifact", "artifact without a tag"])
 async def test_a_copy_takes_back_what_was_deleted_before_it_wrote(
     site: Site, monkeypatch: pytest.MonkeyPatch, what: str
@@ -78,13 +102,8 @@ async def test_a_copy_takes_back_what_was_deleted_before_it_wrote(
     content, other = site.content, site.other
     digest = sha256(await content.push_image(APP, "v1", layers=(b"one",)))
     await content.manifests.add_tag(ALICE, APP, digest, "v2")
-    while await site.outbox.dispatch():
-        pass
     tags = {"tag": ("v1", "v2"), "artifact": ("v1", "v2"), "artifact without a tag": ()}[what]
-    async with content.db.write() as tx:
-        await tx.execute(tables.executions.delete())  # of what one task does in their place
-        known, copy = await site.policies.get(policy), Move(COPY, APP, APP, digest, tags)
-        await launching.launch(tx, known, trigger="EVENT", moves=(copy,))
+    await late(site, policy, digest, *tags)
 
     async def meanwhile() -> None:
         if what == "tag":
@@ -100,6 +119,95 @@ async def test_a_copy_takes_back_what_was_deleted_before_it_wrote(
     assert ((APP, digest) in other.manifests) is (what == "tag")
 
 
+@pytest.mark.parametrize("method", ["ensure", "write"])
+async def test_a_copy_takes_back_no_more_than_it_brought(
+    site: Site, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """The same image was at the target, before it or before its last request, under their tag."""
+    policy = await site.policy("push", trigger="event_based", deletion=True)
+    content, other, layers = site.content, site.other, (b"one",)
+    digest = sha256(await content.push_image(APP, "v1", layers=layers))
+    await late(site, policy, digest, "v1")
+
+    async def theirs() -> None:
+        assert other.push(APP, "release", layers=layers) == digest
+
+    async def meanwhile() -> None:
+        await content.manifests.delete(ALICE, APP, digest)
+        await settle(site, but=1)
+
+    if method == "write":
+        before(monkeypatch, method, theirs)
+    else:
+        await theirs()
+    before(monkeypatch, "put", meanwhile)
+    async with site.working():
+        await settle(site)
+    assert other.asked("PUT", "/manifests/v1")
+    assert other.tags == {(APP, "release"): digest}
+    assert (APP, digest) in other.manifests
+
+
+@pytest.mark.parametrize("pattern", ["v*", ""])
+async def test_a_copy_takes_back_what_the_deletes_would_have_deleted(
+    site: Site, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    """A policy of some tags does not hear of the end of an artifact that had none any more."""
+    conditions = (Filter("tag", pattern),) if pattern else ()
+    policy = await site.policy("push", trigger="event_based", deletion=True, filters=conditions)
+    content, other = site.content, site.other
+    digest = sha256(await content.push_image(APP, "v1", layers=(b"one",)))
+    await late(site, policy, digest, "v1")
+
+    async def meanwhile() -> None:
+        await content.manifests.delete_tag(ALICE, APP, "v1")
+        await content.manifests.delete(ALICE, APP, digest)
+        await settle(site, but=1)
+
+    before(monkeypatch, "put", meanwhile)
+    async with site.working():
+        await settle(site)
+    assert other.asked("PUT", "/manifests/v1")
+    assert other.tags == {}
+    assert ((APP, digest) in other.manifests) is bool(pattern)
+
+
+@pytest.mark.parametrize("what", ["tag", "artifact", "artifact under another tag"])
+async def test_a_copy_copies_again_what_came_back_before_it_was_taken_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """The task of the second push found what the late one had written, and left it."""
+    policy = await site.policy("push", trigger="event_based", deletion=True)
+    content, other, layers = site.content, site.other, (b"one",)
+    digest = sha256(await content.push_image(APP, "v1", layers=layers))
+    if what == "tag":
+        await content.manifests.add_tag(ALICE, APP, digest, "v2")
+    await late(site, policy, digest, "v1")
+    back = "v3" if what == "artifact under another tag" else "v1"
+    seen: list[bool] = []
+
+    async def gone() -> None:
+        if what == "tag":
+            await content.manifests.delete_tag(ALICE, APP, "v1")
+        else:
+            await content.manifests.delete(ALICE, APP, digest)
+        await settle(site, but=1)
+
+    async def again() -> None:
+        await content.push_image(APP, back, layers=layers)
+        await settle(site, but=1)
+        seen.append((APP, back) in other.tags)
+
+    before(monkeypatch, "put", gone)
+    before(monkeypatch, "delete", again)
+    async with site.working():
+        await settle(site)
+    assert seen == [True]
+    kept = {"v1", "v2"} if what == "tag" else {back}
+    assert other.tags == {(APP, tag): digest for tag in kept}
+    assert (APP, digest) in other.manifests
+
+
 async def test_signatures_that_two_workers_copy_at_once_are_both_listed(site: Site) -> None:
     """By the tag of a registry that lists no referrers: each has read it before the other wrote."""
     content, other = site.content, site.other
@@ -113,22 +221,7 @@ async def test_signatures_that_two_workers_copy_at_once_are_both_listed(site: Si
         await content.manifests.put(ALICE, APP, sha256(signature), signature, IMAGE)
 
     async def work() -> None:
-        """In a process of its own, which knows nothing of another one."""
-        remote = Remote(Guard((ip_network("127.0.0.0/8"),)), Endpoint("docker-registry", other.url))
-        there = There(remote, Known())
-        try:
-            await Transfer(
-                site.here,
-                there,
-                Move(COPY, APP, APP, sha256(payload), ("v1",)),
-                Sending(FREE, False, {}, _forget),
-                override=True,
-                log=lambda _: None,
-                check=lambda: None,
-                tell=lambda _: None,
-            ).run()
-        finally:
-            await there.close()
+        await copy(site, sha256(payload))
 
     index = f"/v2/{APP}/manifests/{stand_in(sha256(payload))}"
     await work()
@@ -144,15 +237,67 @@ async def test_signatures_that_two_workers_copy_at_once_are_both_listed(site: Si
     assert {each.digest for each in entries(listed)} == set(map(sha256, signatures))
 
 
+async def test_a_referrer_that_goes_before_it_is_listed_fails_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All else that the copy had to do is done by then."""
+    content, other = site.content, site.other
+    other.native_referrers = False
+    payload = await content.push_image(APP, "v1")
+    subject = {"mediaType": IMAGE, "digest": sha256(payload), "size": len(payload)}
+    signatures = [image(b"{}", (b"layer",), subject=subject, annotations={"n": n}) for n in "ab"]
+    for each in signatures:
+        await content.manifests.put(ALICE, APP, sha256(each), each, IMAGE)
+    await copy(site, sha256(payload))
+    index = APP, stand_in(sha256(payload))
+    del other.manifests[APP, other.tags.pop(index)]
+    looked = There.unlisted
+
+    async def unlisted(self: There, *arguments: Any) -> Sequence[str]:
+        found = await looked(self, *arguments)
+        if len(found) == 2:
+            await content.manifests.delete(ALICE, APP, sha256(signatures[0]))
+        return found
+
+    monkeypatch.setattr(There, "unlisted", unlisted)
+    await copy(site, sha256(payload))
+    _, listed = other.manifests[APP, other.tags[index]]
+    assert [each.digest for each in entries(listed)] == [sha256(signatures[1])]
+
+
+async def copy(site: Site, digest: str) -> None:
+    """A task in a process of its own, which knows nothing of another one."""
+    endpoint = Endpoint("docker-registry", site.other.url)
+    there = There(Remote(Guard((ip_network("127.0.0.0/8"),)), endpoint), Known())
+    try:
+        await Transfer(
+            site.here,
+            there,
+            Move(COPY, APP, APP, digest, ("v1",)),
+            Sending(FREE, False, {}, _forget),
+            override=True,
+            log=lambda _: None,
+            check=lambda: None,
+            tell=lambda _: None,
+        ).run()
+    finally:
+        await there.close()
+
+
 async def _forget(digest: str, where: str) -> None:
     """No task goes on after this one."""
 
 
-@pytest.mark.parametrize("what", ["tag", "artifact", "another artifact"])
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("what", ["tag", "artifact", "artifact, other tags", "another artifact"])
 async def test_a_delete_copies_again_what_came_back_before_it_deleted(
-    site: Site, monkeypatch: pytest.MonkeyPatch, what: str
+    site: Site, monkeypatch: pytest.MonkeyPatch, what: str, cut: bool
 ) -> None:
-    """The task of the push came first, and found all of it at the target."""
+    """The task of the push came first, and found all of it at the target.
+
+    So does the next run of a task that was cut off when it had deleted.
+    """
+    site.tries = 2
     await site.policy("push", trigger="event_based", deletion=True)
     content, other = site.content, site.other
     layers = (b"one",)
@@ -160,20 +305,23 @@ async def test_a_delete_copies_again_what_came_back_before_it_deleted(
     async with site.working():
         await settle(site)
         assert other.tags == {(APP, "v1"): digest}
-        if what == "artifact":
+        if what.startswith("artifact"):
             await content.manifests.delete(ALICE, APP, digest)
         else:
             await content.manifests.delete_tag(ALICE, APP, "v1")
-        wanted = [digest]
+        wanted, tags = [digest], ("v2", "v3") if what == "artifact, other tags" else ("v1",)
 
         async def meanwhile() -> None:
             if what == "another artifact":
                 wanted[0] = sha256(await content.push_image(APP, "v1", layers=(b"two",)))
             else:
-                await content.push_image(APP, "v1", layers=layers)
+                for tag in tags:
+                    await content.push_image(APP, tag, layers=layers)
             await settle(site, but=1)
 
+        if cut:
+            after(monkeypatch, "delete")
         before(monkeypatch, "delete", meanwhile)
         await settle(site)
-    assert other.tags == {(APP, "v1"): wanted[0]}
+    assert other.tags == {(APP, tag): wanted[0] for tag in tags}
     assert (APP, wanted[0]) in other.manifests

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ from moorage.remotes.throttle import KILOBITS, Throttle
 from moorage.replication import filters, launching
 from moorage.replication.here import OPERATOR, Here
 from moorage.replication.planning import Planner
-from moorage.replication.records import COPY, DELETE, EVENT, Move, Settings
+from moorage.replication.records import DELETE, EVENT, Move, Settings
 from moorage.replication.sides import Sending
 from moorage.replication.there import Known, There
 from moorage.replication.transfer import Transfer
@@ -34,6 +34,8 @@ BELIEVED = 2.0
 """Seconds for which a task takes a registry for what an earlier one read of it."""
 REGISTRIES = 20
 """Registries of which this process remembers what blobs they had."""
+AGAIN = 3
+"""Times that a task copies again what came back while it deleted it."""
 EXECUTIONS = 100
 """Executions of which this process remembers what they do."""
 
@@ -207,6 +209,7 @@ class MoveJob:
                 "moved_blobs": done.blobs,
                 "moved_manifests": done.manifests,
             }
+        await self._restore(context, ends, said, move, transfer.taken)
 
     def _transfer(self, context: Context, ends: Ends, said: Settings, move: Move) -> Transfer:
         sessions: dict[str, str] = dict((context.claim.checkpoint or {}).get("sessions", {}))
@@ -224,6 +227,7 @@ class MoveJob:
             how,
             override=said.override,
             deletes=said.deletion and said.trigger == EVENT and said.source_id is None,
+            untagged=not any(each.type == "tag" and each.value for each in said.filters),
             log=context.log,
             check=context.check,
             tell=context.tell,
@@ -232,12 +236,11 @@ class MoveJob:
     async def _delete(self, context: Context, ends: Ends, said: Settings, move: Move) -> None:
         """What is back at the source by now stays: its copy may be done already.
 
-        What came back while this deleted it is copied again, for the same reason.
+        What came back while this deleted it, or an earlier run that was cut off, is copied again.
         """
         source, target = ends.source, ends.target
-        deleted: list[str] = []
+        whole = move.whole or not move.tags
         gone = not await source.digest_of(move.source, move.digest)
-        whole = gone and (move.whole or not move.tags)
         for reference in move.tags or (move.digest,):
             there = await target.digest_of(move.target, reference)
             if not gone and await source.digest_of(move.source, reference) == move.digest:
@@ -248,20 +251,35 @@ class MoveJob:
                 context.log(f"{move.target}:{reference} stays: it is {there} by now")
             else:
                 try:
-                    await target.delete(move.target, move.digest if whole else reference)
+                    await target.delete(move.target, move.digest if whole and gone else reference)
                 except NotFound:
                     context.log(f"{move.target}:{reference} is gone")
                 else:
                     context.log(f"{move.target}:{reference} was deleted")
-                    deleted += (move.tags or (reference,)) if whole else (reference,)
-                if whole:
+                if whole and gone:
                     break
-        for reference in deleted:
-            if now := await source.digest_of(move.source, reference):
-                context.log(f"{move.source}:{reference} is back")
-                tags = () if reference == move.digest else (reference,)
-                back = replace(move, operation=COPY, digest=now, tags=tags)
-                await self._transfer(context, ends, said, back).run()
+        deleted = (*move.tags, move.digest) if whole else move.tags
+        await self._restore(context, ends, said, move, deleted)
+
+    async def _restore(
+        self, context: Context, ends: Ends, said: Settings, move: Move, deleted: Sequence[str]
+    ) -> None:
+        """Copy again what came back to the source while it was deleted at the target.
+
+        Its own copy may have found it there before. With a whole artifact went all tags that it
+        had at the target, those of later pushes too.
+        """
+        for _ in range(AGAIN):
+            looks = [await ends.source.digest_of(move.source, each) for each in deleted]
+            deleted = []
+            for digest in sorted({each for each in looks if each}):
+                context.log(f"{move.source}@{digest} is back")
+                about = {"repository": move.source, "digest": digest}
+                async for _, moves in Planner(said, ends.source).moves(about):
+                    for back in moves:
+                        transfer = self._transfer(context, ends, said, back)
+                        await transfer.run()
+                        deleted += transfer.taken
 
 
 class _Told:

@@ -12,6 +12,7 @@ Until its last request nobody finds an artifact at the target that is not whole.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from moorage.errors import (
@@ -73,23 +74,30 @@ class Transfer:
         *,
         override: bool,
         deletes: bool = False,
+        untagged: bool = False,
         log: Callable[[str], None],
         check: Callable[[], None],
         tell: Callable[[str], None],
     ) -> None:
-        """`deletes`: what is deleted at the source is to be deleted at the target."""
+        """`deletes`: what is deleted at the source is to be deleted at the target.
+
+        `untagged`: also an artifact that had lost its tags before.
+        """
         self._source = source
         self._target = target
         self._move = move
         self._how = how
         self._override = override
         self._deletes = deletes
+        self._untagged = untagged
         self._log = log
         self._check = check
         self._tell = tell
         self._done: set[str] = set()
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._seen: set[str] = set()  # blobs that are at the target
+        self._placed = False  # whether the target had not the artifact until this wrote it
+        self.taken: list[str] = []  # tags and digests that were deleted at the target again
         self.progress = Progress()
 
     async def run(self) -> None:
@@ -101,22 +109,21 @@ class Transfer:
             tags = await self._tags(move.tags, move.digest)
         if tags is None:
             return
-        if not there:
+        if there and not tags:
+            self._log(f"{move.target}@{move.digest} is there already")
+        else:
             try:
                 found = await self._source.manifest(move.source, move.digest)
             except NotFound:
                 self._log(f"{move.digest} was deleted from {move.source} since")
                 return
-            await self._target.ensure(move.target)
-            await self._place(found, tags, 0)
+            if there:
+                await self._target.put(move.target, found, tags)
+                self._log(f"{move.target}{_shown(tags)} names {move.digest} now")
+            else:
+                await self._target.ensure(move.target)
+                await self._place(found, tags, 0)
             await self._look_again(tags)
-        elif tags:
-            found = await self._source.manifest(move.source, move.digest)
-            await self._target.put(move.target, found, tags)
-            self._log(f"{move.target}{_shown(tags)} names {move.digest} now")
-            await self._look_again(tags)
-        else:
-            self._log(f"{move.target}@{move.digest} is there already")
         await self._attached(move.digest, there=there, depth=0)
         for tag in move.attached:
             await self._follow(tag)
@@ -153,30 +160,35 @@ class Transfer:
             if now == last:
                 break
             if not now:
-                if not self._deletes or not await self._take_back(tag):
-                    break
-            elif not self._override or now != await self._target.digest_of(move.target, now):
+                if self._deletes:
+                    await self._take_back(tag)
                 break
-            else:
-                found = await self._source.manifest(move.source, now)
-                await self._target.put(move.target, found, [tag])
-                self._log(f"{move.target}:{tag} names {now} again, which was pushed since")
+            if not self._override or now != await self._target.digest_of(move.target, now):
+                break
+            found = await self._source.manifest(move.source, now)
+            await self._target.put(move.target, found, [tag])
+            self._log(f"{move.target}:{tag} names {now} again, which was pushed since")
             last = now
 
-    async def _take_back(self, reference: str) -> bool:
-        """Delete what was copied after it had been deleted at the source; whether that was so."""
+    async def _take_back(self, reference: str) -> None:
+        """Delete what was copied after it had been deleted at the source.
+
+        The artifact itself only if it came by this, else others have it under tags of theirs; and
+        only if its delete would have come here whether its tags went before it or with it.
+        """
         move = self._move
         gone = not await self._source.digest_of(move.source, move.digest)
-        if not gone and reference == move.digest:
-            return False
+        whole = gone and self._placed and self._untagged
+        if reference == move.digest and not whole:
+            return
         if move.digest != await self._target.digest_of(move.target, reference):
-            return False
+            return
         try:
-            await self._target.delete(move.target, move.digest if gone else reference)
+            await self._target.delete(move.target, move.digest if whole else reference)
         except NotFound:
-            return False
+            return
         self._log(f"{move.target} {reference} was deleted again, as it was at the source")
-        return True
+        self.taken += (reference, move.digest) if whole else (reference,)
 
     async def _place(self, found: Fetched, tags: Sequence[str], depth: int) -> None:
         """A manifest with everything below it."""
@@ -192,6 +204,9 @@ class Transfer:
                 await self._child(child, depth + 1)
         await self._blobs([blob for blob in parsed.blobs if not blob.foreign])
         self._check()
+        if depth == 0 and self._deletes:  # blobs take their time
+            there = await self._target.digest_of(self._move.target, found.digest)
+            self._placed = there != found.digest
         await self._target.put(self._move.target, found, tags)
         self.progress.manifests += 1
         self._log(f"{self._move.target}{_shown(tags) or '@' + found.digest} was copied")
@@ -241,9 +256,13 @@ class Transfer:
             lacking = await self._target.unlisted(move.target, subject, wanted)
             if not lacking:
                 return
-            found = [await self._source.manifest(move.source, each) for each in lacking]
-            await self._target.enlist(move.target, subject, found)
-            self._log(f"{len(found)} referrers of {subject} were listed again")
+            found = []
+            for each in lacking:
+                with suppress(NotFound):  # it went meanwhile
+                    found.append(await self._source.manifest(move.source, each))
+            if found:
+                await self._target.enlist(move.target, subject, found)
+                self._log(f"{len(found)} referrers of {subject} were listed again")
             wanted = None
 
     async def _follow(self, tag: str) -> None:
