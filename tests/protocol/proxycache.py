@@ -5,7 +5,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from sqlalchemy import insert
+from sqlalchemy import insert, select, update
 
 from moorage.access.secretbox import SecretBox
 from moorage.artifacts.manifests import Manifests
@@ -78,6 +78,13 @@ class Cache:
         self.client = self.registry.client("guest", app=self.app)
         self.admin = self.registry.client("admin", app=self.app)
         return self
+
+    async def full(self) -> None:
+        """Leave no room in its quota."""
+        hub = select(tables.projects.c.id).where(tables.projects.c.name == "hub")
+        quota = update(tables.quotas).where(tables.quotas.c.project_id == hub.scalar_subquery())
+        async with self.registry.db.write() as tx:
+            await tx.execute(quota.values(hard=tables.quotas.c.used))
 
     async def get(self, path: str, repository: str = APP, **headers: str) -> Any:
         return await self.client.ask("GET", f"/v2/{repository}/{path}", headers=headers)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from moorage.artifacts.uploads import Uploads
 from moorage.config.redis import RedisSettings
+from moorage.errors import StorageFull
 from moorage.proxy import Alone, RedisLeases, Turn
 from tests.protocol.proxycache import THERE, Cache
 from tests.protocol.registry import Registry
@@ -150,3 +152,51 @@ async def test_without_redis_each_replica_downloads(
     other.pause = None
     assert [await each for each in both] == [DATA, DATA]
     assert (await two.get(f"blobs/{sha256(DATA)}")).body == DATA
+
+
+class Counted(Alone):
+    """Leases that another replica holds, or leaves to this one."""
+
+    def __init__(self, ours: bool) -> None:
+        self.ours = ours
+        self.log: list[str] = []
+
+    async def take(self, key: str) -> bool:
+        self.log.append("take")
+        return self.ours
+
+    async def free(self, key: str) -> None:
+        self.log.append("free")
+
+
+async def test_nobody_waits_for_a_lease_to_store_nothing(
+    registry: Registry, other: OtherRegistry, stack: AsyncExitStack
+) -> None:
+    """What the quota has no room for is fetched at once."""
+    leases = Counted(ours=False)
+    (one,) = await replicas(registry, other, stack, Turn(leases, 3600))
+    await one.full()
+    assert await asyncio.wait_for(get(one), 60) == DATA
+    assert leases.log == []
+
+
+async def test_nobody_holds_a_lease_who_stores_nothing(
+    registry: Registry,
+    other: OtherRegistry,
+    stack: AsyncExitStack,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is free as soon as the store has refused."""
+    leases = Counted(ours=True)
+    (one,) = await replicas(registry, other, stack, Turn(leases, 3600))
+
+    async def refusing(*arguments: object, **more: object) -> None:
+        raise StorageFull("full")
+
+    monkeypatch.setattr(Uploads, "push", refusing)
+    stuck = other.pause = asyncio.Event()
+    waiting = get(one)
+    await until(lambda: leases.log == ["take", "free"])
+    assert not waiting.done()
+    stuck.set()
+    assert await waiting == DATA

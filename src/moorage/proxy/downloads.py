@@ -4,7 +4,8 @@
                        └─► the store, which compares the digest
 
 The last piece is held back until the digest is right: nobody ever reads a whole blob that is not
-the one he asked for. A reader that goes away stops nobody, and not the download either.
+the one he asked for. A reader that goes away stops nobody, and not the download either, unless
+that is for readers alone: then it ends a while after the last of them.
 """
 
 import asyncio
@@ -13,8 +14,8 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 
 OPERATOR = Principal("server", name="the proxy cache")
 """Who pushes what is cached, in the audit log."""
+LINGER = 10.0
+"""Seconds for which a blob that is not kept is fetched without a reader: one may come back."""
 LOOK = 0.2
 """Seconds between two looks whether another replica has it."""
 PIECE = 1 << 18
@@ -81,6 +84,7 @@ class Download:
         self._failure: MoorageError | None = None
         self._broken: MoorageError | None = None
         self._readers = 0
+        self._left = time.monotonic()  # when the last one did
         self._over = False
         self._news = asyncio.Event()
 
@@ -107,7 +111,13 @@ class Download:
                     await self._news.wait()
         finally:
             self._readers -= 1
+            self._left = time.monotonic()
             self._tidy()
+
+    @property
+    def _needed(self) -> bool:
+        """Whether somebody reads, or may still."""
+        return self._readers > 0 or time.monotonic() < self._left + LINGER
 
     @property
     def complete(self) -> bool:
@@ -125,16 +135,21 @@ class Download:
     # --- downloading
 
     async def run(
-        self, upstream: Upstream, name: str, pulls: Pulls, uploads: Uploads, turn: Turn
+        self,
+        upstream: Upstream,
+        name: str,
+        pulls: Pulls,
+        uploads: Uploads,
+        turn: Turn,
+        close: Callable[[], None],
     ) -> None:
-        """Fetch, store and tell; raises nothing."""
+        """Fetch, store and tell; raises nothing. After `close` nobody may begin to read."""
         try:
-            async with self._alone(turn, pulls):
-                if self.stored is None and self._near:
-                    self.stored = await self._shared(uploads)
-                if self.stored is None:
-                    await self._fetch(upstream, name, uploads)
-                    self._available = self.size
+            if not await self._kept(upstream, name, pulls, uploads, turn):
+                log.warning("%s is served without being kept: %s", self.digest, self.unkept)
+                await self._pass(upstream, name, close)
+            if self.stored is None:
+                self._available = self.size
         except MoorageError as error:
             self._failure = error
         except OSError as error:
@@ -186,10 +201,22 @@ class Download:
         except MoorageError:
             return None
 
-    async def _fetch(self, upstream: Upstream, name: str, uploads: Uploads) -> None:
-        if self.unkept or not await self._store(upstream, name, uploads):
-            log.warning("%s is served without being kept: %s", self.digest, self.unkept)
-            await self._pass(upstream, name)
+    async def _kept(
+        self, upstream: Upstream, name: str, pulls: Pulls, uploads: Uploads, turn: Turn
+    ) -> bool:
+        """Find it near, or fetch it into the store; False when neither can be.
+
+        Nobody waits for a lease to store nothing, or holds one meanwhile.
+        """
+        if self.unkept:
+            return await self._found(uploads)
+        async with self._alone(turn, pulls):
+            return await self._found(uploads) or await self._store(upstream, name, uploads)
+
+    async def _found(self, uploads: Uploads) -> bool:
+        if self.stored is None and self._near:
+            self.stored = await self._shared(uploads)
+        return self.stored is not None
 
     async def _store(self, upstream: Upstream, name: str, uploads: Uploads) -> bool:
         """Fetch it into the store; False when that does not take it.
@@ -222,12 +249,17 @@ class Download:
             await parts.aclose()  # type: ignore[attr-defined]  # it is a generator
         return True
 
-    async def _pass(self, upstream: Upstream, name: str) -> None:
-        """Fetch what is missing for the readers alone."""
-        async for part in upstream.remote.blob(
+    async def _pass(self, upstream: Upstream, name: str, close: Callable[[], None]) -> None:
+        """Fetch what is missing for the readers alone, while there are any."""
+        parts = upstream.remote.blob(
             name, self.digest, self.size, self.written, throttle=upstream.throttle
-        ):
-            self._keep(part)
+        )
+        async with aclosing(parts):  # type: ignore[type-var]  # it is a generator
+            async for part in parts:
+                self._keep(part)
+                if not self._needed and self.written < self.size:
+                    close()  # in one step: whoever comes now begins another one
+                    raise Unreachable(f"nobody reads {self.digest} any more")
         if await asyncio.to_thread(self._digest) != self.digest:
             raise self._another(upstream, "its digest is another one")
 
@@ -300,18 +332,23 @@ class Downloads:
         self._running[key] = made
         upstream.running[repository] = upstream.running.get(repository, 0) + 1
 
+        def close() -> None:
+            if self._running.get(key) is not made:
+                return
+            del self._running[key]
+            upstream.running[repository] -= 1
+            if not upstream.running[repository]:
+                del upstream.running[repository]
+
         async def run() -> None:
             try:
-                await made.run(upstream, name, pulls, uploads, self._turn)
+                await made.run(upstream, name, pulls, uploads, self._turn, close)
             finally:
                 self.ended += 1
                 self._counters.fetched_bytes.labels(upstream.project).inc(made.written)
                 if made.unkept and made.complete:
                     self._counters.unkept.labels(upstream.project, made.unkept).inc()
-                upstream.running[repository] -= 1
-                if not upstream.running[repository]:
-                    del upstream.running[repository]
-                del self._running[key]
+                close()
 
         task = asyncio.create_task(run(), name=f"download {wanted.digest}")
         self._tasks.add(task)

@@ -11,6 +11,7 @@ blob, not here                 one download, streamed to all who wait, and kept
 
 import logging
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -304,8 +305,9 @@ class Through:
             running = self._downloads.begin(upstream, name, wanted, self._pulls, self._uploads)
         stop = blob.size if end is None else end
         try:
-            async for part in running.read(self._pulls, start, stop):
-                yield part
+            async with aclosing(running.read(self._pulls, start, stop)) as parts:  # type: ignore[type-var]
+                async for part in parts:
+                    yield part
         except NotFound as error:
             raise BlobUnknown(detail={"digest": blob.digest}) from error
         except (*AWAY, Invalid) as error:
