@@ -10,8 +10,9 @@ import base64
 import binascii
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote, urlencode
 
@@ -40,13 +41,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=Shape)
 R = TypeVar("R", bound=Response)
+A = TypeVar("A")
 
 FLASH = "flash"
 _PASSED = (SESSION_COOKIE, CSRF_COOKIE, "oidc")
 _PLAIN = re.compile(r"[!#-+\--:<-\[\]-~]+")  # RFC 6265, "cookie-octet"
 _MOST_PAGES = 10**6
-_OF_A_FORM = ("do", "id", "live")
-"""Parameters that are not about the list that a page shows."""
+OF_A_LIST = frozenset(
+    (
+        *("q", "sort", "page", "size"),
+        *("view", "type", "tagged", "label", "public", "kind"),
+        *("who", "operation", "status", "days"),
+        *("tokens", "execution", "run", "task", "job"),  # opened beside it
+    )
+)
+"""Parameters of the list that a page shows: each link back to it says them again."""
+_LONGEST_KEPT = 2048
+"""Characters of them, escaped: no name of anything is longer, and there are links in every line."""
 _DEFAULTS: Mapping[str, Any] = {
     "title": "",
     "glyph": "box",
@@ -192,6 +203,17 @@ class Visit:
         query.setdefault("sort", view.sort)
         return await self.all(shape, path, page=view.page, page_size=view.size, **query)
 
+    async def unless_gone(self, asked: Awaitable[A]) -> A | None:
+        """What a part of the page is about. What is not there any more takes only its own part
+        away: the page says so. Raises Problem."""
+        try:
+            return await asked
+        except Problem as problem:
+            if problem.status != 404:
+                raise
+            self.problem = self.problem or problem
+            return None
+
     async def text(self, path: str) -> str:
         """A document; raises Problem."""
         return await self.api.text(self.visitor, path)
@@ -329,20 +351,30 @@ class Visit:
         self._set = []
         return response
 
-    @property
+    @cached_property
+    def kept(self) -> Mapping[str, str]:
+        """What the address says of the list of this page, and nothing else that stands in it."""
+        found, room = {}, _LONGEST_KEPT
+        for name, text in self.query.items():
+            length = len(urlencode({name: text})) if name in OF_A_LIST else 0
+            if text and 0 < length <= room:
+                found[name] = text
+                room -= length
+        return found
+
+    @cached_property
     def back(self) -> str:
         """The list of this page as it stands: filtered, sorted and turned."""
         return self.listed({})
 
     def doing(self, do: str, number: object = "") -> str:
         """The same with a form over it, which may be about one of its lines."""
-        return self.listed({"do": do, "id": str(number)})
+        said = urlencode({"do": do, "id": number} if number else {"do": do})
+        return f"{self.back}{'&' if self.kept else '?'}{said}"
 
     def listed(self, more: Mapping[str, str]) -> str:
-        """The same with more in its address."""
-        kept = {name: text for name, text in self.query.items() if name not in _OF_A_FORM}
-        said = {name: text for name, text in {**kept, **more}.items() if text}
-        return f"{self.path}?{urlencode(said)}" if said else self.path
+        """The same with more in its address, or without what is empty."""
+        return self.here(**{**self.kept, **more})
 
     def here(self, **changes: str) -> str:
         """This page with other parameters."""

@@ -141,7 +141,7 @@ async def _confirm(visit: Visit, found: Place, chosen: Sequence[str]) -> Form | 
     chosen = chosen or visit.fields("id")
     _ = visit.gettext
     fields = [Field("id", "", "hidden", each) for each in chosen]
-    cancel = visit.here(view=visit.query.get("view", ""))
+    cancel = visit.back
     if not chosen:
         return None
     if do == "untag":
@@ -218,11 +218,9 @@ async def act(visit: Visit, found: Place) -> Response:
             "copy": _("The artifact is copied."),
         }
         await work(names[0])
-        return visit.done(visit.here(view=visit.query.get("view", "")), said.get(op, _("Saved.")))
-    by_artifact = visit.query.get("view") == "artifacts"
-    kept = [("view", "artifacts")] if by_artifact else []
+        return visit.done(visit.back, said.get(op, _("Saved.")))
     crumbs = found.crumbs(Crumb(titles[op]))
-    return await carried_out(visit, Bulk(op, titles[op], names, work, found.list, kept, crumbs))
+    return await carried_out(visit, Bulk(op, titles[op], names, work, crumbs))
 
 
 def _works(visit: Visit, found: Place) -> Mapping[str, Callable[[str], Awaitable[str]]]:

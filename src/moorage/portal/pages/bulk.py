@@ -32,10 +32,6 @@ class Bulk:
     names: Sequence[str]
     work: Callable[[str], Awaitable[str]]
     """Does it to one of them, and says more of it or nothing; raises Problem."""
-    back: str
-    """Where the list is."""
-    kept: Sequence[tuple[str, str]] = ()
-    """What the address of the list says beside `do` and `id`."""
     crumbs: Sequence[Crumb] = ()
 
 
@@ -76,13 +72,13 @@ async def _lines(visit: Visit, bulk: Bulk, head: str, foot: str) -> AsyncIterato
         part = len(outcomes) / len(bulk.names)
         yield await visit.text_of("bulk_line.html", outcome=outcomes[-1], part=part)
     failed = [each.name for each in outcomes if each.failed]
-    again = [*bulk.kept, ("do", bulk.op), *(("id", name) for name in failed)]
+    again = "".join(f"&{urlencode({'id': name})}" for name in failed)
     yield await visit.text_of(
         "bulk_end.html",
         done=len(outcomes) - len(failed),
         failed=len(failed),
-        again=f"{bulk.back}?{urlencode(again)}" if failed else "",
-        back=f"{bulk.back}?{urlencode(bulk.kept)}" if bulk.kept else bulk.back,
+        again=visit.doing(bulk.op) + again if failed else "",
+        back=visit.back,
     )
     yield foot
 

@@ -91,7 +91,7 @@ async def _form(visit: Visit) -> Form | None:
     do, chosen = visit.query.get("do"), visit.query.get("id", "")
     label = Label()
     if do in ("edit", "delete") and chosen.isdigit():
-        label = await visit.get(Label, f"/labels/{chosen}")
+        label = await visit.unless_gone(visit.get(Label, f"/labels/{chosen}")) or label
     colors = [Choice(color, color) for color in COLORS]
     if label.color and label.color not in COLORS:
         colors.insert(0, Choice(label.color, label.color))

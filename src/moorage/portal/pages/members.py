@@ -76,7 +76,9 @@ async def _form(visit: Visit, here: Scope) -> Form | None:
         return Form("add", _("Add a member"), fields, _("Add"), cancel=visit.back)
     if do not in ("role", "remove") or not chosen.isdigit():
         return None
-    member = await visit.get(Member, f"{here.api}/members/{chosen}")
+    member = await visit.unless_gone(visit.get(Member, f"{here.api}/members/{chosen}"))
+    if member is None:
+        return None
     kept, names = {"id": chosen}, [member.entity_name]
     if do == "role":
         title, now = _("Change the role"), str(member.role_id)

@@ -56,7 +56,8 @@ async def users(visit: Visit) -> Response:
     )
     sections = [table]
     if visit.query.get("tokens", "").isdigit():
-        sections.insert(0, await _tokens(visit, visit.query["tokens"]))
+        held = await _tokens(visit, visit.query["tokens"])
+        sections = [held, table] if held else [table]
     return await visit.render(
         "page.html",
         title=_("Users"),
@@ -68,9 +69,12 @@ async def users(visit: Visit) -> Response:
     )
 
 
-async def _tokens(visit: Visit, number: str) -> Table:
+async def _tokens(visit: Visit, number: str) -> Table | None:
     _ = visit.gettext
-    found = await visit.all(AccessToken, f"/users/{number}/tokens", page_size=100)
+    asked = visit.all(AccessToken, f"/users/{number}/tokens", page_size=100)
+    found = await visit.unless_gone(asked)
+    if found is None:
+        return None
     rows = [
         Row(
             [
@@ -106,7 +110,9 @@ async def _user_form(visit: Visit) -> Form | None:
         return Form("create", _("New user"), fields, _("Create"), cancel=visit.back)
     if do not in ("password", "delete") or not chosen.isdigit():
         return None
-    user = await visit.get(User, f"/users/{chosen}")
+    user = await visit.unless_gone(visit.get(User, f"/users/{chosen}"))
+    if user is None:
+        return None
     kept, names = {"id": chosen}, [user.username]
     if do == "password":
         title = _("Set a password")
@@ -133,7 +139,8 @@ async def change_user(visit: Visit) -> Response:
         await visit.send("DELETE", f"/users/{number}/tokens/{visit.integer('token')}")
     elif op == "delete":
         await visit.send("DELETE", f"/users/{number}")
-        return visit.done(visit.back, _("Deleted."))
+        gone = {"tokens": ""} if visit.query.get("tokens") == str(number) else {}
+        return visit.done(visit.listed(gone), _("Deleted."))
     else:
         raise Problem(400, "BAD_REQUEST", _("That is not known here."))
     return visit.done(visit.back, _("Saved."))
@@ -194,7 +201,9 @@ async def _group_form(visit: Visit) -> Form | None:
         return Form("create", _("New group"), fields, _("Create"), cancel=visit.back)
     if do not in ("rename", "delete") or not chosen.isdigit():
         return None
-    group = await visit.get(Group, f"/usergroups/{chosen}")
+    group = await visit.unless_gone(visit.get(Group, f"/usergroups/{chosen}"))
+    if group is None:
+        return None
     kept = {"id": chosen}
     if do == "rename":
         fields = [Field("name", _("Name"), value=group.group_name, required=True)]

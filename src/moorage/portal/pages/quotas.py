@@ -78,7 +78,9 @@ async def _form(visit: Visit, limit: int) -> Form | None:
         fields = [Field("limit", _("Storage of a new project"), "text", written(limit), note, True)]
         return Form("default", _("Default quota"), fields, _("Save"), cancel=visit.back)
     if do == "edit" and chosen.isdigit():
-        quota = await visit.get(Quota, f"/quotas/{chosen}")
+        quota = await visit.unless_gone(visit.get(Quota, f"/quotas/{chosen}"))
+        if quota is None:
+            return None
         fields = [Field("limit", _("Storage"), "text", written(quota.hard.storage), note, True)]
         title = _("Quota of %(name)s", name=quota.ref.name)
         return Form("edit", title, fields, _("Save"), cancel=visit.back, values={"id": chosen})

@@ -108,7 +108,8 @@ async def _form(visit: Visit) -> Form | None:
     do, chosen = visit.query.get("do"), visit.query.get("id", "")
     registry = Registry(type="harbor")
     if do in ("edit", "delete") and chosen.isdigit():
-        registry = await visit.get(Registry, f"/registries/{chosen}")
+        asked = visit.get(Registry, f"/registries/{chosen}")
+        registry = await visit.unless_gone(asked) or registry
     if do == "delete" and registry.id:
         title, kept = _("Delete this registry?"), {"id": chosen}
         note = _("Rules and projects that use it have to go first.")

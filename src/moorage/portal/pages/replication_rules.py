@@ -61,7 +61,7 @@ async def rules(visit: Visit) -> Response:
         title=_("Replication"),
         glyph="arrow-left-right",
         crumbs=[Crumb(_("Replication"))],
-        actions=[Item(_("New rule"), f"{BASE}?do=new", icon="plus")],
+        actions=[Item(_("New rule"), visit.doing("new"), icon="plus")],
         form=form,
         live="" if form else view.url(live="1"),
         sections=sections,
@@ -129,12 +129,12 @@ def _menu(visit: Visit, each: Replication) -> list[Item]:
     values = {"id": str(each.id)}
     menu = []
     if each.enabled:
-        menu.append(Item(_("Replicate now"), BASE, op="run", icon="rotate-cw", values=values))
+        menu.append(Item(_("Replicate now"), visit.back, "run", "rotate-cw", values=values))
     menu += [
         Item(_("Preview"), f"{BASE}/{each.id}?do=preview", icon="search"),
-        Item(_("Edit"), f"{BASE}?do=edit&id={each.id}"),
-        Item(_("Disable") if each.enabled else _("Enable"), BASE, op="switch", values=values),
-        Item(_("Delete"), f"{BASE}?do=delete&id={each.id}", icon="trash-2", danger=True),
+        Item(_("Edit"), visit.doing("edit", each.id)),
+        Item(_("Disable") if each.enabled else _("Enable"), visit.back, "switch", values=values),
+        Item(_("Delete"), visit.doing("delete", each.id), icon="trash-2", danger=True),
     ]
     return menu
 
@@ -144,13 +144,16 @@ async def _form(visit: Visit) -> Form | None:
     do, chosen = visit.query.get("do"), visit.query.get("id", "")
     if do not in ("new", "edit", "delete") or (do != "new" and not chosen.isdigit()):
         return None
-    rule = Replication(enabled=True, override=True)
+    rule: Replication | None = Replication(enabled=True, override=True)
     if do != "new":
-        rule = await visit.get(Replication, f"/replication/policies/{chosen}")
+        asked = visit.get(Replication, f"/replication/policies/{chosen}")
+        rule = await visit.unless_gone(asked)
+    if rule is None:
+        return None
     kept = {"id": chosen} if rule.id else {}
     if do == "delete":
         title, note = _("Delete this rule?"), _("What it copied stays where it is.")
-        return Form("delete", title, (), _("Delete"), note, True, BASE, kept, [rule.name])
+        return Form("delete", title, (), _("Delete"), note, True, visit.back, kept, [rule.name])
     others = (await visit.all(Registry, "/registries", page_size=100, sort="name")).items
     note = "" if others else _("Register the other registry first.")
     further = len(rule.filters) - len({each.type for each in rule.filters})
@@ -167,7 +170,7 @@ async def _form(visit: Visit) -> Form | None:
         fields(visit, rule, others),
         _("Create") if new else _("Save"),
         note,
-        cancel=BASE,
+        cancel=visit.back,
         values=kept,
         also=[Item(_("Preview"), op="preview", icon="search")],
     )
@@ -242,14 +245,14 @@ async def change(visit: Visit) -> Response:
     api = f"/replication/policies/{number}"
     if op == "create":
         await visit.send("POST", "/replication/policies", body(visit, Replication()))
-        return visit.done(BASE, _("Saved."))
+        return visit.done(visit.back, _("Saved."))
     if op == "edit":
         await visit.send("PUT", api, body(visit, await _before(visit)))
-        return visit.done(BASE, _("Saved."))
+        return visit.done(visit.back, _("Saved."))
     if op == "switch":
         rule = await visit.get(Replication, api)
         await visit.send("PUT", api, stored(rule) | {"enabled": not rule.enabled})
-        return visit.done(BASE, _("Saved."))
+        return visit.done(visit.back, _("Saved."))
     if op == "preview":
         return await rules(visit)
     if op == "run":
@@ -261,7 +264,7 @@ async def change(visit: Visit) -> Response:
         return visit.done(f"{BASE}/{visit.integer('run')}/tasks", _("It stops."))
     if op == "delete":
         await visit.send("DELETE", api)
-        return visit.done(BASE, _("Deleted."))
+        return visit.done(visit.back, _("Deleted."))
     raise Problem(400, "BAD_REQUEST", _("That is not known here."))
 
 

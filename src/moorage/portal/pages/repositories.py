@@ -93,7 +93,7 @@ async def delete_repositories(visit: Visit) -> Response:
         return visit.done(visit.back, _("The repository is deleted."))
     title = _("Delete repositories")
     crumbs = here.crumbs(Crumb(title))
-    return await carried_out(visit, Bulk("delete", title, names, delete, visit.path, crumbs=crumbs))
+    return await carried_out(visit, Bulk("delete", title, names, delete, crumbs))
 
 
 ROUTES = ((PROJECTS + "/{project}/repositories", repositories, delete_repositories),)

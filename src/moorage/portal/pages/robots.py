@@ -111,7 +111,7 @@ async def _forms(visit: Visit, here: Scope | None) -> tuple[Form | None, dict[st
     do, chosen = visit.query.get("do"), visit.query.get("id", "")
     robot = Robot()
     if do in ("edit", "secret", "delete") and chosen.isdigit():
-        robot = await visit.get(Robot, f"/robots/{chosen}")
+        robot = await visit.unless_gone(visit.get(Robot, f"/robots/{chosen}")) or robot
     kept, names = {"id": chosen}, [robot.name]
     if do == "secret" and robot.id:
         title, note = _("Make a new secret?"), _("The old one stops working at once.")
@@ -155,7 +155,6 @@ async def _forms(visit: Visit, here: Scope | None) -> tuple[Form | None, dict[st
     }
     if do == "new":
         held = {f"project:{resource}:{action}" for resource, action in FIRST}
-    ticked = set(visit.fields("right")) if visit.problem else held
     form = Form(
         "edit" if do == "edit" else "create",
         _("Edit the robot account") if do == "edit" else _("New robot account"),
@@ -164,6 +163,8 @@ async def _forms(visit: Visit, here: Scope | None) -> tuple[Form | None, dict[st
         cancel=visit.back,
         values=kept if do == "edit" else {},
     )
+    mine = form.sends(visit.field("op")) and visit.field("id") == form.values.get("id", "")
+    ticked = set(visit.fields("right")) if visit.problem and mine else held
     return form, {"rights": matrix, "ticked": ticked}
 
 

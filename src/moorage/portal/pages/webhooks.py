@@ -85,12 +85,13 @@ async def _form(visit: Visit, here: Scope) -> Form | None:
     do, chosen = visit.query.get("do"), visit.query.get("id", "")
     hook = Webhook(enabled=True)
     if do in ("edit", "delete") and chosen.isdigit():
-        hook = await visit.get(Webhook, f"{here.api}/webhook/policies/{chosen}")
+        asked = visit.get(Webhook, f"{here.api}/webhook/policies/{chosen}")
+        hook = await visit.unless_gone(asked) or hook
     if do == "delete" and hook.id:
         title = _("Delete this webhook?")
         kept, names = {"id": chosen}, [hook.name]
         return Form("delete", title, (), _("Delete"), "", True, visit.back, kept, names)
-    if do not in ("new", "edit"):
+    if do not in ("new", "edit") or (do == "edit" and not hook.id):
         return None
     events = await visit.get(WebhookEvents, f"{here.api}/webhook/events")
     target = hook.targets[0] if hook.targets else None
