@@ -41,6 +41,8 @@ PASSWORD = "Work-2026-Long"
 """Of everybody that `data` makes."""
 TAKEN = (200, 303)
 """How a form is answered that did what it says; one that was refused has the API's status."""
+REFUSED = (400, 404, 409, 412, 422)
+"""How one is answered that says what cannot be; a right that lacks (403) is none of these."""
 _STATUS = re.compile(r"the server responded with a status of (\d+)")
 
 
@@ -182,9 +184,10 @@ class Flow(Watched):
 
     def refuse(self, op: str, why: str, **fields: str | bool) -> None:
         """Send a form that is not taken, and read why above it."""
+        assert why, "say what the page tells"
         form = self.fill(op, **fields)
         status = self.press(form.locator(f'button[name="op"][value="{op}"]'))
-        assert status not in TAKEN
+        assert status in REFUSED
         self.page.get_by_role("alert").filter(has_text=why).wait_for()
 
     def in_place(self, op: str, said: str) -> None:

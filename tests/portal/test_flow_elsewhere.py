@@ -65,7 +65,7 @@ def test_a_rule_from_preview_to_the_last_byte(flow: Flow) -> None:
     flow.page.locator("pre.log").get_by_text("payments/charts/payments:0.4.2").first.wait_for()
     flow.go(BASE)
     flow.choose("flow rule", "Edit")
-    flow.refuse("edit", "", trigger="scheduled", cron="at times")
+    flow.refuse("edit", "a cron expression has six fields", trigger="scheduled", cron="at times")
     flow.submit("edit", "Saved.", trigger="scheduled", cron="0 30 2 1 1 *")
     flow.choose("flow rule", "Disable", "Saved.")
     flow.row("flow rule").get_by_text("Disabled").wait_for()

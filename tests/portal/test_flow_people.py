@@ -16,7 +16,7 @@ def test_a_user_from_first_to_last(flow: Flow, full: Site) -> None:
     flow.go("/harbor/users")
     flow.follow("New user")
     about = {"username": "flow-user", "email": "flow@example.com", "realname": "Flora"}
-    flow.refuse("create", "", **about, password="too weak")
+    flow.refuse("create", "a password has 8 to 128 characters", **about, password="too weak")
     flow.submit("create", "Saved.", **about, password=PASSWORD)
     flow.go("/harbor/users?q=flow-user")
     flow.choose("flow-user", "Make an administrator", "Saved.")

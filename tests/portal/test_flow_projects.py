@@ -19,7 +19,7 @@ def test_a_project_is_made_and_opened_to_all(flow: Flow) -> None:
     """A name that is none is refused with the form as it was; the settings make it public."""
     flow.go("/harbor/projects")
     flow.follow("New project")
-    flow.refuse("create", "", name="Not A Name")
+    flow.refuse("create", "a project name is 1 to 255 lower-case letters", name="Not A Name")
     flow.submit("create", name="flow-made", limit="3")
     flow.page.get_by_role("heading", name="Push to this project").wait_for()
     flow.follow("Summary")
@@ -66,7 +66,7 @@ def test_members_come_rise_and_go(flow: Flow, full: Site) -> None:
     maker.people(["flow-member"])
     flow.go(f"{base}/members")
     flow.follow("Add a member")
-    flow.refuse("add", "", name="nobody-of-this-name")
+    flow.refuse("add", "user not found", name="nobody-of-this-name")
     flow.submit("add", "flow-member is a member now.", name="flow-member", role="5")
     flow.go(f"{base}/members?q=flow-member")
     flow.choose("flow-member", "Change the role")
@@ -203,10 +203,13 @@ def test_quotas(flow: Flow) -> None:
 
 @fires(SIGN_IN)
 def test_what_a_guest_sees(flow: Flow) -> None:
-    """Neither a button nor a menu for what he may not do; the audit log narrows to his project."""
+    """He reads who is a member, with neither a button nor a menu for what he may not do; the log of
+    the project is not for him, and the audit log tells him nothing."""
     li = flow.another("li")
     li.go(f"{payments(flow)}/members")
+    li.page.locator("tr[data-row]").first.wait_for()
     assert li.page.get_by_role("link", name="Add a member").count() == 0
     assert li.page.locator("details.menu .danger").count() == 0
-    flow.go(f"{payments(flow)}/logs")
-    flow.page.locator("tr[data-row]").first.wait_for()
+    assert li.page.locator(f'a[href="{payments(flow)}/logs"]').count() == 0
+    li.go("/harbor/logs")
+    li.shows("Nothing happened yet")

@@ -48,7 +48,7 @@ def test_retention_from_a_rule_to_what_goes(flow: Flow) -> None:
     flow.gone("1.0.0")
     flow.go(base)
     flow.follow("Schedule")
-    flow.refuse("schedule", "", when="custom", cron="now and then")
+    flow.refuse("schedule", "a cron expression has six fields", when="custom", cron="now and then")
     flow.submit("schedule", "Saved.", when="0 0 0 * * 0")
     flow.choose("app", "Disable", "Saved.")
     flow.row("app").get_by_text("Disabled").wait_for()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import httpx2
 import pytest
@@ -9,7 +10,7 @@ from tests.portal.crawl import template
 from tests.portal.data import CONFIG, EMPTY, MANIFEST, SIGNATURE, Maker
 from tests.portal.html import Harmful
 from tests.portal.paths import NO_PAGES, every, strangers
-from tests.portal.visitor import Site
+from tests.portal.visitor import Site, Visitor
 
 from moorage.portal import Portal, PortalApi
 from moorage.portal.pages import ROUTES
@@ -447,3 +448,35 @@ def test_signing_out_ends_the_session(site: Site) -> None:
     for name, value in kept.items():
         old.client.cookies.set(name, value)
     assert old.client.get("/harbor/users").status_code == 303
+
+
+def test_the_audit_log_narrows_to_whom_it_is_for(site: Site) -> None:
+    """Who administers one project reads of it alone; a guest of it, neither there nor in all."""
+    maker = site.maker()
+    maker.people(["log-admin", "log-guest"])
+    number = maker.project("log-of-one")
+    for role, name in ((1, "log-admin"), (3, "log-guest")):
+        member = {"role_id": role, "member_user": {"username": name}}
+        maker.api("POST", f"/projects/{number}/members", member)
+    one = f"/harbor/projects/{number}"
+    admin, guest = (site.visitor(name, "Work-2026-Long") for name in ("log-admin", "log-guest"))
+    others = "/harbor/logs?q=payments"
+    assert rows(site.admin(), others, "payments")
+    assert "Nothing matches" in admin.get(others)
+    for page in ("/harbor/logs?size=100", f"{one}/logs?size=100"):
+        of_one = rows(admin, page, "log-guest")
+        assert "payments" not in of_one
+        assert "checkout" not in of_one
+    assert f'href="{one}/logs"' in admin.get(f"{one}/members")
+    assert f'href="{one}/logs"' not in guest.get(f"{one}/members")
+    guest.get(f"{one}/logs", 403)
+    assert "Nothing happened yet" in guest.get("/harbor/logs")
+
+
+def rows(visitor: Visitor, page: str, text: str) -> str:
+    """The rows of its table, as soon as one has the text: what is told to the log comes later."""
+    until = time.monotonic() + 60
+    while text not in (found := visitor.get(page).partition("<tbody>")[2]):
+        assert time.monotonic() < until, text
+        time.sleep(0.1)
+    return found.partition("</tbody>")[0]
