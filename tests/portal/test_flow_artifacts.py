@@ -89,6 +89,8 @@ def test_many_are_labelled(flow: Flow) -> None:
     flow.fill("unlabel").locator("[name=label]").select_option("production")
     flow.submit("unlabel")
     flow.shows("2 done.")
+    flow.follow("Back to the list")
+    flow.page.wait_for_url(re.compile("view=artifacts.*label="))
     flow.go(base)
     assert flow.row("1.2.0").get_by_text("production").count() == 0
 
