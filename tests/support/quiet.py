@@ -51,7 +51,7 @@ async def alone(content: Content) -> None:
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
         "AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
     )
-    for _ in range(200):
+    for _ in range(1200):
         if not await content.scalar(others):
             return
         await asyncio.sleep(0.05)
