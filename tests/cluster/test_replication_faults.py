@@ -4,6 +4,7 @@ clients ─► registry ─► outbox ─► executions ─► jobservices ─�
               PostgreSQL: promoted    Redis: flushed    jobservices: killed
 """
 
+import itertools
 import json
 import random
 import threading
@@ -56,8 +57,13 @@ class Pushing(threading.Thread):
         self._rng = rng
 
     def run(self) -> None:
-        while not self.over.wait(0.1):
-            where = self._rng.choice(REPOSITORIES), f"t{self._rng.randrange(TAGS)}"
+        """Each name in turn, in an order of chance, so that none is left out on a busy machine."""
+        names = [(repository, f"t{n}") for repository in REPOSITORIES for n in range(TAGS)]
+        self._rng.shuffle(names)
+        turn = itertools.cycle(names)
+        while len(self.named) < len(names) or not self.over.is_set():
+            self.over.wait(0.1)
+            where = next(turn)
             layer = self._rng.randbytes(self._rng.choice((1_000, 50_000, 400_000)))
             self.named[where] = self._insist(*where, layer)
 
