@@ -6,17 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 from tests.support.content import ALICE, Content, image, index, sha256
-from tests.support.invariants import violations
 from tests.support.jobs import ended, tasks_of
 from tests.support.otherregistry import IMAGE, INDEX, OtherRegistry
-from tests.support.replication import Site
+from tests.support.replication import Site, replicating
 
-from moorage.artifacts.rules import Rules
-from moorage.blobstore.memory import MemoryStore
-from moorage.cache.local import LocalCache
-from moorage.clock import SystemClock
 from moorage.db import tables
 from moorage.db.engine import Database
 from moorage.db.types import from_now
@@ -37,13 +32,8 @@ APP = "library/app"
 
 @pytest.fixture
 async def site(database: Database) -> AsyncIterator[Site]:
-    cache = LocalCache(SystemClock(), entries=1000, size=1 << 20, expire_seconds=3600)
-    content = Content(database, MemoryStore(), Rules(lease=3600, drain=0, trash=3600), cache)
-    await content.project("library")
-    async with OtherRegistry().serving() as other:
-        yield await Site(content, other).fill()
-    assert await violations(content) == []
-    await cache.close()
+    async with replicating(database) as found:
+        yield found
 
 
 def name(pattern: str, **more: Any) -> Filter:
@@ -271,16 +261,6 @@ async def test_a_stop_is_seen_within_a_blob(site: Site) -> None:
     assert await digests(site.content, APP) == set()
 
 
-async def settle(site: Site) -> None:
-    """Until what happened was told, and everything that it began has ended."""
-    while await site.outbox.dispatch():
-        pass
-    query = select(func.count()).where(tables.executions.c.ended_at.is_(None))
-    async with asyncio.timeout(30):
-        while await site.content.scalar(query):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-
-
 async def test_events_push_and_delete(site: Site) -> None:
     """Pushed, signed, untagged and deleted here, the same happens there; once each."""
     await site.policy("push", trigger="event_based", deletion=True, filters=[name("library/a*")])
@@ -289,20 +269,20 @@ async def test_events_push_and_delete(site: Site) -> None:
     async with site.working():
         payload = await content.push_image(APP, "v1")
         await content.push_image("library/other", "v1")
-        await settle(site)
+        await site.settle()
         assert set(other.tags) == {(APP, "v1")}
         subject = {"mediaType": IMAGE, "digest": sha256(payload), "size": len(payload)}
         signature = image(b"{}", (b"layer",), subject=subject)
         await content.manifests.put(ALICE, APP, sha256(signature), signature, IMAGE)
         await content.manifests.add_tag(ALICE, APP, sha256(payload), "v2")
-        await settle(site)
+        await site.settle()
         assert (APP, sha256(signature)) in other.manifests
         assert set(other.tags) == {(APP, "v1"), (APP, "v2")}
         await content.manifests.delete_tag(ALICE, APP, "v1")
-        await settle(site)
+        await site.settle()
         assert set(other.tags) == {(APP, "v2")}
         await content.manifests.delete(ALICE, APP, sha256(payload))
-        await settle(site)
+        await site.settle()
         assert other.tags == {}
         assert (APP, sha256(payload)) not in other.manifests
 
@@ -322,21 +302,21 @@ async def test_a_delete_that_comes_late_takes_nothing_away_that_is_back(site: Si
 
     async with site.working():
         payload = await content.push_image(APP, "v1")
-        await settle(site)
+        await site.settle()
     await content.manifests.delete_tag(ALICE, APP, "v1")
     await late()
     await content.manifests.add_tag(ALICE, APP, sha256(payload), "v1")
     async with site.working():
-        await settle(site)
+        await site.settle()
         assert set(other.tags) == {(APP, "v1")}
     await content.manifests.delete(ALICE, APP, sha256(payload))
     await late()
     await content.push_image(APP, "v1")
     async with site.working():
-        await settle(site)
+        await site.settle()
         assert set(other.tags) == {(APP, "v1")}
         await content.manifests.delete(ALICE, APP, sha256(payload))
-        await settle(site)
+        await site.settle()
         assert other.tags == {}
 
 

@@ -6,16 +6,10 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
-from tests.support.content import ALICE, Content, image, sha256
-from tests.support.invariants import violations
-from tests.support.otherregistry import IMAGE, OtherRegistry
-from tests.support.replication import Site
+from tests.support.content import ALICE, image, sha256
+from tests.support.otherregistry import IMAGE
+from tests.support.replication import Site, replicating
 
-from moorage.artifacts.rules import Rules
-from moorage.blobstore.memory import MemoryStore
-from moorage.cache.local import LocalCache
-from moorage.clock import SystemClock
 from moorage.db import tables
 from moorage.db.engine import Database
 from moorage.errors import Unreachable
@@ -36,23 +30,8 @@ APP = "library/app"
 
 @pytest.fixture
 async def site(database: Database) -> AsyncIterator[Site]:
-    cache = LocalCache(SystemClock(), entries=1000, size=1 << 20, expire_seconds=3600)
-    content = Content(database, MemoryStore(), Rules(lease=3600, drain=0, trash=3600), cache)
-    await content.project("library")
-    async with OtherRegistry().serving() as other:
-        yield await Site(content, other).fill()
-    assert await violations(content) == []
-    await cache.close()
-
-
-async def settle(site: Site, but: int = 0) -> None:
-    """Until what happened was told, and all that it began has ended, but for so many runs."""
-    while await site.outbox.dispatch():
-        pass
-    query = select(func.count()).where(tables.executions.c.ended_at.is_(None))
-    async with asyncio.timeout(30):
-        while await site.content.scalar(query) > but:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    async with replicating(database) as found:
+        yield found
 
 
 async def late(site: Site, policy: int, digest: str, *tags: str) -> None:
@@ -110,11 +89,11 @@ async def test_a_copy_takes_back_what_was_deleted_before_it_wrote(
             await content.manifests.delete_tag(ALICE, APP, "v1")
         else:
             await content.manifests.delete(ALICE, APP, digest)
-        await settle(site, but=1)
+        await site.settle(but=1)
 
     before(monkeypatch, "put", meanwhile)
     async with site.working():
-        await settle(site)
+        await site.settle()
     assert set(other.tags) == ({(APP, "v2")} if what == "tag" else set())
     assert ((APP, digest) in other.manifests) is (what == "tag")
 
@@ -134,7 +113,7 @@ async def test_a_copy_takes_back_no_more_than_it_brought(
 
     async def meanwhile() -> None:
         await content.manifests.delete(ALICE, APP, digest)
-        await settle(site, but=1)
+        await site.settle(but=1)
 
     if method == "write":
         before(monkeypatch, method, theirs)
@@ -142,7 +121,7 @@ async def test_a_copy_takes_back_no_more_than_it_brought(
         await theirs()
     before(monkeypatch, "put", meanwhile)
     async with site.working():
-        await settle(site)
+        await site.settle()
     assert other.asked("PUT", "/manifests/v1")
     assert other.tags == {(APP, "release"): digest}
     assert (APP, digest) in other.manifests
@@ -162,11 +141,11 @@ async def test_a_copy_takes_back_what_the_deletes_would_have_deleted(
     async def meanwhile() -> None:
         await content.manifests.delete_tag(ALICE, APP, "v1")
         await content.manifests.delete(ALICE, APP, digest)
-        await settle(site, but=1)
+        await site.settle(but=1)
 
     before(monkeypatch, "put", meanwhile)
     async with site.working():
-        await settle(site)
+        await site.settle()
     assert other.asked("PUT", "/manifests/v1")
     assert other.tags == {}
     assert ((APP, digest) in other.manifests) is bool(pattern)
@@ -191,17 +170,17 @@ async def test_a_copy_copies_again_what_came_back_before_it_was_taken_back(
             await content.manifests.delete_tag(ALICE, APP, "v1")
         else:
             await content.manifests.delete(ALICE, APP, digest)
-        await settle(site, but=1)
+        await site.settle(but=1)
 
     async def again() -> None:
         await content.push_image(APP, back, layers=layers)
-        await settle(site, but=1)
+        await site.settle(but=1)
         seen.append((APP, back) in other.tags)
 
     before(monkeypatch, "put", gone)
     before(monkeypatch, "delete", again)
     async with site.working():
-        await settle(site)
+        await site.settle()
     assert seen == [True]
     kept = {"v1", "v2"} if what == "tag" else {back}
     assert other.tags == {(APP, tag): digest for tag in kept}
@@ -303,7 +282,7 @@ async def test_a_delete_copies_again_what_came_back_before_it_deleted(
     layers = (b"one",)
     digest = sha256(await content.push_image(APP, "v1", layers=layers))
     async with site.working():
-        await settle(site)
+        await site.settle()
         assert other.tags == {(APP, "v1"): digest}
         if what.startswith("artifact"):
             await content.manifests.delete(ALICE, APP, digest)
@@ -317,11 +296,11 @@ async def test_a_delete_copies_again_what_came_back_before_it_deleted(
             else:
                 for tag in tags:
                     await content.push_image(APP, tag, layers=layers)
-            await settle(site, but=1)
+            await site.settle(but=1)
 
         if cut:
             after(monkeypatch, "delete")
         before(monkeypatch, "delete", meanwhile)
-        await settle(site)
+        await site.settle()
     assert other.tags == {(APP, tag): wanted[0] for tag in tags}
     assert (APP, wanted[0]) in other.manifests

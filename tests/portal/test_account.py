@@ -17,18 +17,7 @@ def elsewhere(tmp_path: Path, oidc_provider: RealProvider) -> Iterator[Site]:
     registry = Registry(tmp_path, settings={"outgoing.allow": '["127.0.0.0/8", "::1/128"]'})
     with registry.running():
         site = Site(registry)
-        site.maker().api(
-            "PUT",
-            "/configurations",
-            {
-                "auth_mode": "oidc_auth",
-                "oidc_name": "Harbour office",
-                "oidc_endpoint": oidc_provider.issuer,
-                "oidc_client_id": "moorage",
-                "oidc_client_secret": "secret",
-                "oidc_scope": "openid,email,profile",
-            },
-        )
+        site.maker().api("PUT", "/configurations", oidc_provider.settings)
         yield site
         site.close()
 

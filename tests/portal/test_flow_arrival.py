@@ -74,16 +74,7 @@ def test_the_first_label(first: Flow) -> None:
 def test_somebody_comes_from_a_provider(first: Flow, oidc_provider: RealProvider) -> None:
     """He chooses a name, is in, and makes a secret for docker, which is shown once and works."""
     oidc_provider.user("mara", email="mara@example.com", name="Mara")
-    first.setting(
-        {
-            "auth_mode": "oidc_auth",
-            "oidc_name": "Harbour office",
-            "oidc_endpoint": oidc_provider.issuer,
-            "oidc_client_id": "moorage",
-            "oidc_client_secret": "secret",
-            "oidc_scope": "openid,email,profile",
-        }
-    )
+    first.setting(oidc_provider.settings)
     mara = first.another()
     mara.go("/account/sign-in")
     way = mara.page.get_by_role("link", name="Continue with Harbour office").get_attribute("href")

@@ -25,6 +25,18 @@ class RealProvider:
 
     issuer: str
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """Of a registry whose people sign in here."""
+        return {
+            "auth_mode": "oidc_auth",
+            "oidc_name": "Harbour office",
+            "oidc_endpoint": self.issuer,
+            "oidc_client_id": "moorage",
+            "oidc_client_secret": "secret",
+            "oidc_scope": "openid,email,profile",
+        }
+
     def user(self, sub: str, **claims: Any) -> None:
         """Somebody with these claims."""
         answer = httpx2.put(f"{self.issuer}/users/{sub}", json=claims)

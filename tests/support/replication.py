@@ -1,17 +1,26 @@
 """Replications in this process, between a registry without faces and one over a socket."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any
 
+from sqlalchemy import func, select
 from tests.support.accounts import SECRET_KEY
 from tests.support.content import ALICE, Content
+from tests.support.invariants import violations
 from tests.support.jobs import ended, tasks_of, worker, working
 from tests.support.otherregistry import OtherRegistry
 
 from moorage.access.secretbox import SecretBox
+from moorage.artifacts.rules import Rules
+from moorage.blobstore.memory import MemoryStore
+from moorage.cache.local import LocalCache
+from moorage.clock import SystemClock
+from moorage.db import tables
+from moorage.db.engine import Database
 from moorage.events import Outbox
 from moorage.jobs import Kind, LocalBell
 from moorage.outgoing import Guard
@@ -59,6 +68,15 @@ class Site:
         async with working(worker(self.content.db, *self.kinds(), bell=self.bell)):
             yield
 
+    async def settle(self, but: int = 0) -> None:
+        """Until what happened was told, and all that it began has ended, but for so many runs."""
+        while await self.outbox.dispatch():
+            pass
+        query = select(func.count()).where(tables.executions.c.ended_at.is_(None))
+        async with asyncio.timeout(30):
+            while await self.content.scalar(query) > but:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
     async def policy(self, direction: str, **more: Any) -> int:
         """Make a policy, push or pull."""
         side = "target_id" if direction == "push" else "source_id"
@@ -72,3 +90,15 @@ class Site:
         found = await ended(self.content.db, execution, seconds)
         tasks = await tasks_of(self.content.db, execution)
         return found, [task for task in tasks if task.kind == KIND]
+
+
+@asynccontextmanager
+async def replicating(database: Database) -> AsyncIterator[Site]:
+    """A site with the project `library`; at the end every invariant holds."""
+    cache = LocalCache(SystemClock(), entries=1000, size=1 << 20, expire_seconds=3600)
+    content = Content(database, MemoryStore(), Rules(lease=3600, drain=0, trash=3600), cache)
+    await content.project("library")
+    async with OtherRegistry().serving() as other:
+        yield await Site(content, other).fill()
+    assert await violations(content) == []
+    await cache.close()

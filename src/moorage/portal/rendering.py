@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from moorage.portal import i18n, parts
+from moorage.portal.amounts import UNITS
 from moorage.portal.assets import Assets
 from moorage.portal.drawing import Drawing
 from moorage.portal.i18n import N_
@@ -75,7 +76,7 @@ def _environment(texts: NullTranslations, assets: Assets) -> Environment:
 def filesize(size: int | float) -> str:
     """Bytes as people say them."""
     value = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+    for unit in UNITS:
         if abs(value) < 1024 or unit == "TiB":
             return f"{value:.0f} {unit}" if unit in ("B", "KiB") else f"{value:.1f} {unit}"
         value /= 1024

@@ -153,10 +153,7 @@ def _service(endpoint: Endpoint) -> Service | None:
     """The registry's own API; None: it is behind something else."""
     host = _host(endpoint.url)
     if host == PUBLIC:
-        region = "us-east-1"
-        return Service(
-            f"api.ecr-public.{region}.amazonaws.com", region, "ecr-public", PUBLIC_TARGET
-        )
+        return Service(PUBLIC_API, "us-east-1", "ecr-public", PUBLIC_TARGET)
     if (api := API.fullmatch(host)) is not None:
         return Service(host, api[1])
     if (found := HOST.fullmatch(host)) is None:
