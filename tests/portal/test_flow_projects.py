@@ -164,7 +164,7 @@ def test_a_robot_of_the_system(flow: Flow) -> None:
 def secret(flow: Flow) -> str:
     """What is shown this once."""
     flow.page.get_by_role("heading", name="Keep this secret now").wait_for()
-    return flow.page.locator("[data-secret]").inner_text()
+    return str(flow.page.locator("[data-secret]").inner_text())
 
 
 @fires((f"{PROJECT}/repositories", "delete"))
