@@ -102,6 +102,24 @@ def test_the_portal_knows_the_core_alone() -> None:
     assert render().environment("portal")["MOORAGE_PORTAL__CORE_URL"] == "http://moorage-core:80"
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_health_page_knows_every_part(scheme: str) -> None:
+    """The core and the exporter ask the other roles at their Services; a part that nobody asks
+    would be left out of `/api/v2.0/health` and of the alerts."""
+    found = render(merged(METRICS, INTERNAL if scheme == "https" else {}))
+    ports = {"core": 443, "registry": 5443, "portal": 443}
+    if scheme == "http":
+        ports = {"core": 80, "registry": 5000, "portal": 80}
+    urls = {role: f"{scheme}://moorage-{role}:{port}" for role, port in ports.items()}
+    for asking, others in (("core", ("registry", "portal")), ("exporter", tuple(ports))):
+        health = found.settings(asking).health
+        for role in ports:
+            assert getattr(health, f"{role}_url") == (urls[role] if role in others else "")
+        assert (str(health.ca_file) == "/etc/moorage/tls/ca.crt") == (scheme == "https")
+        mounted = {each["mountPath"] for each in found.container(asking)["volumeMounts"]}
+        assert ("/etc/moorage/tls" in mounted) == (scheme == "https")
+
+
 def test_internal_tls() -> None:
     """Roles answer HTTPS, are asked over HTTPS, and Services have the ports of Harbor's."""
     found = render(merged(INTERNAL, METRICS))

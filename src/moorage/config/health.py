@@ -1,6 +1,7 @@
 """Settings of metrics, and of how the parts are."""
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -44,10 +45,15 @@ class HealthSettings(BaseModel):
         "", description="Of the role jobservice; unset, the workers in the database count."
     )
     portal_url: str = Field("", description="Of the role portal.")
+    ca_file: Path | None = Field(
+        None,
+        description="Certificates of the authority that signs theirs, PEM, beside those of the "
+        "system.",
+    )
 
     @model_validator(mode="after")
     def _urls(self) -> Self:
-        for name in type(self).model_fields:
+        for name in ("core_url", "registry_url", "jobservice_url", "portal_url"):
             url = getattr(self, name)
             if url and not url.startswith(("http://", "https://")):
                 raise ValueError(f"{name} starts with http:// or https://")

@@ -47,7 +47,7 @@ class Health:
         }
         self._urls = {name: url.rstrip("/") for name, url in urls.items() if url}
         # Addresses of the operator's own choice, which are inside as a rule.
-        self._guard = Guard(EVERYWHERE)
+        self._guard = Guard(EVERYWHERE, settings.ca_file)
 
     async def check(self) -> Mapping[str, str]:
         """Component to what is wrong with it; what is not built or not configured is left out."""

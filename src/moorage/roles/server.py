@@ -253,9 +253,9 @@ def _check(settings: Settings, role: Role) -> None:
     if role is Role.PORTAL:
         if not settings.portal.core_url:
             raise CannotStart("--role portal needs portal.core_url, the address of the API")
-        if (trusted := settings.portal.ca_file) is not None and not trusted.is_file():
-            raise CannotStart(f"portal.ca_file {trusted} is no file with certificates")
+        _authority("portal.ca_file", settings.portal.ca_file)
         return
+    _authority("health.ca_file", settings.health.ca_file)
     if role is not Role.ALL and not settings.database.postgres:
         raise CannotStart(
             f"--role {role} needs PostgreSQL: SQLite serves one process; set database.url, "
@@ -279,6 +279,11 @@ def _check(settings: Settings, role: Role) -> None:
             "gc.drain_seconds is below storage.redirect.seconds: clients would hold addresses of "
             "blobs that are gone"
         )
+
+
+def _authority(setting: str, file: Path | None) -> None:
+    if file is not None and not file.is_file():
+        raise CannotStart(f"{setting} {file} is no file with certificates")
 
 
 def _loopback(host: str) -> bool:

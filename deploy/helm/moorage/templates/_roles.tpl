@@ -18,6 +18,20 @@
 {{- $s | toJson -}}
 {{- end -}}
 
+{{/* Where those who tell of every part find the others; of jobservice the database tells. */}}
+{{- define "moorage.healthSettings" -}}
+{{- $s := dict -}}
+{{- range $role := without (list "core" "registry" "portal") .component -}}
+{{- $port := include "moorage.servicePort" (dict "root" $.root "component" $role) -}}
+{{- $url := printf "%s://%s-%s:%s" (include "moorage.scheme" $.root) (include "moorage.fullname" $.root) $role $port -}}
+{{- $_ := set $s (printf "HEALTH__%s_URL" (upper $role)) $url -}}
+{{- end -}}
+{{- if .root.Values.internalTLS.enabled -}}
+{{- $_ := set $s "HEALTH__CA_FILE" "/etc/moorage/tls/ca.crt" -}}
+{{- end -}}
+{{- $s | toJson -}}
+{{- end -}}
+
 {{/* Until it listens, a pod is not asked whether it lives. */}}
 {{- define "moorage.startup" -}}
 {{- $own := default dict .values.startupProbe -}}
