@@ -27,6 +27,7 @@ def test_high_availability_is_explained(helm: str) -> None:
     assert "logs of jobs are in the database" in text
     assert "Images of the goharbor project hold other programs and are not used: nginx" in text
     assert "TLS ends in front of this release" in text
+    assert "The database registry at db.example.test has to be empty at the first start" in text
     assert "make the Secret moorage-generated with the keys secretKey, adminPassword" in text
 
 

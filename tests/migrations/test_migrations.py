@@ -16,7 +16,7 @@ from tests.support.databases import PostgresServer, count
 from moorage.clock import SystemClock
 from moorage.config.database import DatabaseSettings
 from moorage.db import Database, connect, tables
-from moorage.db.migrator import SchemaTooNew, migrate, status, wait_until_current
+from moorage.db.migrator import Occupied, SchemaTooNew, migrate, status, wait_until_current
 
 pytestmark = pytest.mark.anyio
 
@@ -122,4 +122,28 @@ async def test_older_code_meets_a_newer_schema(empty: Empty, compat: str, accept
             await status(db)
         assert await asyncio.to_thread(run, environment) == 1
     assert await count(db, "properties")
+    await db.close()
+
+
+@pytest.mark.parametrize(("table", "whose"), [("harbor_user", "a Harbor"), ("u", "another")])
+async def test_the_database_of_another_program(empty: Empty, table: str, whose: str) -> None:
+    """As where the settings of a Harbor are used as they stand: it is named, and left as it is."""
+    db, environment = empty()
+    async with db.write() as tx:
+        for name in ("properties", table):
+            await tx.execute(text(f"CREATE TABLE {name} (id integer PRIMARY KEY, k text)"))
+    with pytest.raises(Occupied, match=rf"tables of {whose}.*\(properties\).*database\.name"):
+        await migrate(db)
+    assert await asyncio.to_thread(run, environment) == 1
+    assert await count(db, "properties") == 0
+    assert (await status(db)).current is None
+    await db.close()
+
+
+async def test_tables_that_are_not_in_the_way(empty: Empty) -> None:
+    """As an extension of PostgreSQL may make one."""
+    db, _ = empty()
+    async with db.write() as tx:
+        await tx.execute(text("CREATE TABLE spatial_ref_sys (srid integer PRIMARY KEY)"))
+    assert await migrate(db)
     await db.close()

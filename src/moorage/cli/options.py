@@ -58,7 +58,7 @@ def settings(config: Path | None, data: Path | None, **http: Any) -> "Settings":
 def explained() -> Iterator[None]:
     """Turn failures that have a message into that message."""
     from moorage.accounts.keys import WrongSecretKey
-    from moorage.db.migrator import SchemaTooNew
+    from moorage.db.migrator import Occupied, SchemaTooNew
     from moorage.errors import DatabaseUnavailable, MoorageError
     from moorage.roles.server import CannotStart
 
@@ -68,7 +68,7 @@ def explained() -> Iterator[None]:
         fail(f"{because(error)}. Look at the settings database.*, or run `moorage doctor`")
     except MoorageError as error:
         fail(because(error))
-    except (CannotStart, SchemaTooNew, WrongSecretKey, ValueError, OSError) as error:
+    except (CannotStart, SchemaTooNew, Occupied, WrongSecretKey, ValueError, OSError) as error:
         fail(str(error))
 
 

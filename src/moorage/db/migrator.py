@@ -27,7 +27,7 @@ from sqlalchemy import Connection, inspect, select, text
 from moorage import failpoints
 from moorage.db.engine import Database, unhurried
 from moorage.db.failures import contended
-from moorage.db.tables import properties
+from moorage.db.tables import metadata, properties
 from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import DatabaseUnavailable
@@ -47,6 +47,10 @@ _ATTEMPTS = 30  # of one revision, when running queries hold the tables that it 
 
 class SchemaTooNew(Exception):
     """The database was migrated by a version that this one cannot work beside."""
+
+
+class Occupied(Exception):
+    """The database holds tables of another program, under names that this one needs."""
 
 
 class StillArriving(SchemaTooNew):
@@ -89,7 +93,7 @@ async def migrate(db: Database, *, to: str | None = None) -> list[str]:
     """Apply what is missing, when this process gets the lock; returns the applied revisions.
 
     `to` is the last one to apply, which the caller knows to be one of ours.
-    Raises SchemaTooNew, DatabaseUnavailable.
+    Raises SchemaTooNew, Occupied, DatabaseUnavailable.
     """
     applied: list[str] = []
     if (await status(db)).ready:
@@ -97,6 +101,8 @@ async def migrate(db: Database, *, to: str | None = None) -> list[str]:
     async with unhurried(db) as own, _locked(own):
         await failpoints.reach("migrate.locked")
         missing = (await status(own)).pending
+        if missing == tuple(revisions()):
+            await _unoccupied(own)
         if to is not None:
             missing = missing[: missing.index(to) + 1] if to in missing else ()
         for revision in missing:
@@ -128,6 +134,18 @@ async def wait_until_current(db: Database, every: float = 1.0) -> None:
         if (await status(db)).ready:
             return
         await asyncio.sleep(every)
+
+
+async def _unoccupied(db: Database) -> None:
+    """Settings of a Harbor name its database: say so before a table of it is in the way."""
+    async with db.read() as tx:
+        there = set(await tx.connection.run_sync(lambda c: inspect(c).get_table_names()))
+    if found := sorted(there & set(metadata.tables)):
+        owner = "a Harbor" if "harbor_user" in there else "another program"
+        raise Occupied(
+            f"the database holds tables of {owner} ({', '.join(found)}): give this registry one "
+            "of its own, in database.name or database.url"
+        )
 
 
 async def _apply_patiently(db: Database, revision: str) -> None:

@@ -23,7 +23,7 @@ import uvicorn
 from moorage import __version__, failpoints
 from moorage.accounts.keys import WrongSecretKey
 from moorage.config.settings import Settings
-from moorage.db.migrator import SchemaTooNew, arrived, migrate
+from moorage.db.migrator import Occupied, SchemaTooNew, arrived, migrate
 from moorage.errors import DatabaseUnavailable, MoorageError
 from moorage.ops import Operations
 from moorage.roles import memory
@@ -39,7 +39,7 @@ from moorage.telemetry.tracing import NoTraces, Tracing
 
 log = logging.getLogger(__name__)
 
-FATAL = (SchemaTooNew, WrongSecretKey, MoorageError, ValueError)
+FATAL = (SchemaTooNew, Occupied, WrongSecretKey, MoorageError, ValueError)
 """What no waiting mends."""
 
 _BACKLOG = 2048

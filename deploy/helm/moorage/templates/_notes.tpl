@@ -42,6 +42,9 @@
 {{- if eq $v.database.type "internal" -}}
 {{- $r = append $r "The database inside of this release is for trials: one pod, no standby, no backup. For everything else use database.type external." -}}
 {{- end -}}
+{{- if eq $v.database.type "external" -}}
+{{- $r = append $r (printf "The database %v at %v has to be empty at the first start: that of a Harbor is refused, and left as it is." (default "registry" $v.database.external.coreDatabase) $v.database.external.host) -}}
+{{- end -}}
 {{- if and (eq $v.database.type "external") (eq (toString $v.database.external.sslmode) "require") -}}
 {{- $r = append $r "database.external.sslmode require encrypts and does not check who answers; verify-full does." -}}
 {{- end -}}
