@@ -406,6 +406,31 @@ def test_migration_by_a_hook() -> None:
     assert not render(RDS).of("Job")
 
 
+def test_the_hook_needs_nothing_of_the_upgrade() -> None:
+    """It runs before anything else of it is applied: a setting, a Secret or an account that comes
+    with the upgrade is not there yet, and a password that changed would be the old one."""
+    hook = nested(enableMigrateHelmHook=True, core__configureUserSettings='{"read_only": true}')
+    account = nested(serviceAccount__create=True)
+    found = render(merged(SETS["database-password"], hook, account))
+    names = [name for name in found.environment("migrate", "Job") if "DATABASE" not in name]
+    assert names == ["MOORAGE_DATA_DIR", "MOORAGE_LOG__FORMAT", "MOORAGE_LOG__LEVEL"]
+    assert "serviceAccountName" not in found.pod("migrate", "Job")
+    (secret,) = found.of("Secret")["migrate"]["data"].items()
+    assert secret[0] == "databasePassword"
+    assert (
+        found.settings("migrate", "Job").database.password
+        == found.settings("core").database.password
+    )
+    annotations = found.one("Secret", "migrate")["metadata"]["annotations"]
+    assert annotations["helm.sh/hook"] == "pre-upgrade"
+    assert int(annotations["helm.sh/hook-weight"]) < int(
+        found.one("Job", "migrate")["metadata"]["annotations"]["helm.sh/hook-weight"]
+    )
+    named = render(merged(RDS, hook)).container("migrate", "Job")["env"]
+    (password,) = (each for each in named if "valueFrom" in each)
+    assert password["valueFrom"]["secretKeyRef"] == {"name": "db", "key": "password"}
+
+
 def test_scaling() -> None:
     """An autoscaler takes the place of a number of replicas, and brings a budget."""
     found = render(SETS["autoscaled"])

@@ -164,8 +164,9 @@ CONFIGURATION__{{ trimPrefix "setting." .name | upper }}
 {{- end -}}
 {{- end -}}
 
-{{/* The `env` of a container: (dict "root" $ "settings" dict "secrets" bool "extra" list). A name
-     in `extra` goes before ours. */}}
+{{/* The `env` of a container: (dict "root" $ "settings" dict "secrets" bool "extra" list), with
+     `only` as the one secret, in the Secret `from` where that is given. A name in `extra` goes
+     before ours. */}}
 {{- define "moorage.env" -}}
 {{- $root := .root -}}
 {{- $taken := list -}}
@@ -175,14 +176,18 @@ CONFIGURATION__{{ trimPrefix "setting." .name | upper }}
 {{- $env = append $env (dict "name" (printf "MOORAGE_%s" $key) "value" (toString $value)) -}}
 {{- end -}}
 {{- if .secrets -}}
+{{- $only := default "" .only -}}
+{{- $from := default "" .from -}}
 {{- range (include "moorage.secrets" $root | fromJson).all -}}
+{{- if has $only (list "" .name) -}}
 {{- $setting := include "moorage.settingOf" (dict "root" $root "name" .name) -}}
-{{- $ref := dict "name" .secret "key" .key -}}
+{{- $ref := dict "name" (default .secret $from) "key" .key -}}
 {{- if and (eq .name "adminPassword") (eq .source "generated") -}}
 {{- /* Without it the first start makes a password and prints it once. */ -}}
 {{- $_ := set $ref "optional" true -}}
 {{- end -}}
 {{- $env = append $env (dict "name" (printf "MOORAGE_%s" $setting) "valueFrom" (dict "secretKeyRef" $ref)) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- $all := list -}}
