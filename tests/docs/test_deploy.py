@@ -13,6 +13,8 @@ import yaml
 from tests.support.requirements import path_of
 from tools import reference
 
+from moorage.config.jobs import JobSettings
+from moorage.config.settings import HttpSettings
 from moorage.roles.faces import Role
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +77,26 @@ def test_compose_gives_nginx_every_word_of_its_template() -> None:
     assert set(re.findall(r"\$\{([A-Z]+)\}", TEMPLATE.read_text())) <= set(nginx["environment"])
     source = nginx["volumes"][0].split(":")[0]
     assert (ROOT / "deploy" / "compose" / source).resolve() == TEMPLATE
+
+
+def test_compose_runs_what_the_pages_say() -> None:
+    """Redis drops no key; each role that clients reach believes what nginx says of them; what
+    runs has the time to end that the settings give it."""
+    found = dict(services(ROOT / "deploy" / "compose" / "ha.yml"))
+    redis = found["redis"]["command"]
+    assert redis[redis.index("--maxmemory-policy") + 1] == "noeviction"
+    assert "--maxmemory" not in redis  # full, it would refuse the marks of writes
+    for role in ("registry", "core", "portal"):
+        assert "172.16.0.0/12" in found[role]["environment"]["MOORAGE_HTTP__TRUSTED_PROXIES"]
+
+
+@pytest.mark.parametrize("file", [*COMPOSE, *UNITS], ids=lambda file: file.name)
+def test_a_process_has_time_to_end(file: Path) -> None:
+    """Requests first, then tasks; before whoever started it kills it."""
+    found = re.findall(r"(?:stop_grace_period: |TimeoutStopSec=)(\d+)", file.read_text())
+    least = HttpSettings().grace_seconds + JobSettings().drain_seconds
+    assert found
+    assert all(int(seconds) > least for seconds in found)
 
 
 def test_compose_asks_for_what_its_example_lists() -> None:
