@@ -121,6 +121,14 @@ async def test_a_refused_commit_leaves_nothing_open(
     await db.close()
 
 
+BOUNDS = {
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "30s",
+    "tcp_keepalives_idle": "20",
+    "tcp_user_timeout": "40000",  # milliseconds
+}
+
+
 async def test_a_locked_row_is_not_waited_for_without_end(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
@@ -128,8 +136,8 @@ async def test_a_locked_row_is_not_waited_for_without_end(
     settings = postgres_server.settings(postgres_server.fresh())
     db = connect(settings, data_dir=tmp_path, clock=SystemClock())
     async with db.write() as tx:
-        for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
-            assert (await tx.execute(text(f"SHOW {name}"))).scalar_one() in ("5s", "30s")
+        for name, wanted in BOUNDS.items():
+            assert (await tx.execute(text(f"SHOW {name}"))).scalar_one() == wanted
     runs: list[int] = []
 
     async def freezing(tx: Tx) -> None:

@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode between Moorage and PostgreSQL."""
+"""PgBouncer between Moorage and PostgreSQL, in either mode."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ VALUE = Prepared(
 
 
 @contextlib.contextmanager
-def pooler(server: PostgresServer) -> Iterator[int]:
+def pooler(server: PostgresServer, mode: str = "transaction") -> Iterator[int]:
     """A PgBouncer whose three sessions are shared by all clients; its port."""
     program = path_of("pgbouncer")
     folder = Path(tempfile.mkdtemp(prefix="moorage-pooler-"))
@@ -41,7 +41,7 @@ def pooler(server: PostgresServer) -> Iterator[int]:
     (folder / "pgbouncer.ini").write_text(
         f"[databases]\n* = host=127.0.0.1 port={server.port} user=postgres\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        "auth_type = any\npool_mode = transaction\ndefault_pool_size = 3\n"
+        f"auth_type = any\npool_mode = {mode}\ndefault_pool_size = 3\n"
         "server_round_robin = 1\n"  # the worst case: never the session of the statement before
     )
     options: dict[str, object] = {}
@@ -77,10 +77,9 @@ def _wait(port: int) -> None:
             return
 
 
-def opened(port: int, name: str, folder: Path) -> Database:
-    settings = DatabaseSettings(
-        url=SecretStr(f"postgresql://postgres@127.0.0.1:{port}/{name}"), transaction_pooler=True
-    )
+def opened(port: int, name: str, folder: Path, *, transactions: bool = True) -> Database:
+    url = SecretStr(f"postgresql://postgres@127.0.0.1:{port}/{name}")
+    settings = DatabaseSettings(url=url, transaction_pooler=transactions, pool_size=2)
     return connect(settings, data_dir=folder, clock=SystemClock())
 
 
@@ -126,3 +125,16 @@ async def test_a_migrator_behind_a_pooler_leaves_no_lock(
             assert (await tx.execute(query)).scalar_one() == 0
         for db in handles:
             await db.close()
+
+
+async def test_sessions_of_their_own_need_no_setting(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    """Not in the pooler either, and the connection brings its bounds."""
+    with pooler(postgres_server, "session") as port:
+        db = opened(port, postgres_server.fresh(), tmp_path, transactions=False)
+        await db.run(write, "first")
+        async with db.read() as tx:
+            assert await tx.fetch(VALUE, n="first")
+            assert (await tx.execute(text("SHOW lock_timeout"))).scalar_one() == "5s"
+        await db.close()

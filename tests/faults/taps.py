@@ -136,6 +136,7 @@ class Tap:
         assert task is not None
         self._tasks.add(task)
         self._writers.add(writer)
+        watch(writer)
         try:
             await self._connected(reader, writer)
         except* (OSError, EOFError, RuntimeError, asyncio.LimitOverrunError, ValueError):
@@ -367,6 +368,16 @@ async def _head(reader: asyncio.StreamReader) -> _Head:
         name, _, text = line.partition(":")
         head.fields[name.strip().lower()] = text.strip()
     return head
+
+
+def watch(writer: asyncio.StreamWriter) -> None:
+    """Notice a client that is gone although its goodbye was lost, as servers do."""
+    found = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError, ValueError):
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2)
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 5)
 
 
 def reset(writer: asyncio.StreamWriter) -> None:

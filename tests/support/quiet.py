@@ -48,14 +48,17 @@ def offline(url: str | None, bucket: Bucket | None, folder: Path, check: Check) 
 async def alone(content: Content) -> None:
     """Wait until the server has ended what the dead had begun."""
     others = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        "SELECT application_name, state, wait_event, xact_start, query FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid() "
+        "AND backend_type = 'client backend'"
     )
     for _ in range(1200):
-        if not await content.scalar(others):
+        async with content.db.read() as tx:
+            connected = [*await tx.execute(others)]
+        if not connected:
             return
         await asyncio.sleep(0.05)
-    raise AssertionError("somebody is still connected")
+    raise AssertionError(f"somebody is still connected: {connected}")
 
 
 async def everything_collected(content: Content) -> list[str]:

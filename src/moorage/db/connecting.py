@@ -24,12 +24,15 @@ from moorage.db.types import sqlite_text
 
 FILE = "moorage.db"
 READERS = 4
-_POSTGRES = {
-    "application_name": "moorage",
-    "jit": "off",
-    "lock_timeout": "5s",  # then the step begins again: a wait for a row is not for ever
-    "idle_in_transaction_session_timeout": "30s",  # ends the locks of a process that is frozen
-}
+# Statements and not parameters of the start, most of which PgBouncer refuses.
+_SESSION = (
+    "SET jit = off;"
+    "SET lock_timeout = '5s';"  # then the step begins again: a wait for a row is not for ever
+    "SET idle_in_transaction_session_timeout = '30s';"  # ends the locks of a frozen process
+    # The server ends the session of a machine that is gone, instead of keeping it for two hours.
+    "SET tcp_keepalives_idle = 20; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 4;"
+    "SET tcp_user_timeout = '40s'"
+)
 
 
 def connect(settings: DatabaseSettings, *, data_dir: Path, clock: Clock) -> Database:
@@ -106,6 +109,7 @@ def _postgres(settings: DatabaseSettings) -> Database:
         "ssl": _tls(settings),
         "timeout": settings.wait_seconds,
         "command_timeout": 60,
+        "server_settings": {"application_name": "moorage"},
     }
     if settings.transaction_pooler:
         arguments |= {
@@ -116,7 +120,7 @@ def _postgres(settings: DatabaseSettings) -> Database:
     else:
         arguments |= {
             "prepared_statement_cache_size": 500,
-            "server_settings": _POSTGRES,
+            "session": _SESSION,
         }
     address, hosts = _address(settings)
     arguments["async_creator_fn"] = Hosts(hosts).connect if len(hosts) > 1 else connect_one

@@ -45,8 +45,11 @@ def parse(text: str, port: int) -> list[Host]:
     return found
 
 
-async def connect(**options: Any) -> Any:
-    """A connection of the driver that ends when the server's machine falls silent."""
+async def connect(*, session: str = "", **options: Any) -> Any:
+    """A connection of the driver that ends when the server's machine falls silent.
+
+    `session` is SQL to begin with.
+    """
     found = await asyncpg.connect(**options)
     own = found._transport.get_extra_info("socket")  # the driver has no other way to it
     with contextlib.suppress(AttributeError, OSError):  # not Linux; or a socket of this machine
@@ -55,7 +58,17 @@ async def connect(**options: Any) -> Any:
         own.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
         own.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, SILENT_SECONDS)
         own.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_SECONDS * 1000)
+    if session:
+        await _begun(found, session, options["timeout"])
     return found
+
+
+async def _begun(connection: Any, session: str, seconds: float) -> None:
+    try:
+        await connection.execute(session, timeout=seconds)
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 class Hosts:
