@@ -25,10 +25,11 @@ ha: $(VENV)/.check  ## Serve a registry of which every part is there twice, all 
 test: $(VENV)/.dev  ## Run the tests that need only Python (some seven minutes on two cores)
 	TESTS_PYTHON_ONLY=1 $(BIN)/pytest -n $(CORES) --dist worksteal -m "not slow" $(ARGS) $(TESTS)
 
+# Files begin in their order: those with few and long tests would come last, and leave a core idle.
 check: lint $(VENV)/.check clients node-servers  ## Lint, then run every test with every server and client; none may be skipped
 	TESTS_REQUIRE_ALL=1 TESTS_EXAMPLES=2000 \
 	    TESTS_NODE_BIN=$(abspath $(CACHE)/node/node_modules/.bin) \
-	    $(BIN)/pytest -n $(CORES) --dist loadfile --durations=15 $(ARGS) $(TESTS)
+	    $(BIN)/pytest -n $(CORES) --dist loadfile --no-loadscope-reorder --durations=15 $(ARGS) $(TESTS)
 
 soak: $(VENV)/.check  ## Break every part of the topology under load, for ARGS='--minutes 60 --ops 30000'
 	$(BIN)/python -m tests.faults.soak $(ARGS)
