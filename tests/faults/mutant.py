@@ -71,7 +71,7 @@ def believes_its_cache() -> None:
 
 def commits_later() -> None:
     """201 is said before the commit is on the standby's disk, or on any."""
-    connecting._POSTGRES["synchronous_commit"] = "off"
+    connecting._SESSION += "; SET synchronous_commit = off"
 
 
 def trashes_the_wrong_key() -> None:

@@ -79,15 +79,15 @@ class Hosts:
 
     async def connect(self, **options: Any) -> Any:
         """A connection of the driver; raises what the hosts said, OSError if none takes writes."""
-        del options["host"], options["port"]
         share = options["timeout"] / len(self._hosts)  # of the time, for those that say nothing
         left, asked, why = list(self._hosts), dict[asyncio.Task[Any], Host](), list[Exception]()
         try:
             while left or asked:
                 if left:
                     host = left.pop(0)
-                    own = {"host": host[0], "port": host[1], "target_session_attrs": "primary"}
-                    asked[asyncio.create_task(connect(**own, **options))] = host
+                    options |= {"host": host[0], "port": host[1]}
+                    primary = connect(**options, target_session_attrs="primary")
+                    asked[asyncio.create_task(primary)] = host
                 done, _ = await asyncio.wait(
                     asked,
                     timeout=HEAD_START if left else share if why else None,
