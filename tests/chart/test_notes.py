@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.chart.matrix import SETS
+from tests.chart.matrix import INTERNAL, SETS
 from tests.support.charts import CHART, HELMS, ROOT, file, merged, nested, render, run
 from tests.support.kubeapi import running_api
 
@@ -59,6 +59,7 @@ def test_defaults_of_harbor_are_explained() -> None:
             "The registry sends blobs itself",
         ),
         (SETS["nothing-kept"], "the database is empty again after each restart"),
+        (merged(SETS["route"], INTERNAL), "the Services moorage-registry, moorage-core and"),
         (nested(externalURL="http://a.example"), "sent to plain addresses with their passwords"),
         (SETS["oss"], "S3 face at https://s3.oss-cn-hangzhou-internal.aliyuncs.com"),
         (SETS["azure-by-identity"], "the workload's identity is asked"),

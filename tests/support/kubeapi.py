@@ -18,6 +18,7 @@ _GROUPS: Mapping[str, Mapping[str, str]] = {
     "apps/v1": {"deployments": "Deployment", "statefulsets": "StatefulSet"},
     "policy/v1": {"poddisruptionbudgets": "PodDisruptionBudget"},
     "networking.k8s.io/v1": {"ingresses": "Ingress"},
+    "gateway.networking.k8s.io/v1": {"httproutes": "HTTPRoute"},
 }
 """Version to the kinds that renders of the tests have, by the names of their paths."""
 
