@@ -4,7 +4,9 @@ nginx runs with the configuration of the chart; the addresses in it are changed 
 and nothing else.
 """
 
+import os
 import re
+import signal
 import ssl
 import subprocess
 import threading
@@ -206,6 +208,54 @@ def test_nginx_with_certificates_on_both_sides(tmp_path: Path) -> None:
             assert ask(listening["8443"], path, trust)[1].startswith(role)
         assert ask(listening["8443"], "/", trust)[0] == 502
         assert ask(listening["8080"], "/v2/")[0] == 308
+
+
+def test_nginx_reads_a_certificate_that_was_renewed(tmp_path: Path) -> None:
+    """By itself, as those of cert-manager come every few weeks."""
+    with running_api() as api:
+        found = render(TLS, *api.arguments)
+    conf, listening = placed(found, tmp_path, dict(zip(ROLES, free_ports(3), strict=True)))
+    for name in ("moorage", "tls", "internal"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "moorage" / "nginx.conf").write_text(conf)
+    (tmp_path / "internal" / "ca.crt").write_text(found.secret("internal-tls")["ca.crt"])
+    script = found.one("ConfigMap", "nginx")["data"]["start.sh"]
+    script = script.replace("/tmp/", f"{tmp_path}/").replace("/etc/nginx/", f"{tmp_path}/")
+    script = script.replace("sleep 60", "sleep 0.1")
+
+    def shown(secret: str) -> bytes:
+        for key, text in found.secret(secret).items():
+            (tmp_path / "tls" / key).write_text(text)
+        return ssl.PEM_cert_to_DER_cert(found.secret(secret)["tls.crt"])
+
+    def seen() -> bytes:
+        trust = ssl.create_default_context()
+        trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+        with closing(HTTPSConnection("127.0.0.1", listening["8443"], context=trust)) as wire:
+            wire.connect()
+            return wire.sock.getpeercert(binary_form=True) or b""
+
+    first = shown("tls")
+    path = f"{Path(path_of('nginx')).parent}:{os.environ['PATH']}"
+    process = subprocess.Popen(
+        ["sh", "-c", script],
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PATH": path},
+        start_new_session=True,
+    )
+    try:
+        ask(listening["8081"], "/alive")
+        assert seen() == first
+        second = shown("internal-tls")
+        for _ in range(1200):
+            if seen() == second:
+                break
+            threading.Event().wait(0.05)
+        assert seen() == second
+        assert process.poll() is None
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)  # all of a container ends with its first process
+        process.wait()
 
 
 @pytest.mark.parametrize("has_ipv6", [True, False])

@@ -159,6 +159,18 @@ def test_certificates_name_what_they_are_for(api: KubeApi) -> None:
         assert {f"moorage-{role}", f"moorage-{role}.registry.svc"} <= set(internal)
 
 
+def test_another_address_has_another_certificate(api: KubeApi) -> None:
+    """Clients would refuse the old one; what roles show one another stays as it is."""
+    before = render(merged(TLS, nested(externalURL="https://old.example.test")), *api.arguments)
+    apply(api, before)
+    moved = merged(TLS, nested(externalURL="https://new.example.test"))
+    after = render(moved, *api.arguments)
+    assert names(after.secret("tls")["tls.crt"]) == ["new.example.test"]
+    assert after.secret("internal-tls") == before.secret("internal-tls")
+    apply(api, after)
+    assert render(moved, *api.arguments).text == after.text
+
+
 def test_the_ingress_has_the_host_of_its_rule(api: KubeApi) -> None:
     """Its certificate is for that name."""
     found = render(nested(expose__ingress__hosts__core="i.example.test"), *api.arguments)

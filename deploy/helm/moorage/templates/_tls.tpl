@@ -23,19 +23,30 @@
 {{- end -}}
 {{- end -}}
 
-{{/* A certificate with its authority, read back when it was made before:
-     (dict "root" $ "secret" name "common" name "names" list). Data of a Secret. */}}
+{{/* A certificate with its authority, read back when it was made before for the same names:
+     (dict "root" $ "secret" name "common" name "names" list). All of a Secret but its head. */}}
 {{- define "moorage.certificate" -}}
-{{- $old := default dict (lookup "v1" "Secret" .root.Release.Namespace .secret).data -}}
+{{- $kept := default dict (lookup "v1" "Secret" .root.Release.Namespace .secret) -}}
+{{- $old := default dict $kept.data -}}
+{{- $names := join " " .names -}}
+{{- if ne $names (dig "metadata" "annotations" "names" $names $kept) -}}{{- $old = dict -}}{{- end -}}
+metadata:
+  name: {{ .secret }}
+  namespace: {{ .root.Release.Namespace }}
+  labels: {{- include "moorage.labels" (dict "root" .root "component" "tls") | nindent 4 }}
+  annotations:
+    names: {{ $names | quote }}
+type: kubernetes.io/tls
+data:
 {{- if and (index $old "tls.crt") (index $old "tls.key") (index $old "ca.crt") -}}
-{{- toYaml (pick $old "tls.crt" "tls.key" "ca.crt") -}}
+{{- toYaml (pick $old "tls.crt" "tls.key" "ca.crt") | nindent 2 -}}
 {{- else -}}
 {{- $authority := genCA (printf "%s authority" .common | trunc 60) 3650 -}}
 {{- $addresses := list -}}
 {{- if regexMatch "^[0-9.]+$" .common -}}{{- $addresses = list .common -}}{{- end -}}
-{{- $made := genSignedCert .common $addresses .names 3650 $authority -}}
-ca.crt: {{ b64enc $authority.Cert }}
-tls.crt: {{ b64enc $made.Cert }}
-tls.key: {{ b64enc $made.Key }}
+{{- $made := genSignedCert .common $addresses .names 3650 $authority }}
+  ca.crt: {{ b64enc $authority.Cert }}
+  tls.crt: {{ b64enc $made.Cert }}
+  tls.key: {{ b64enc $made.Key }}
 {{- end -}}
 {{- end -}}
