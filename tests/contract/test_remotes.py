@@ -101,7 +101,8 @@ async def test_a_blob_goes_on_where_it_was_cut(other: OtherRegistry, stack: Asyn
     assert await all_of(client.blob(APP, digest, len(data))) == data
     starts = [request.headers.get("range", "") for request in other.asked("GET", digest)]
     assert starts[0] == ""
-    assert starts[1:] == sorted(starts[1:], key=lambda text: int(text[6:-1]))
+    assert starts[1:] == sorted(starts[1:], key=lambda text: int(text[6:].split("-")[0]))
+    assert all(text.endswith(f"-{len(data) - 1}") for text in starts[1:])  # some want an end
     assert len(starts) == 4
     other.ranges, other.cut = False, [1000, 300_000]
     assert await all_of(client.blob(APP, digest, len(data), 100)) == data[100:]

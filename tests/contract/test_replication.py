@@ -235,7 +235,7 @@ async def test_a_large_blob_goes_on_after_a_failure(site: Site) -> None:
         again = await site.policies.retry(ALICE, run.id, task.id)
         assert (await ended(site.content.db, again)).status == "Success"
     starts = [
-        int(each.headers["range"][6:-1])
+        int(each.headers["range"][6:].split("-")[0])
         for each in site.other.asked("GET", "/blobs/")
         if "range" in each.headers
     ]

@@ -1,6 +1,7 @@
 """Credentials for one registry: sent to it, and to nobody else.
 
     401 Basic                              the name and the password, to this origin only
+    200 for nobody                         the same, once: it may show the account more
     401 Bearer realm on this origin        they buy a token there
                realm of a known service    the same: the kind of registry names its hosts
                realm anywhere else         never: only a token for nobody is asked for there
@@ -96,6 +97,8 @@ class Authorizer:
         self._bearer: Mapping[str, str] | None = None
         self._tokens: dict[tuple[str, ...], tuple[str, float]] = {}
         self._bought: tuple[str, str, float] | None = None
+        self._introducing = asyncio.Lock()
+        self._introduced = False
         self._turns: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
 
     async def header(self, scopes: Sequence[str] | None) -> str | None:
@@ -132,6 +135,28 @@ class Authorizer:
             self._basic, self._bearer = True, None
             return stale or not (refused or "").startswith("Basic ")
         return False
+
+    async def introduce(self, base: str, scopes: Sequence[str]) -> bool:
+        """Say who asks to a registry that answered without asking; whether it makes a difference.
+
+        It may answer anybody, and show others less: then it takes the password, or asks for it.
+        Raises Denied where it does not know the account.
+        """
+        if not self._endpoint.password or self._login is not None:
+            return False
+        async with self._introducing:
+            if not self._introduced and not self._basic and self._bearer is None:
+                said = {"authorization": await self._password()}
+                request = self._http.build_request("GET", f"{base}/v2/", headers=said)
+                answer = await self._http.send(request, stream=True)
+                await answer.aclose()
+                if answer.status_code == 401:
+                    wanted = answer.headers.get_list("www-authenticate")
+                    if not await self.learn(wanted, scopes, said["authorization"]):
+                        raise Denied(f"{self._endpoint.host} does not know the account")
+                self._basic = self._basic or answer.status_code == 200
+            self._introduced = True
+        return self._basic or self._bearer is not None
 
     async def _password(self) -> str:
         return _basic(*await self._credentials())

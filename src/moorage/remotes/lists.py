@@ -5,6 +5,7 @@ pages count too, each name is taken once, and one that no registry gives is left
 in logs as a line of its own.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,6 +17,20 @@ MOST_CHARACTERS = 64 << 20
 """Of all names of one list."""
 LONGEST = 512
 """Characters of a name; longer ones are none."""
+LONGEST_LINK = 8192
+"""Characters of a header that leads to the next page."""
+
+_NEXT = re.compile(r'<([^<>]+)>\s*;[^,<]*\brel="?next"?')
+_BARE = re.compile(r'\s*(/[^\s<>;,]*)\s*;\s*rel="?next"?\s*')
+"""As the first versions of zot wrote it."""
+
+
+def linked(header: str) -> str:
+    """Where a `Link` header leads for the next page (RFC 8288); empty: nowhere."""
+    if len(header) > LONGEST_LINK:
+        return ""
+    found = _NEXT.search(header) or _BARE.fullmatch(header)
+    return found[1] if found else ""
 
 
 class Names:
@@ -28,9 +43,13 @@ class Names:
         self._pages = 0
         self._size = 0
 
-    def page(self, names: Iterable[Any]) -> None:
-        """Take in what stands on one page; raises Unreachable for a list without an end."""
+    def page(self, names: Iterable[Any]) -> int:
+        """Take in what stands on one page; how many of them are new.
+
+        Raises Unreachable for a list without an end.
+        """
         self._pages += 1
+        before = len(self._found)
         for name in names:
             if _is_name(name) and name not in self._found:
                 self._found[name] = None
@@ -41,6 +60,12 @@ class Names:
             or self._size > MOST_CHARACTERS
         ):
             raise Unreachable(f"{self._host} sends a list without an end")
+        return len(self._found) - before
+
+    @property
+    def last(self) -> str:
+        """The one that came last; raises StopIteration when none came."""
+        return next(reversed(self._found))
 
     @property
     def found(self) -> list[str]:

@@ -7,7 +7,6 @@ Nothing that another registry sends is believed: a manifest has the digest that 
 blob the length that its manifest says, and its digest is compared by whoever stores it.
 """
 
-import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -27,7 +26,7 @@ from moorage.errors import (
 from moorage.oci import digest as digests
 from moorage.oci import media_types
 from moorage.oci.manifest import MAX_BYTES
-from moorage.remotes.lists import Names
+from moorage.remotes.lists import Names, linked
 from moorage.remotes.records import Fetched, Listed, joined, origin
 from moorage.remotes.requests import Requests
 from moorage.remotes.throttle import FREE, Throttle
@@ -48,9 +47,6 @@ ACCEPT = ", ".join(
         media_types.OCI_ARTIFACT,
     )
 )
-LONGEST_LINK = 8192
-"""Characters of a header that leads to the next page."""
-_NEXT = re.compile(r'<([^<>]+)>\s*;[^,<]*\brel="?next"?')
 
 
 class Reading(Requests):
@@ -182,7 +178,7 @@ class Reading(Requests):
             "GET",
             self._blob(repository, digest),
             scopes=(pulling(repository),),
-            headers={"range": f"bytes={offset}-"} if offset else {},
+            headers={"range": f"bytes={offset}-{size - 1}"} if offset else {},
             expect=(200, 206) if offset else (200,),
         )
         try:
@@ -224,24 +220,32 @@ class Reading(Requests):
 
     async def _names(self, path: str, key: str, scope: str) -> list[str]:
         names = Names(self.endpoint.host)
-        url: str | None = self.url(path)
-        while url is not None:
-            answer, document = await self.json("GET", url, LIST_BYTES, scopes=(scope,))
-            found = document.get(key) if isinstance(document, dict) else None
-            names.page(found if isinstance(found, list) else ())
-            following = self.following(url, answer)
+        url, guessed = self.url(path), False
+        while url:
+            try:
+                answer, document = await self.json("GET", url, LIST_BYTES, scopes=(scope,))
+            except (NotFound, Invalid):
+                if not guessed:
+                    raise
+                break
+            said = document.get(key) if isinstance(document, dict) else None
+            found = said if isinstance(said, list) else []
+            new = names.page(found)
+            following = self.following(url, answer) or ""
             if following == url:
                 raise Unreachable(f"{self.endpoint.host} sends a list without an end")
-            url = following if found else None
+            guessed = not following and new > 0 and len(found) >= PAGE
+            if guessed:  # some cut a list, and do not say that there is more
+                following = self.url(f"{path}&{urlencode({'last': names.last})}")
+            url = following if found else ""
         return names.found
 
     def following(self, url: str, answer: httpx2.Response) -> str | None:
         """The next page of a list: on the same server, whatever the header says."""
-        said = answer.headers.get("link", "")
-        link = _NEXT.search(said) if len(said) <= LONGEST_LINK else None
-        if link is None:
+        link = linked(answer.headers.get("link", ""))
+        if not link:
             return None
-        following = joined(url, link[1])
+        following = joined(url, link)
         if origin(following) != origin(self.endpoint.url):
             parts = urlsplit(following)  # a registry that does not know its own name
             following = self.url(parts.path + (f"?{parts.query}" if parts.query else ""))
@@ -260,7 +264,11 @@ class Reading(Requests):
             query = f"?{urlencode({'artifactType': artifact_type})}" if artifact_type else ""
             try:
                 return _of_type(await self._listed(repository, f"{digest}{query}"), artifact_type)
-            except (NotFound, Invalid):
+            except NotFound:
+                # Some answer so of a subject that they have not, which says nothing of the others.
+                if not self.traits.lists_referrers and await self.head(repository, digest):
+                    self.traits.lists_referrers = False
+            except Invalid:
                 self.traits.lists_referrers = False
         try:
             found = await self.manifest(repository, stand_in(digest))
@@ -270,7 +278,7 @@ class Reading(Requests):
 
     async def _listed(self, repository: str, path: str) -> list[Listed]:
         url: str | None = self.url(f"/v2/{quote(repository)}/referrers/{path}")
-        found: list[Listed] = []
+        found: dict[str, Listed] = {}  # some list one for each of its tags
         size = 0
         while url is not None:
             answer, body = await self.text(
@@ -283,10 +291,10 @@ class Reading(Requests):
             if size > REFERRERS_BYTES:
                 raise Unreachable(f"{self.endpoint.host} sends a list without an end")
             page = entries(body)
-            found += page
+            found |= {each.digest: each for each in page}
             following = self.following(url, answer)
             url = following if page and following != url and len(found) < MOST_REFERRERS else None
-        return found
+        return list(found.values())
 
     # --- addresses
 

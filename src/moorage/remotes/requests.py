@@ -1,6 +1,7 @@
 """Requests to one registry: signed in, tried again, redirected without what is secret.
 
 send ─► 401 ─► learn ─► once more
+     ─► anything for nobody, though there is an account ─► introduce ─► once more
      ─► 429, 5xx, no connection ─► pause with jitter ─► again, a few times
      ─► 3xx of a GET ─► the same without credentials, unless it stays on this server
 """
@@ -38,6 +39,7 @@ ERROR = 64 << 10
 """Bytes of an error that are read."""
 _AGAIN = frozenset({429, 500, 502, 503, 504})
 _REDIRECTED = frozenset({301, 302, 303, 307, 308})
+_UNKNOWN = (" NAME_UNKNOWN", " MANIFEST_UNKNOWN")
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{2,40}")
 
 Content = Callable[[], AsyncIterator[bytes]] | bytes | None
@@ -178,6 +180,9 @@ class Requests:
             if await self._authorizer.learn(wanted, scopes, refused):
                 await answer.aclose()
                 answer = await self._send(method, url, scopes, headers, content, home=home)
+        elif home and scopes is not None and await self._introduce(answer, scopes):
+            await answer.aclose()
+            answer = await self._send(method, url, scopes, headers, content, home=home)
         for _ in range(REDIRECTS):
             target = answer.headers.get("location")
             if answer.status_code not in _REDIRECTED or not target or method not in _SAFE:
@@ -193,6 +198,15 @@ class Requests:
             answer = await self._send(method, url, scopes, headers, content, home=home)
         await answer.aclose()
         raise Unreachable(f"{self.endpoint.host} redirects too often")
+
+    async def _introduce(self, answer: httpx2.Response, scopes: Sequence[str]) -> bool:
+        """Whether an answer for nobody is to be asked for again, as the account."""
+        if "authorization" in answer.request.headers:
+            return False
+        try:
+            return await self._authorizer.introduce(self._base, scopes)
+        except httpx2.HTTPError as error:
+            raise Unreachable(f"{self.endpoint.host}: {type(error).__name__}") from error
 
     async def _send(
         self,
@@ -231,7 +245,7 @@ class Requests:
         told = f"{self.endpoint.host} answers {status}{code} to {method} {path}"
         if status in (401, 403):
             return Denied(told)
-        if status == 404:
+        if status == 404 or (method == "DELETE" and code in _UNKNOWN):
             return NotFound(told)
         if status == 429:
             return TooManyRequests(told)
