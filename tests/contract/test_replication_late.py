@@ -59,10 +59,10 @@ def before(
     patch.setattr(There, method, delayed)
 
 
-def after(patch: pytest.MonkeyPatch, method: str) -> None:
-    """Cut a run of a task off after it has written; once."""
+def after(patch: pytest.MonkeyPatch, method: str, left: list[Exception] | None = None) -> None:
+    """Cut a run of a task off after it has written; once, or by what somebody adds to `left`."""
     whole = getattr(There, method)
-    left = [Unreachable("cut off")]
+    left = [Unreachable("cut off")] if left is None else left
 
     async def failing(self: There, *arguments: Any) -> None:
         await whole(self, *arguments)
@@ -96,6 +96,39 @@ async def test_a_copy_takes_back_what_was_deleted_before_it_wrote(
         await site.settle()
     assert set(other.tags) == ({(APP, "v2")} if what == "tag" else set())
     assert ((APP, digest) in other.manifests) is (what == "tag")
+
+
+@pytest.mark.parametrize("what", ["tag", "artifact", "another artifact"])
+async def test_the_next_run_of_a_copy_looks_at_what_the_last_one_wrote(
+    site: Site, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """The last one ended when it had written, before it saw that the source had lost the tag."""
+    site.tries = 2
+    policy = await site.policy("push", trigger="event_based", deletion=True)
+    content, other = site.content, site.other
+    digest = sha256(await content.push_image(APP, "v1", layers=(b"one",)))
+    await content.manifests.add_tag(ALICE, APP, digest, "v2")
+    await late(site, policy, digest, "v1", "v2")
+    wanted = {"v2": digest}
+    cut: list[Exception] = []
+
+    async def meanwhile() -> None:
+        if what == "tag":
+            await content.manifests.delete_tag(ALICE, APP, "v1")
+        elif what == "artifact":
+            await content.manifests.delete(ALICE, APP, digest)
+            wanted.clear()
+        else:
+            wanted["v1"] = sha256(await content.push_image(APP, "v1", layers=(b"two",)))
+        await site.settle(but=1)
+        cut.append(Unreachable("cut off"))
+
+    after(monkeypatch, "put", cut)
+    before(monkeypatch, "put", meanwhile)
+    async with site.working():
+        await site.settle()
+    assert len(other.asked("PUT", "/manifests/v1")) == (3 if what == "another artifact" else 1)
+    assert other.tags == {(APP, tag): each for tag, each in wanted.items()}
 
 
 @pytest.mark.parametrize("method", ["ensure", "write"])

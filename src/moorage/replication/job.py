@@ -228,6 +228,7 @@ class MoveJob:
             override=said.override,
             deletes=said.deletion and said.trigger == EVENT and said.source_id is None,
             untagged=not any(each.type == "tag" and each.value for each in said.filters),
+            again=context.claim.fence > 1,
             log=context.log,
             check=context.check,
             tell=context.tell,

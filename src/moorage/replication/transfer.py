@@ -75,13 +75,15 @@ class Transfer:
         override: bool,
         deletes: bool = False,
         untagged: bool = False,
+        again: bool = False,
         log: Callable[[str], None],
         check: Callable[[], None],
         tell: Callable[[str], None],
     ) -> None:
         """`deletes`: what is deleted at the source is to be deleted at the target.
 
-        `untagged`: also an artifact that had lost its tags before.
+        `untagged`: also an artifact that had lost its tags before. `again`: an earlier run may
+        have written, and ended before it looked at the source again.
         """
         self._source = source
         self._target = target
@@ -90,6 +92,7 @@ class Transfer:
         self._override = override
         self._deletes = deletes
         self._untagged = untagged
+        self._again = again
         self._log = log
         self._check = check
         self._tell = tell
@@ -111,11 +114,15 @@ class Transfer:
             return
         if there and not tags:
             self._log(f"{move.target}@{move.digest} is there already")
+            if self._again:
+                await self._look_again(move.tags)
         else:
             try:
                 found = await self._source.manifest(move.source, move.digest)
             except NotFound:
                 self._log(f"{move.digest} was deleted from {move.source} since")
+                if there and self._again:
+                    await self._look_again(move.tags)
                 return
             if there:
                 await self._target.put(move.target, found, tags)
@@ -123,7 +130,7 @@ class Transfer:
             else:
                 await self._target.ensure(move.target)
                 await self._place(found, tags, 0)
-            await self._look_again(tags)
+            await self._look_again(move.tags if self._again else tags)
         await self._attached(move.digest, there=there, depth=0)
         for tag in move.attached:
             await self._follow(tag)
