@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Build the Go clients of tools/go-clients.txt into the folder given, those that are not there yet,
-# and the one of tests/clients/goclient.
+# and what is in tests/clients/goclient and tests/clients/ociserver.
 # The versions that were built are noted beside them, so that a changed line is built again.
 set -euo pipefail
 folder=$1
@@ -26,6 +26,8 @@ grep -v '^#' "$list" | while read -r package name; do
     rmdir "$new"
     echo "$package" >"$binary.version"
 done
-echo "building goclient"
-CGO_ENABLED=0 GOFLAGS=-buildvcs=false \
-    go build -C "$(dirname "$0")/../tests/clients/goclient" -o "$(realpath "$folder")/goclient" .
+for own in goclient ociserver; do
+    echo "building $own"
+    CGO_ENABLED=0 GOFLAGS=-buildvcs=false \
+        go build -C "$(dirname "$0")/../tests/clients/$own" -o "$(realpath "$folder")/$own" .
+done

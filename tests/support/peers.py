@@ -2,6 +2,8 @@
 
 docker-registry    Debian's, version 2 of distribution
 distribution       version 3, built by `make clients`
+ociserver          the module ociregistry, in memory: lists referrers, by pages of five names
+crane              the one of go-containerregistry, in memory: no mounts, no ranges without an end
 """
 
 import json
@@ -29,6 +31,9 @@ _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "OTEL_TRACES_EXPORTER": "none"}
 
 
 PROGRAMS = ("docker-registry", "distribution")
+IN_MEMORY = ("ociserver", "crane")
+LISTING = ("ociserver",)
+"""Those that list referrers themselves."""
 
 
 class DockerRegistry:
@@ -102,3 +107,50 @@ class DockerRegistry:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+
+class MemoryRegistry:
+    """One process of them, which forgets everything with its end."""
+
+    def __init__(self, folder: Path, program: str) -> None:
+        self.port = free_port()
+        self._folder = folder
+        self._program = program
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def host(self) -> str:
+        """Host and port, as clients name a registry."""
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> "MemoryRegistry":
+        """Start it and wait until it answers."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        arguments = {
+            "ociserver": (self.host, "5"),
+            "crane": ("registry", "serve", "--address", self.host),
+        }[self._program]
+        log = self._folder / "log"
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [path_of(self._program), *arguments],
+                stdout=output,
+                stderr=output,
+                env=_ENVIRONMENT,
+            )
+        wait_for(f"http://{self.host}/v2/", self._process, log)
+        return self
+
+    def stop(self) -> None:
+        """End it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def peer_of(folder: Path, program: str) -> DockerRegistry | MemoryRegistry:
+    """One of all, not started yet."""
+    if program in IN_MEMORY:
+        return MemoryRegistry(folder, program)
+    return DockerRegistry(folder, program=program)

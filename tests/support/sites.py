@@ -184,3 +184,27 @@ async def lacking(
         if listed is None or listed.digest != digest:
             missing.append((name, reference))
     return missing
+
+
+async def unlisted(
+    client: Remote, wanted: dict[tuple[str, str], str], project: str = ""
+) -> list[tuple[str, str]]:
+    """Referrers that a registry does not list with their subjects, of those that it should."""
+    missing = []
+    for (repository, reference), digest in wanted.items():
+        if not reference.startswith("@"):
+            continue
+        name = repository.replace("library/", f"{project}/", 1) if project else repository
+        payload = json.loads((await client.manifest(name, digest)).payload)
+        if "subject" in payload:
+            listed = await client.referrers(name, payload["subject"]["digest"])
+            if digest not in {each.digest for each in listed}:
+                missing.append((name, digest))
+    return missing
+
+
+async def stand_ins(client: Remote, wanted: dict[tuple[str, str], str]) -> list[str]:
+    """Tags that stand in for lists of referrers."""
+    repositories = {repository for repository, _ in wanted}
+    tags = [tag for each in sorted(repositories) for tag in await client.tags(each)]
+    return [tag for tag in tags if tag.startswith("sha256-") and "." not in tag]
