@@ -1,6 +1,7 @@
 """HTTP over the guard's connections, with answers that are bounded."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from typing import Any, Protocol
@@ -14,6 +15,8 @@ CONNECTIONS = 64
 """Of one client at once; more requests wait."""
 KEEP_ALIVE = 15.0
 """Seconds that a connection without requests stays open: less than most servers allow."""
+PIECE = 1 << 20
+"""Bytes that are taken from a connection at once, if so many are there."""
 REST, REST_SECONDS = 64 << 10, 1.0
 """Bytes of an answer nobody wants that are read so that its connection can be used again."""
 
@@ -130,12 +133,45 @@ class _Backend(httpcore2.AsyncNetworkBackend):
         failure: Exception = httpcore2.ConnectError("no address")
         for _, address in await self._guard.addresses(host, port):
             try:
-                return await self._inner.connect_tcp(
-                    address[0], address[1], timeout, local_address, socket_options
+                return _Stream(
+                    await self._inner.connect_tcp(
+                        address[0], address[1], timeout, local_address, socket_options
+                    )
                 )
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = error
         raise failure
+
+
+class _Stream(httpcore2.AsyncNetworkStream):
+    """A connection that is read in larger pieces than the library asks for.
+
+    What arrived together is then not cut up and put together again. Records of TLS are small, and
+    so are the pieces above it.
+    """
+
+    def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
+        self._inner = inner
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        return await self._inner.read(max(max_bytes, PIECE), timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the library's signature
+    ) -> httpcore2.AsyncNetworkStream:
+        return await self._inner.start_tls(ssl_context, server_hostname, timeout)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
 
 
 def _core(request: httpx2.Request) -> httpcore2.Request:
