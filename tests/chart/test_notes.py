@@ -59,6 +59,7 @@ def test_defaults_of_harbor_are_explained() -> None:
             "The registry sends blobs itself",
         ),
         (SETS["nothing-kept"], "the database is empty again after each restart"),
+        (nested(externalURL="https://a.example"), "answers for registry.example.com alone"),
         (merged(SETS["route"], INTERNAL), "the Services moorage-registry, moorage-core and"),
         (nested(externalURL="http://a.example"), "sent to plain addresses with their passwords"),
         (SETS["oss"], "S3 face at https://s3.oss-cn-hangzhou-internal.aliyuncs.com"),

@@ -63,6 +63,17 @@ def test_the_file_can_be_named(tmp_path: Path) -> None:
     assert "no.toml" in refusal({"MOORAGE_CONFIG": "no.toml"})
 
 
+def test_a_folder_that_is_closed_has_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root's own is to a service that root starts from there; a file that is named is missed."""
+
+    def closed(*_: object, **__: object) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", closed)  # root may look into any folder
+    assert load({}) == Settings()
+    assert "no/such.toml" in refusal({}, Path("no/such.toml"))
+
+
 def test_a_file_that_is_no_toml(tmp_path: Path) -> None:
     """The message has the file and the line."""
     (tmp_path / "moorage.toml").write_text("[http\n")

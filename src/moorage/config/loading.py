@@ -64,7 +64,7 @@ def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
 
 def _from_file(environment: Mapping[str, str], file: Path | None) -> dict[str, Any]:
     chosen = file or (Path(named) if (named := environment.get("MOORAGE_CONFIG")) else None)
-    if chosen is None and not Path(FILE).exists():
+    if chosen is None and not _here():
         return {}
     path = chosen or Path(FILE)
     try:
@@ -74,6 +74,15 @@ def _from_file(environment: Mapping[str, str], file: Path | None) -> dict[str, A
         raise BadSettings(f"cannot read {path}: {error.strerror}") from None
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"{path}: {error}") from None
+
+
+def _here() -> bool:
+    """Whether there is a file that nobody named; not in a folder that is closed to this user, as
+    root's own is to a service that root starts from there."""
+    try:
+        return Path(FILE).exists()
+    except PermissionError:
+        return False
 
 
 def _from_harbor(environment: Mapping[str, str]) -> Iterator[tuple[str, Any]]:

@@ -51,6 +51,9 @@
 {{- if and $v.expose.tls.enabled (hasPrefix "http://" $v.externalURL) -}}
 {{- $r = append $r "WARNING: externalURL begins with http:// while expose.tls is enabled: clients are sent to plain addresses with their passwords. Write https://." -}}
 {{- end -}}
+{{- if and (eq $v.expose.type "ingress") (ne (include "moorage.externalHost" .) (toString $v.expose.ingress.hosts.core)) -}}
+{{- $r = append $r (printf "WARNING: clients use %s, and the ingress answers for %v alone: write one name into externalURL and expose.ingress.hosts.core." $v.externalURL $v.expose.ingress.hosts.core) -}}
+{{- end -}}
 {{- if and (eq $v.expose.type "route") $v.internalTLS.enabled -}}
 {{- $r = append $r (printf "WARNING: pods answer HTTPS alone, and a gateway asks them so where a BackendTLSPolicy says it: make one for each of the Services %[1]s-registry, %[1]s-core and %[1]s-portal." (include "moorage.fullname" .)) -}}
 {{- end -}}
