@@ -5,11 +5,14 @@ import json
 import logging
 import re
 import sqlite3
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.certificates import Authority
 from tests.support.redis_server import RedisServer
 from typer.testing import CliRunner, Result
 
@@ -274,6 +277,42 @@ def test_the_doctor_looks_at_redis(made: Cli, own_redis: RedisServer) -> None:
     result = made("doctor")
     assert result.exit_code == 1
     assert "set maxmemory-policy noeviction (is allkeys-lru)" in result.stdout
+
+
+def test_the_doctor_trusts_whom_the_settings_trust(made: Cli, tmp_path: Path) -> None:
+    """The address that clients use may have a certificate of the company's own authority."""
+    authority = Authority(tmp_path)
+
+    class Front(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", f'Bearer realm="{url}/service/token"')
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Front) as server:
+        server.socket = authority.server_context("127.0.0.1").wrap_socket(
+            server.socket, server_side=True
+        )
+        url = f"https://127.0.0.1:{server.server_address[1]}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            for file, state, said in (
+                ("", "wrong", "certificate verify failed"),
+                (str(authority.path), "fine", "asks for its own tokens"),
+            ):
+                made.environment = {"MOORAGE_HTTP__EXTERNAL_URL": url}
+                if file:
+                    made.environment["MOORAGE_OUTGOING__CA_FILE"] = file
+                told = json.loads(made("doctor", "--json").stdout)
+                found = {row["check"]: row for row in told}
+                assert found["external url"]["state"] == state
+                assert said in found["external url"]["what"]
+                assert ("the certificate ends in" in found["tls"]["what"]) == bool(file)
+        finally:
+            server.shutdown()
 
 
 def test_the_doctor_looks_at_every_disk(made: Cli, tmp_path: Path) -> None:

@@ -164,19 +164,27 @@ async def _external(found: "Settings") -> str:
     url = found.http.external_url
     if not url:
         raise _NotSet("http.external_url: clients are told what they asked for")
-    challenge = await asyncio.to_thread(_challenge, url)
+    challenge = await asyncio.to_thread(_challenge, url, _trust(found))
     if f'realm="{url}/service/token"' not in challenge:
         raise RuntimeError(f"{url}/v2/ does not ask for a token of {url}: check the proxy in front")
     return f"{url} asks for its own tokens"
 
 
-def _challenge(url: str) -> str:
+def _trust(found: "Settings") -> ssl.SSLContext:
+    """The authorities of this machine and those of the settings, as for other servers."""
+    context = ssl.create_default_context()
+    if found.outgoing.ca_file is not None:
+        context.load_verify_locations(found.outgoing.ca_file)
+    return context
+
+
+def _challenge(url: str, trust: ssl.SSLContext) -> str:
     import urllib.error
     import urllib.request
 
     request = urllib.request.Request(f"{url}/v2/")  # noqa: S310 - checked by the settings
     try:
-        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
+        urllib.request.urlopen(request, timeout=10, context=trust).close()  # noqa: S310
     except urllib.error.HTTPError as answer:
         return str(answer.headers.get("WWW-Authenticate", ""))
     except urllib.error.URLError as error:
@@ -185,14 +193,14 @@ def _challenge(url: str) -> str:
 
 
 async def _tls(found: "Settings") -> str:
-    """The certificate under the external URL: trusted by this machine, and not about to end."""
+    """The certificate under the external URL: trusted here, and not about to end."""
     url = urlsplit(found.http.external_url)
     if url.scheme != "https" or url.hostname is None:
         raise _NotSet("http.external_url is not https: passwords and tokens travel in the clear")
     address = (url.hostname, url.port or 443)
 
     def ask() -> str:
-        context = ssl.create_default_context()
+        context = _trust(found)
         with (
             socket.create_connection(address, timeout=10) as plain,
             context.wrap_socket(plain, server_hostname=url.hostname) as wrapped,
