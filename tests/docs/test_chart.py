@@ -47,6 +47,29 @@ def test_settings_of_users_are_those_of_the_product() -> None:
     assert listed == list(Configuration.model_fields)
 
 
+OF_THEIR_OWN = (
+    *("notary", "chartmuseum", "clair", "caSecretName", "proxy.", "metrics.", "trace.", "trivy."),
+    *("persistence.persistentVolumeClaim.jobservice.", "persistence.imageChartStorage.s3."),
+    *("core.quotaUpdateProvider", "core.secret", "core.existing", "core.token", "core.xsrfKey"),
+    *("registry.controller", "registry.credentials", "registry.secret", "registry.existing"),
+    *("jobservice.jobLoggers", "jobservice.secret", "jobservice.existing"),
+    *("registry.middleware.", "startupProbe.", "core.startupProbe."),
+)
+"""Beginnings of keys that the notes have a sentence for, or of which the usual value says it."""
+
+
+def test_keys_without_a_meaning_are_in_the_notes() -> None:
+    """The notes read this list, for no chart can read its own schema."""
+    wanted = [
+        name
+        for _, _, rows in chart.sections()
+        for name, _, meaning in rows
+        if meaning.startswith("No meaning here") and not name.startswith(OF_THEIR_OWN)
+    ]
+    file = CHART / "files" / "no-meaning"
+    assert file.read_text().split() == wanted, f"write into {file}:\n" + "\n".join(wanted)
+
+
 def test_published_secrets_are_those_of_the_product() -> None:
     """What the product refuses, the chart does not hand on."""
     text = (CHART / "templates" / "_secrets.tpl").read_text()

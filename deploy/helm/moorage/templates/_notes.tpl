@@ -91,7 +91,7 @@
 {{- /* keys without a meaning */ -}}
 {{- $ignored := list -}}
 {{- with $v.persistence.persistentVolumeClaim.jobservice -}}
-{{- if or .jobLog .scanDataExports -}}{{- $ignored = append $ignored "persistence.persistentVolumeClaim.jobservice and jobservice.jobLoggers (logs of jobs are in the database and no volume is made, so that none has to be shared)" -}}{{- end -}}
+{{- if or .jobLog .scanDataExports $v.jobservice.jobLoggers -}}{{- $ignored = append $ignored "persistence.persistentVolumeClaim.jobservice and jobservice.jobLoggers (logs of jobs are in the database and no volume is made, so that none has to be shared)" -}}{{- end -}}
 {{- end -}}
 {{- if dig "enabled" false $v.trivy -}}{{- $ignored = append $ignored "trivy (there is no scanner yet: NOTHING IS SCANNED)" -}}{{- end -}}
 {{- if and $v.trace.enabled (not (include "moorage.traced" .)) -}}{{- $ignored = append $ignored (printf "trace.provider %v (NO TRACES ARE SENT; Jaeger takes those of OpenTelemetry on its port 4318: set trace.provider to otel, and trace.otel.endpoint)" $v.trace.provider) -}}{{- end -}}
@@ -119,5 +119,29 @@
 {{- if $ignored -}}
 {{- $r = append $r (printf "Without a meaning here: %s." (join "; " $ignored)) -}}
 {{- end -}}
+{{- $others := include "moorage.unused" . | fromJsonArray -}}
+{{- if $others -}}
+{{- $r = append $r (printf "Without a meaning here either; the reference of values says why: %s." (join ", " $others)) -}}
+{{- end -}}
 {{- $r | toJson -}}
+{{- end -}}
+
+{{/* Keys of files/no-meaning that are set, as a JSON list; without those of a store, a server or an
+     exposure that is not the chosen one. */}}
+{{- define "moorage.unused" -}}
+{{- $v := .Values -}}
+{{- $chosen := dict "expose" $v.expose.type "database" $v.database.type "redis" $v.redis.type "imageChartStorage" $v.persistence.imageChartStorage.type -}}
+{{- $found := list -}}
+{{- range $path := .Files.Lines "files/no-meaning" -}}
+{{- $at := $v -}}
+{{- $above := "" -}}
+{{- range $name := splitList "." $path -}}
+{{- $kind := get $chosen $above -}}
+{{- $elsewhere := and $kind (ne $kind $name) (not (has $name (list "tls" "maxIdleConns"))) -}}
+{{- if or $elsewhere (not (kindIs "map" $at)) -}}{{- $at = "" -}}{{- else -}}{{- $at = index $at $name -}}{{- end -}}
+{{- $above = $name -}}
+{{- end -}}
+{{- if and $path $at -}}{{- $found = append $found $path -}}{{- end -}}
+{{- end -}}
+{{- $found | toJson -}}
 {{- end -}}
