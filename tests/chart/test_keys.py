@@ -69,6 +69,8 @@ def test_high_availability_is_one_service_in_front(ha: Rendered) -> None:
     assert "goharbor/" not in ha.text
     assert ha.container("nginx")["image"].startswith("nginx:")
     assert ha.container("nginx")["resources"]["limits"] == {"memory": "200Mi", "cpu": "100m"}
+    # Each worker takes 2 MiB before its first request, and a node may have a hundred cores.
+    assert "worker_processes 8;" in ha.one("ConfigMap", "nginx")["data"]["nginx.conf"]
 
 
 def test_the_roles_are_verbs_of_the_product() -> None:

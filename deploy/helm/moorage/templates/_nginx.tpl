@@ -63,7 +63,8 @@ server {
 {{- end -}}
 
 {{- define "moorage.nginxConf" -}}
-worker_processes auto;
+# Not one for each core of the node: on a large one they would fill what the pod may have of memory.
+worker_processes 8;
 pid /tmp/nginx.pid;
 error_log /dev/stderr warn;
 events {
