@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
 import httpcore2
@@ -17,6 +17,8 @@ KEEP_ALIVE = 15.0
 """Seconds that a connection without requests stays open: less than most servers allow."""
 PIECE = 1 << 20
 """Bytes that are taken from a connection at once, if so many are there."""
+LARGE = 32 << 20
+"""Bytes of an answer from which on it is worth a connection of its own."""
 REST, REST_SECONDS = 64 << 10, 1.0
 """Bytes of an answer nobody wants that are read so that its connection can be used again."""
 
@@ -63,11 +65,14 @@ class Transport(httpx2.AsyncBaseTransport):
                 answer = await self._pool.handle_async_request(_core(request))
         except _FAILURES as error:
             raise Unreachable(f"{host}: {_reason(error)}") from error
+        length = _length(request, answer)
+        stream: httpx2.AsyncByteStream
+        if self._limit is None and length is not None and length >= LARGE:
+            stream = _Large(answer, host, length, request.extensions.get("timeout", {}).get("read"))
+        else:
+            stream = _Bounded(answer.stream, host, deadline, self._limit, length)
         response = httpx2.Response(
-            answer.status,
-            headers=answer.headers,
-            stream=_Bounded(answer.stream, host, deadline, self._limit, _length(request, answer)),
-            extensions=answer.extensions,
+            answer.status, headers=answer.headers, stream=stream, extensions=answer.extensions
         )
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             await response.aclose()
@@ -112,6 +117,41 @@ class _Bounded(httpx2.AsyncByteStream):
                 async with asyncio.timeout(REST_SECONDS):
                     async for _ in self._stream:
                         pass
+        await self._stream.aclose()
+
+
+class _Large(httpx2.AsyncByteStream):
+    """An answer of a known length, read from its connection itself, which nobody uses after it.
+
+    The library copies each piece three times on its way up. It gives the first one, with what
+    came together with the headers; behind that there is nothing but the rest of the body.
+    """
+
+    def __init__(
+        self, answer: httpcore2.Response, host: str, length: int, idle: float | None
+    ) -> None:
+        self._stream: Any = answer.stream
+        self._wire: httpcore2.AsyncNetworkStream = answer.extensions["network_stream"]
+        self._host = host
+        self._left = length
+        self._idle = idle
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async with aclosing(aiter(self._stream)) as parts:
+                part = await anext(parts, b"")
+                while part:
+                    part = part[: self._left]
+                    self._left -= len(part)
+                    yield part
+                    part = await self._wire.read(REST, self._idle) if self._left else b""
+        except _FAILURES as error:
+            raise Unreachable(f"{self._host}: {_reason(error)}") from error
+        if self._left:
+            raise Unreachable(f"{self._host}: it broke off")
+
+    async def aclose(self) -> None:
+        """Closes the connection."""
         await self._stream.aclose()
 
 
@@ -192,7 +232,8 @@ def _length(request: httpx2.Request, answer: httpcore2.Response) -> int | None:
     """Bytes of the body of an answer, if it says so."""
     if request.method == "HEAD" or answer.status in (204, 304):
         return 0
-    said = next((text for name, text in answer.headers if name.lower() == b"content-length"), b"")
+    headers = {name.lower(): text for name, text in answer.headers}
+    said = b"" if b"transfer-encoding" in headers else headers.get(b"content-length", b"")
     return int(said) if said.isdigit() and len(said) < 20 else None
 
 
