@@ -80,6 +80,10 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no host of the database": (nested(database__type="external"), "database.external.host"),
     "a mode that may fall back": (database(sslmode="prefer"), "may fall back to plain text"),
+    "a numbered database of a cluster": (
+        redis(addr="n-1:6379,n-2:6379", harborDatabaseIndex="6"),
+        "a cluster has the database 0 alone",
+    ),
     "no address of redis": (redis(password="p"), "redis.external.addr"),
     "a setting that nobody knows": (
         nested(core__configureUserSettings='{"auth_mod": "db_auth"}'),

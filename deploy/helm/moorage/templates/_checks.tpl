@@ -107,5 +107,9 @@
 {{- if not $v.redis.external.addr -}}
 {{- fail "redis.type is external: name it in redis.external.addr as host:port, or set redis.type to none." -}}
 {{- end -}}
+{{- $url := get (include "moorage.redisSettings" . | fromJson) "REDIS__URL" -}}
+{{- if and (not $v.redis.external.sentinelMasterSet) (regexMatch ",.*/[0-9]+$" $url) -}}
+{{- fail "redis.external.addr names several nodes, which are those of a cluster, and a cluster has the database 0 alone: remove coreDatabaseIndex, harborDatabaseIndex and cacheLayerDatabaseIndex, or name the Sentinels' set in sentinelMasterSet." -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
