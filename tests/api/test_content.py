@@ -1,9 +1,12 @@
 """Repositories, artifacts, tags and the trash over REST."""
 
+from typing import Any
+
 import pytest
 from sqlalchemy import update
 from tests.api.world import World
 from tests.support.content import ALICE, CONFIG, image, index, sha256
+from tests.support.images import MANIFEST
 
 from moorage.artifacts import details
 from moorage.artifacts.typed import Types
@@ -134,6 +137,36 @@ async def test_children_and_accessories_are_no_entries_of_their_own(world: World
     assert accessory["subject_artifact_digest"] == sha256(whole)
     listed_accessories = await world.call("guest", "GET", f"{APP}/artifacts/multi/accessories")
     assert listed_accessories.json() == [accessory]
+
+
+async def references(world: World, path: str, **params: str) -> list[dict[str, Any]]:
+    """What the index at a path, or the one in a list, says of its children."""
+    answer = (await world.call("guest", "GET", path, params=params)).json()
+    found = answer if isinstance(answer, list) else [answer]
+    return next(each["references"] for each in found if each["references"])
+
+
+async def test_what_is_in_an_index_is_told_with_it(world: World) -> None:
+    """Where it was asked for: type, size, and what is attached to the child; of as many children
+    as there is room for."""
+    content = world.content
+    child = await content.push_image("team/app", "child")
+    subject = {"mediaType": MANIFEST, "digest": sha256(child), "size": len(child)}
+    notary = "application/vnd.cncf.notary.signature"
+    signature = image(b"{}", [b"layer"], subject=subject, artifactType=notary)
+    await content.manifests.put(ALICE, "team/app", sha256(signature), signature, "")
+    await content.manifests.put(ALICE, "team/app", "multi", index([child]), "")
+    alone = (await world.call("guest", "GET", f"{APP}/artifacts/child")).json()
+    for path in (f"{APP}/artifacts/multi", f"{APP}/artifacts"):
+        (plain,) = await references(world, path)
+        (reference,) = await references(world, path, with_child="true")
+        told = reference.pop("child")
+        assert reference == plain
+        assert reference["child_digest"] == sha256(child)
+        (attached,) = told.pop("accessories")
+        assert attached["digest"] == sha256(signature)
+        assert attached["subject_artifact_digest"] == sha256(child)
+        assert told == {name: alone[name] for name in ("type", "size", "pull_time")}
 
 
 async def test_artifacts_are_narrowed_by_q(world: World) -> None:

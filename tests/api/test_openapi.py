@@ -1,5 +1,6 @@
 """The served document and the server say the same, whoever calls and whatever is sent."""
 
+import inspect
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.dependencies.models import Dependant
 from tests.support.content import LAYER, image, sha256
 from tests.support.images import MANIFEST
 from tests.support.requirements import path_of
@@ -35,6 +37,27 @@ def test_every_operation_has_a_name_and_its_errors() -> None:
             assert ("409" in operation["responses"]) == (method not in ("get", "head"))
     assert len(set(names)) == len(names)
     assert {"listProjects", "getArtifact", "updateConfigurations"} <= set(names)
+
+
+def test_no_dependency_takes_a_thread() -> None:
+    """FastAPI runs one that is not async in a thread, for each request anew."""
+    app, seen = create_api(None), set()  # type: ignore[arg-type]
+
+    def look(needed: Dependant) -> None:
+        for each in needed.dependencies:
+            if each.call is not None:
+                seen.add(each.call)
+            look(each)
+
+    routers: list[Any] = [app.router]
+    for router in routers:
+        for route in router.routes:
+            if hasattr(route, "dependant"):
+                look(route.dependant)
+            elif hasattr(route, "original_router"):
+                routers.append(route.original_router)
+    assert len(seen) > 20
+    assert [each for each in seen if not inspect.iscoroutinefunction(each)] == []
 
 
 class Site:

@@ -10,6 +10,7 @@ from tests.support.content import ALICE, Content, image, sha256
 from tests.support.invariants import violations
 
 from moorage.artifacts.catalogue import Catalogue
+from moorage.artifacts.details import Wanted
 from moorage.artifacts.rules import Rules
 from moorage.blobstore.memory import MemoryStore
 from moorage.cache.local import LocalCache
@@ -222,7 +223,7 @@ async def test_selectors_say_what_is_kept(
     for place in ("team/a", "c"):
         (artifact,) = (
             await Catalogue(content.db).artifacts(
-                Query(), repository=f"library/{place}", immutable=True
+                Query(), repository=f"library/{place}", wanted=Wanted(immutable=True)
             )
         ).items
         shown |= {f"{place}:{tag.name}" for tag in artifact.tags if tag.immutable}
@@ -407,7 +408,7 @@ async def test_the_flag_costs_one_query_for_a_page(content: Content) -> None:
 
     async def asked(immutable: bool) -> int:
         ran.clear()
-        await catalogue.artifacts(Query(), project_id=1, immutable=immutable)
+        await catalogue.artifacts(Query(), project_id=1, wanted=Wanted(immutable=immutable))
         return len(ran)
 
     counts = []

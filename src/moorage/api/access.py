@@ -25,8 +25,11 @@ from moorage.web.callers import Caller
 from moorage.web.csrf import SESSION_COOKIE, cookies
 
 
-def services(request: Request) -> Services:
-    """The objects that the role gave to `create_api`."""
+async def services(request: Request) -> Services:
+    """The objects that the role gave to `create_api`.
+
+    Like every dependency it is `async`: FastAPI lends others a thread, for each request.
+    """
     found = request.app.state.services
     assert isinstance(found, Services)
     return found

@@ -14,6 +14,7 @@ from moorage.api.repositories import PATH as REPOSITORY
 from moorage.api.tags import TagResp, render_tag
 from moorage.api.wire import Json, Wire, reply, verbatim
 from moorage.artifacts import entries
+from moorage.artifacts.details import Wanted
 from moorage.errors import Invalid
 from moorage.oci.names import project_of, split_reference
 from moorage.projects.records import ProjectRef
@@ -26,6 +27,7 @@ REPORTS = (
     "application/vnd.security.vulnerability.report; version=1.1, "
     "application/vnd.scanner.adapter.vuln.report.harbor+json; version=1.0"
 )
+WithChild = Annotated[bool, Query(description="What is inside an index, with its size.")]
 AcceptVulnerabilities = Annotated[str, Header(alias="X-Accept-Vulnerabilities")]
 
 
@@ -37,17 +39,6 @@ class Platform(Wire):
     os_version: str = Field(default="", alias="os.version")
     os_features: list[str] = Field(default_factory=list, alias="os.features")
     variant: str = ""
-
-
-class ReferenceResp(Wire):
-    """A child of an index."""
-
-    parent_id: int = 0
-    child_id: int = 0
-    child_digest: str = ""
-    platform: Platform | None = None
-    annotations: dict[str, str] = Field(default_factory=dict)
-    urls: list[str] = Field(default_factory=list)
 
 
 class AccessoryResp(Wire):
@@ -74,6 +65,28 @@ class AccessoryResp(Wire):
     type: str = ""
     icon: str = ""
     creation_time: datetime | None = None
+
+
+class ChildResp(Wire):
+    """What is inside an index. Ours, not Harbor's: there, one asks for each by its digest."""
+
+    kept: ClassVar[frozenset[str]] = frozenset({"size"})
+    type: str = ""
+    size: int = 0
+    pull_time: datetime | None = None
+    accessories: list[AccessoryResp] = Field(default_factory=list)
+
+
+class ReferenceResp(Wire):
+    """A child of an index."""
+
+    parent_id: int = 0
+    child_id: int = 0
+    child_digest: str = ""
+    platform: Platform | None = None
+    annotations: dict[str, str] = Field(default_factory=dict)
+    urls: list[str] = Field(default_factory=list)
+    child: ChildResp | None = None
 
 
 class AdditionLink(Wire):
@@ -135,13 +148,23 @@ def render_accessory(accessory: entries.Accessory, repository: str) -> Accessory
     )
 
 
-def _reference(reference: entries.Reference) -> ReferenceResp:
-    platform = reference.platform
+def _reference(reference: entries.Reference, repository: str) -> ReferenceResp:
+    platform, child = reference.platform, reference.child
     return ReferenceResp(
         parent_id=reference.parent_id,
         child_id=reference.child_id,
         child_digest=reference.child_digest,
         platform=_platform(platform) if platform else None,
+        child=_child(child, repository) if child else None,
+    )
+
+
+def _child(child: entries.Child, repository: str) -> ChildResp:
+    return ChildResp(
+        type=child.type,
+        size=child.size,
+        pull_time=child.pulled_at,
+        accessories=[render_accessory(item, repository) for item in child.accessories],
     )
 
 
@@ -158,15 +181,15 @@ def _platform(platform: Any) -> Platform:
     return Platform.model_validate(texts)
 
 
-def _link(artifact: entries.Artifact, addition: str) -> AdditionLink:
+def _links(artifact: entries.Artifact) -> dict[str, AdditionLink]:
     """A slash in the name of a repository is escaped twice, as everywhere in this API."""
     project, _, name = artifact.repository_name.partition("/")
-    path = ADDITIONS.format(
+    path = PREFIX + ADDITIONS.format(
         project_name=project,
         repository_name=name.replace("/", "%252F"),
         reference=artifact.digest,
     )
-    return AdditionLink(href=f"{PREFIX}{path}/{addition}")
+    return {each: AdditionLink(href=f"{path}/{each}") for each in artifact.additions}
 
 
 def render_artifact(
@@ -189,9 +212,9 @@ def render_artifact(
         pull_time=artifact.pulled_at,
         extra_attrs=verbatim(artifact.extra_attrs),
         annotations={k: v for k, v in artifact.annotations.items() if isinstance(v, str)},
-        references=[_reference(item) for item in artifact.references],
+        references=[_reference(item, artifact.repository_name) for item in artifact.references],
         tags=[render_tag(tag) for tag in artifact.tags] if with_tag else [],
-        addition_links={name: _link(artifact, name) for name in artifact.additions},
+        addition_links=_links(artifact) if artifact.additions else {},
         accessories=[
             render_accessory(item, artifact.repository_name)
             for item in (artifact.accessories if with_accessory else ())
@@ -214,12 +237,12 @@ async def list_artifacts(
     with_immutable_status: bool = False,
     with_accessory: bool = False,
     with_inherited_accessory: bool = False,
+    with_child: WithChild = False,
     accept: AcceptVulnerabilities = REPORTS,
 ) -> Response:
     """The artifacts of a repository, the last pushed first."""
-    page = await api.catalogue.artifacts(
-        query, repository=name, with_labels=with_label, immutable=with_immutable_status
-    )
+    wanted = Wanted(with_label, with_immutable_status, with_child)
+    page = await api.catalogue.artifacts(query, repository=name, wanted=wanted)
     items = [
         render_artifact(item, with_tag=with_tag, with_accessory=with_accessory)
         for item in await api.attributes.fill(page.items)
@@ -265,12 +288,12 @@ async def get_artifact(
     with_inherited_accessory: bool = False,
     with_signature: bool = False,
     with_immutable_status: bool = False,
+    with_child: WithChild = False,
     accept: AcceptVulnerabilities = REPORTS,
 ) -> Response:
     """One artifact by tag or digest."""
-    found = await api.catalogue.artifact(
-        name, reference, with_labels=with_label, immutable=with_immutable_status
-    )
+    wanted = Wanted(with_label, with_immutable_status, with_child)
+    found = await api.catalogue.artifact(name, reference, wanted)
     (artifact,) = await api.attributes.fill([found])
     return reply(render_artifact(artifact, with_tag=with_tag, with_accessory=with_accessory))
 
@@ -331,8 +354,7 @@ async def list_artifacts_of_project(
         query,
         project_id=ref.id,
         latest_in_repository=latest_in_repository,
-        with_labels=with_label,
-        immutable=with_immutable_status,
+        wanted=Wanted(with_label, with_immutable_status),
     )
     items = [
         render_artifact(item, with_tag=with_tag, with_accessory=with_accessory)

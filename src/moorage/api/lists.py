@@ -35,17 +35,17 @@ Filter = Annotated[str, Query(description="k=v, k=~v, k=[min~max], k={a b}, k=(a
 Sort = Annotated[str, Query(description="Fields by commas, the largest first with a minus sign.")]
 
 
-def _full(
+async def _full(
     q: Filter = "", sort: Sort = "", page: PageNumber = 1, page_size: PageSize = 10
 ) -> ListQuery:
     return build_query(q, sort, page, page_size)
 
 
-def _plain(page: PageNumber = 1, page_size: PageSize = 10) -> ListQuery:
+async def _plain(page: PageNumber = 1, page_size: PageSize = 10) -> ListQuery:
     return build_query("", "", page, page_size)
 
 
-def _sorted(sort: Sort = "", page: PageNumber = 1, page_size: PageSize = 10) -> ListQuery:
+async def _sorted(sort: Sort = "", page: PageNumber = 1, page_size: PageSize = 10) -> ListQuery:
     return build_query("", sort, page, page_size)
 
 

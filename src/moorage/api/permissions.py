@@ -67,9 +67,10 @@ async def get_current_user_permissions(
     elif found:
         ref = await api.grants.project_by_id(int(found[1]))
         held = await api.grants.within(who, ref) if ref else held
+    # More than a hundred, and nothing of them is zero.
     return reply(
         [
-            PermissionResp(resource=_name(resource, scope, relative), action=action)
+            {"resource": _name(resource, scope, relative), "action": action}
             for resource, action in sorted(held)
         ]
     )

@@ -9,7 +9,7 @@ from moorage.api.access import Api, Repository, inside_named
 from moorage.api.artifacts import PATH as ARTIFACT
 from moorage.api.lists import Listed, listing, lists
 from moorage.api.repositories import PATH as REPOSITORY
-from moorage.api.tags import TagResp, render_tag
+from moorage.api.tags import TagResp, told
 from moorage.api.wire import Wire, reply
 from moorage.artifacts.layers import Layer
 from moorage.artifacts.tagnames import Named
@@ -37,7 +37,7 @@ class LayerResp(Wire):
 
 
 def _named(found: Named) -> NamedTagResp:
-    return NamedTagResp(**render_tag(found.tag).model_dump(), digest=found.digest)
+    return NamedTagResp(**told(found.tag), digest=found.digest)
 
 
 def _layer(layer: Layer) -> LayerResp:

@@ -1,7 +1,7 @@
 """Tags of an artifact."""
 
 from datetime import datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -39,15 +39,20 @@ class TagReq(Wire):
 
 def render_tag(tag: entries.Tag) -> TagResp:
     """A tag as its clients read it."""
-    return TagResp(
-        id=tag.id,
-        repository_id=tag.repository_id,
-        artifact_id=tag.artifact_id,
-        name=tag.name,
-        push_time=tag.pushed_at,
-        pull_time=tag.pulled_at,
-        immutable=tag.immutable,
-    )
+    return TagResp(**told(tag))
+
+
+def told(tag: entries.Tag) -> dict[str, Any]:
+    """What there is to say of a tag."""
+    return {
+        "id": tag.id,
+        "repository_id": tag.repository_id,
+        "artifact_id": tag.artifact_id,
+        "name": tag.name,
+        "push_time": tag.pushed_at,
+        "pull_time": tag.pulled_at,
+        "immutable": tag.immutable,
+    }
 
 
 @router.post(PATH, status_code=201)

@@ -80,7 +80,7 @@ class Wire(BaseModel):
     @classmethod
     def _null_is_absent(cls, data: Any) -> Any:
         """Go reads null as "not there", so clients send it for whatever they leave out."""
-        if isinstance(data, dict):
+        if isinstance(data, dict) and None in data.values():
             return {name: value for name, value in data.items() if value is not None}
         return data
 
@@ -90,18 +90,7 @@ def render(value: Any) -> Any:
     if type(value) in _PLAIN:
         return value
     if isinstance(value, Wire):
-        found = {}
-        for name, alias, rule in _plan(type(value)):
-            item = getattr(value, name)
-            if rule != "time" and item and type(item) in _PLAIN:
-                found[alias] = item  # most fields of most answers
-            elif rule == "list":
-                found[alias] = render(item) if item else None
-            elif rule == "time":
-                found[alias] = print_time(item)
-            elif (item is not None) if rule == "pointer" else (bool(item) or rule == "kept"):
-                found[alias] = render(item)
-        return found
+        return _rendered(value)
     if isinstance(value, list | tuple):
         return [render(item) for item in value]
     if isinstance(value, dict):
@@ -111,11 +100,29 @@ def render(value: Any) -> Any:
     return value
 
 
+def _rendered(value: Wire) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    held = value.__dict__
+    for name, alias, rule in _plan(type(value)):
+        item = held[name]
+        if rule == "time":
+            found[alias] = print_time(item)
+        elif item and type(item) in _PLAIN:
+            found[alias] = item  # most fields of most answers
+        elif rule == "list":
+            found[alias] = [render(each) for each in item] if item else None
+        elif (item is not None) if rule == "pointer" else (bool(item) or rule == "kept"):
+            found[alias] = render(item)
+    return found
+
+
 def print_time(moment: datetime | None) -> str:
     """A time in UTC with milliseconds, as go-openapi prints it."""
     if moment is None:
         return YEAR_ONE
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"  # for its +00:00
 
 
 def reply(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -62,7 +62,7 @@ class Attributes:
         """The same artifacts with their attributes, as far as there is room and time."""
         missing = [artifact.id for artifact in artifacts if artifact.extra_attrs is None]
         found = await self._find(missing) if missing else {}
-        return [replace(a, extra_attrs=found.get(a.id, a.extra_attrs)) for a in artifacts]
+        return [replace(a, extra_attrs=found[a.id]) if a.id in found else a for a in artifacts]
 
     async def _find(self, ids: Sequence[int]) -> Mapping[int, str]:
         async with self._db.read() as tx:

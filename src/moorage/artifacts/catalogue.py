@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from moorage.access.principals import Principal
 from moorage.artifacts import details, labels, typed
+from moorage.artifacts.details import Wanted
 from moorage.artifacts.entries import Accessory, Artifact, Repository, Tag
 from moorage.db.engine import Database
 from moorage.db.queries import (
@@ -75,6 +76,7 @@ TAG_FIELDS: Columns = {
     "pull_time": tags.c.pulled_at,
 }
 """What each list can be narrowed and sorted by."""
+PLAIN = Wanted()
 
 
 class Catalogue:
@@ -136,13 +138,11 @@ class Catalogue:
         repository: str | None = None,
         project_id: int | None = None,
         latest_in_repository: bool = False,
-        with_labels: bool = False,
-        immutable: bool = False,
+        wanted: Wanted = PLAIN,
     ) -> Page[Artifact]:
         """Artifacts of one repository or of one project, the newest first.
 
-        `latest_in_repository` keeps only the last pushed one of each repository; `with_labels`
-        asks what they carry, `immutable` which tags the rules of the project keep.
+        `latest_in_repository` keeps only the last pushed one of each repository.
         Raises RepositoryUnknown.
         """
         async with self._db.read() as tx:
@@ -181,16 +181,14 @@ class Catalogue:
             total = len(rows)
             if query.page > 1 or total == query.size:  # else this page is all that there is
                 total = await count(tx, statement)
-            return Page(await details.complete(tx, rows, with_labels, immutable), total)
+            return Page(await details.complete(tx, rows, wanted), total)
 
-    async def artifact(
-        self, repository: str, reference: str, *, with_labels: bool = False, immutable: bool = False
-    ) -> Artifact:
+    async def artifact(self, repository: str, reference: str, wanted: Wanted = PLAIN) -> Artifact:
         """One artifact by tag or digest; raises RepositoryUnknown, ManifestUnknown."""
         async with self._db.read() as tx:
             place = await _place(tx, repository)
             row = await _find(tx, place, reference)
-            return (await details.complete(tx, [row], with_labels, immutable))[0]
+            return (await details.complete(tx, [row], wanted))[0]
 
     async def accessories(self, repository: str, reference: str, query: Query) -> Page[Accessory]:
         """Artifacts whose subject the named one is, the newest first."""

@@ -3,42 +3,55 @@
 tags · references (children of an index) · accessories · labels · annotations and attributes
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Select, Text, and_, cast, func, select
 
 from moorage.artifacts import icons, labels, types
-from moorage.artifacts.entries import Accessory, Artifact, Reference, Tag
+from moorage.artifacts.entries import Accessory, Artifact, Child, Reference, Tag
 from moorage.artifacts.room import fitting
+from moorage.db.prepared import Prepared
 from moorage.db.tables import manifest_children, manifests, repositories, tags
 from moorage.db.transactions import Tx
 from moorage.projects import immutability
 
+MAX_CHILDREN = 1000
 MAX_TEXTS = 8 << 20
 """Bytes of annotations and attributes in one list; a hundred of the largest would hold 500 MiB."""
 
 
-async def complete(
-    tx: Tx, rows: Sequence[Any], with_labels: bool, immutable: bool
-) -> list[Artifact]:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked of artifacts beside what every list says."""
+
+    labels: bool = False
+    immutable: bool = False
+    """Which tags the rules of their project keep."""
+    children: bool = False
+    """What is inside an index, and what is attached to that: of MAX_CHILDREN in one list."""
+
+
+async def complete(tx: Tx, rows: Sequence[Any], wanted: Wanted) -> list[Artifact]:
     """The artifacts of rows of `measured_rows`, in their order."""
     ids = [row.id for row in rows]
     texts = await _texts(tx, rows)
-    tags_of = await _tags(tx, rows, immutable)
-    references = await _references(tx, ids)
-    carried = await labels.of(tx, ids) if with_labels else {}
-    accessories = await _accessories(tx, ids)
+    tags_of = await _tags(tx, rows, wanted.immutable)
+    inside = await tx.select(_INSIDE, ids=tx.dialect.many(ids))
+    described = {row.child_id for row in inside[:MAX_CHILDREN]} if wanted.children else set()
+    accessories = await _accessories(tx, {*ids, *described})
+    references = _references(inside, described, accessories)
+    carried = await labels.of(tx, ids) if wanted.labels else {}
     return [
         Artifact(
-            **{name: row._mapping[name] for name in _OWN},
+            **dict(zip(_OWN, row, strict=False)),  # and behind those how long its texts are
             **_kind(row, accessories.get(row.id, ())),
             annotations=texts[row.id].annotations if row.id in texts else {},
             extra_attrs=texts[row.id].extra_attrs if row.id in texts else None,
             tags=tags_of.get(row.id, ()),
             references=references.get(row.id, ()),
-            accessories=[accessory(found, row.id) for found in accessories.get(row.id, ())],
+            accessories=_attached(accessories, row.id),
             labels=carried.get(row.id, ()),
         )
         for row in rows
@@ -88,12 +101,8 @@ def tag_rows() -> Select[Any]:
 async def _tags(tx: Tx, rows: Sequence[Any], immutable: bool) -> dict[int, list[Tag]]:
     ids = [row.id for row in rows]
     found_tags: dict[int, list[Tag]] = {}
-    for tag in await tx.execute(
-        tag_rows()
-        .where(tags.c.manifest_id.in_(ids))
-        .order_by(tags.c.pushed_at.desc(), tags.c.id.desc())
-    ):
-        found_tags.setdefault(tag.artifact_id, []).append(Tag(**tag._mapping))
+    for tag in await tx.select(_TAGS, ids=tx.dialect.many(ids)):
+        found_tags.setdefault(tag.artifact_id, []).append(Tag(*tag))
     if immutable:
         rules = await immutability.in_force(tx, {row.project_id for row in rows})
         for row in rows:
@@ -102,41 +111,30 @@ async def _tags(tx: Tx, rows: Sequence[Any], immutable: bool) -> dict[int, list[
     return found_tags
 
 
-async def _references(tx: Tx, ids: Sequence[int]) -> dict[int, list[Reference]]:
+def _references(
+    inside: Sequence[Any], described: Container[int], accessories: Mapping[int, Sequence[Any]]
+) -> dict[int, list[Reference]]:
     children: dict[int, list[Reference]] = {}
-    for child in await tx.execute(
-        select(
-            manifest_children.c.parent_id,
-            manifest_children.c.child_id,
-            manifests.c.digest.label("child_digest"),
-            manifest_children.c.platform,
-        )
-        .join(manifests, manifests.c.id == manifest_children.c.child_id)
-        .where(manifest_children.c.parent_id.in_(ids))
-        .order_by(manifest_children.c.parent_id, manifest_children.c.position)
-    ):
-        children.setdefault(child.parent_id, []).append(Reference(**child._mapping))
+    for row in inside:
+        child = None
+        if row.child_id in described:
+            kind = types.of(row.media_type, row.config_media_type, row.artifact_type)
+            attached = _attached(accessories, row.child_id)
+            child = Child(kind, row.total_size, row.pulled_at, attached)
+        one = Reference(row.parent_id, row.child_id, row.child_digest, row.platform, child)
+        children.setdefault(row.parent_id, []).append(one)
     return children
 
 
-async def _accessories(tx: Tx, ids: Sequence[int]) -> dict[int, list[Any]]:
+async def _accessories(tx: Tx, ids: Collection[int]) -> dict[int, list[Any]]:
     accessories: dict[int, list[Any]] = {}
-    subject = manifests.alias("subject")
-    for found in await tx.execute(
-        artifact_rows()
-        .add_columns(subject.c.id.label("subject_id"))
-        .join(
-            subject,
-            and_(
-                subject.c.repository_id == manifests.c.repository_id,
-                subject.c.digest == manifests.c.subject_digest,
-            ),
-        )
-        .where(subject.c.id.in_(ids))
-        .order_by(manifests.c.id)
-    ):
+    for found in await tx.select(_ATTACHED, ids=tx.dialect.many(sorted(ids))):
         accessories.setdefault(found.subject_id, []).append(found)
     return accessories
+
+
+def _attached(accessories: Mapping[int, Sequence[Any]], subject: int) -> list[Accessory]:
+    return [accessory(found, subject) for found in accessories.get(subject, ())]
 
 
 def _kind(row: Any, accessories: Sequence[Any]) -> Mapping[str, Any]:
@@ -154,18 +152,14 @@ def _kind(row: Any, accessories: Sequence[Any]) -> Mapping[str, Any]:
 async def _texts(tx: Tx, rows: Sequence[Any]) -> dict[int, Any]:
     """Annotations and attributes by manifest, as far as MAX_TEXTS has room for both."""
     count = fitting((row.texts for row in rows), MAX_TEXTS)
-    found = await tx.execute(
-        select(manifests.c.id, manifests.c.annotations, manifests.c.extra_attrs).where(
-            manifests.c.id.in_([row.id for row in rows[:count]])
-        )
-    )
-    return {row.id: row for row in found}
+    ids = [row.id for row in rows[:count]]
+    return {row.id: row for row in await tx.select(_TEXTS, ids=tx.dialect.many(ids))}
 
 
 async def marked(found: list[Tag], rules: immutability.Covering, repository: str) -> list[Tag]:
     """The tags, and which of them a rule keeps."""
     covered = await rules.covered(repository, [tag.name for tag in found])
-    return [replace(tag, immutable=tag.name in covered) for tag in found]
+    return [replace(tag, immutable=True) if tag.name in covered else tag for tag in found]
 
 
 def accessory(row: Any, subject_id: int) -> Accessory:
@@ -181,3 +175,53 @@ def accessory(row: Any, subject_id: int) -> Accessory:
         created_at=row.pushed_at,
         icon=icons.digest_of(kind),
     )
+
+
+# --- statements: a page asks each of them once
+
+_subject = manifests.alias("subject")
+_INSIDE = Prepared(
+    lambda dialect: (
+        select(
+            manifest_children.c.parent_id,
+            manifest_children.c.child_id,
+            manifest_children.c.platform,
+            manifests.c.digest.label("child_digest"),
+            manifests.c.media_type,
+            manifests.c.config_media_type,
+            manifests.c.artifact_type,
+            manifests.c.total_size,
+            manifests.c.pulled_at,
+        )
+        .join(manifests, manifests.c.id == manifest_children.c.child_id)
+        .where(dialect.among(manifest_children.c.parent_id, "ids"))
+        .order_by(manifest_children.c.parent_id, manifest_children.c.position)
+    )
+)
+_TAGS = Prepared(
+    lambda dialect: (
+        tag_rows()
+        .where(dialect.among(tags.c.manifest_id, "ids"))
+        .order_by(tags.c.pushed_at.desc(), tags.c.id.desc())
+    )
+)
+_ATTACHED = Prepared(
+    lambda dialect: (
+        artifact_rows()
+        .add_columns(_subject.c.id.label("subject_id"))
+        .join(
+            _subject,
+            and_(
+                _subject.c.repository_id == manifests.c.repository_id,
+                _subject.c.digest == manifests.c.subject_digest,
+            ),
+        )
+        .where(dialect.among(_subject.c.id, "ids"))
+        .order_by(manifests.c.id)
+    )
+)
+_TEXTS = Prepared(
+    lambda dialect: select(manifests.c.id, manifests.c.annotations, manifests.c.extra_attrs).where(
+        dialect.among(manifests.c.id, "ids")
+    )
+)

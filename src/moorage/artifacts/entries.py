@@ -37,16 +37,6 @@ class Tag:
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
-    """A child of an index."""
-
-    parent_id: int
-    child_id: int
-    child_digest: str
-    platform: Mapping[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
 class Accessory:
     """An artifact that belongs to another one: a signature, an SBOM."""
 
@@ -58,6 +48,27 @@ class Accessory:
     type: str
     created_at: datetime
     icon: str = ""  # digest
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """What a list says of a manifest inside an index."""
+
+    type: str
+    size: int  # bytes
+    pulled_at: datetime | None
+    accessories: Sequence[Accessory] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A child of an index."""
+
+    parent_id: int
+    child_id: int
+    child_digest: str
+    platform: Mapping[str, Any] | None
+    child: Child | None = None  # only where it was asked for
 
 
 @dataclass(frozen=True, slots=True)

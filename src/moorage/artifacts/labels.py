@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
 
 from moorage.artifacts import repositories
 from moorage.artifacts.repositories import Place
+from moorage.db.prepared import Prepared
 from moorage.db.queries import AllOf, Exact, Match, condition
 from moorage.db.tables import labels, manifest_labels, manifests
 from moorage.db.transactions import Tx
@@ -136,16 +137,20 @@ def carried(match: Match) -> ColumnElement[bool]:
     )
 
 
-async def of(tx: Tx, manifest_ids: Sequence[int]) -> dict[int, list[Label]]:
-    """The labels of manifests by manifest, each list by name."""
-    rows = await tx.execute(
+_CARRIED = Prepared(
+    lambda dialect: (
         select(manifest_labels.c.manifest_id, labels)
         .join(labels, labels.c.id == manifest_labels.c.label_id)
-        .where(manifest_labels.c.manifest_id.in_(manifest_ids))
+        .where(dialect.among(manifest_labels.c.manifest_id, "ids"))
         .order_by(labels.c.name, labels.c.id)
     )
+)
+
+
+async def of(tx: Tx, manifest_ids: Sequence[int]) -> dict[int, list[Label]]:
+    """The labels of manifests by manifest, each list by name."""
     found: dict[int, list[Label]] = {}
-    for row in rows:
+    for row in await tx.select(_CARRIED, ids=tx.dialect.many(manifest_ids)):
         values = dict(row._mapping)
         found.setdefault(values.pop("manifest_id"), []).append(Label(**values))
     return found

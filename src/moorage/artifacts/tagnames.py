@@ -105,11 +105,12 @@ async def _versions(tx: Tx, statement: Select[Any], query: Query) -> Sequence[An
     names = await tx.execute(statement.with_only_columns(tags.c.id, tags.c.name))
     known, others = [], []
     for row in names:
-        version = versions.parse(row.name)
+        number, name = row.id, row.name
+        version = versions.parse(name)
         if version is None:
-            others.append((row.name, row.id))
+            others.append((name, number))
         else:
-            known.append((version.numbers, version.pre, row.name, row.id))
+            known.append((version.numbers, version.pre, name, number))
     known.sort(reverse=query.sort[0][1])
     in_order = [each[-1] for each in known] + [each[-1] for each in sorted(others)]
     start = (query.page - 1) * query.size

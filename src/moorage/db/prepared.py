@@ -5,6 +5,7 @@ is a module's constant; its parameters are `bindparam`s and its rows are plain s
 
     FIND = Prepared(lambda dialect: select(blobs.c.size).where(blobs.c.digest == bindparam("d")))
     rows = await tx.fetch(FIND, d=digest)
+    rows = await tx.select(FIND, d=digest)     the same as rows with names and types
 """
 
 from collections.abc import Callable, Sequence
@@ -29,13 +30,21 @@ class Prepared:
 
     def __init__(self, build: Callable[[Dialect], Executable]) -> None:
         self._build = build
+        self._built: dict[str, Executable] = {}
         self._compiled: dict[str, _Compiled] = {}
+
+    def built(self, dialect: Dialect) -> Executable:
+        """The statement for SQLAlchemy: the same object each time, whose key it knows by then."""
+        statement = self._built.get(dialect.name)
+        if statement is None:
+            statement = self._built[dialect.name] = self._build(dialect)
+        return statement
 
     def on(self, dialect: Dialect) -> "_Compiled":
         """The statement as that dialect's driver takes it."""
         compiled = self._compiled.get(dialect.name)
         if compiled is None:
-            compiled = self._compiled[dialect.name] = _Compiled(self._build(dialect), dialect.name)
+            compiled = self._compiled[dialect.name] = _Compiled(self.built(dialect), dialect.name)
         return compiled
 
     async def fetch(self, driver: Any, dialect: Dialect, values: dict[str, Any]) -> Sequence[Row]:

@@ -50,6 +50,10 @@ class Tx:
         """Run a statement of a hot path; its rows, as plain sequences."""
         return await prepared.fetch(self.driver, self.dialect, values)
 
+    async def select(self, prepared: Prepared, **values: Any) -> Sequence[Any]:
+        """Run a statement of lists: built once, and its rows have names and types."""
+        return (await self.execute(prepared.built(self.dialect), values)).all()
+
     async def fetch_many(
         self, prepared: Prepared, values: Sequence[dict[str, Any]]
     ) -> Sequence[Row]:
