@@ -151,6 +151,7 @@ ROUTES: list[tuple[str, str, str, str, Any]] = [
     ("POST", HOOKS + "/policies", "SA", "S", {}),
     ("GET", HOOK, "SAM", "S", None),
     ("PUT", HOOK, "SA", "S", {}),
+    ("PATCH", HOOK, "SA", "S", {"enabled": False}),
     ("DELETE", HOOK, "SA", "S", None),
     ("POST", HOOK + "/test", "SA", "S", None),
     ("GET", HOOK + "/executions", "SAM", "S", None),

@@ -38,6 +38,9 @@ BODIES: dict[tuple[str, str], Any] = {
         "disabled": True
     },
     ("PUT", "/projects/{project_name_or_id}/webhook/policies/{webhook_policy_id}"): HOOK,
+    ("PATCH", "/projects/{project_name_or_id}/webhook/policies/{webhook_policy_id}"): {
+        "enabled": False
+    },
 }
 """What would change something, if it was allowed."""
 

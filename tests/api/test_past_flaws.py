@@ -110,6 +110,9 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/projects/{project_name_or_id}/members/{mid}"): {"role_id": 5},
     ("POST", "/projects/{project_name_or_id}/webhook/policies"): HOOK,
     ("PUT", "/projects/{project_name_or_id}/webhook/policies/{webhook_policy_id}"): HOOK,
+    ("PATCH", "/projects/{project_name_or_id}/webhook/policies/{webhook_policy_id}"): {
+        "enabled": False
+    },
     ("PUT", "/projects/{project_name_or_id}/scanner"): {"uuid": "none"},
     ("PUT", "/projects/{project_name}/repositories/{repository_name}"): {"description": "text"},
     (

@@ -68,6 +68,25 @@ async def test_bodies_that_cannot_be(world: World) -> None:
     assert (await world.call("sysadmin", "GET", path)).json()["name"] == "ci"
 
 
+async def test_a_switch_changes_nothing_else(world: World) -> None:
+    """Nor does it need to know anything else: what its targets need stays."""
+    number = await made(world)
+    path = f"{PATH}/policies/{number}"
+    before = (await world.call("maintainer", "GET", path)).json()
+    for enabled in (False, True, True):
+        answer = await world.call("projectAdmin", "PATCH", path, json={"enabled": enabled})
+        assert answer.status_code == 200, answer.text
+        found = (await world.call("maintainer", "GET", path)).json()
+        assert found.pop("update_time") > before["update_time"]
+        assert found == {k: v for k, v in before.items() if k != "update_time"} | {
+            "enabled": enabled
+        }
+    opened = await WebhookPolicies(world.content.db, SecretBox(SECRET_KEY)).opened(number)
+    assert opened is not None
+    assert opened.targets[0].auth_header == "canary-header"
+    assert (await world.call("projectAdmin", "PATCH", path, json={})).status_code == 422
+
+
 async def test_a_policy_counts_in_its_own_project_only(world: World) -> None:
     """Its id means nothing in the paths of another.
 

@@ -75,6 +75,12 @@ class WebhookPolicyBody(Wire):
     enabled: bool = False
 
 
+class WebhookSwitch(Wire):
+    """Whether a policy tells of anything."""
+
+    enabled: bool
+
+
 class WebhookLastTrigger(Wire):
     """When an event was last told."""
 
@@ -206,6 +212,19 @@ async def update_webhook_policy_of_project(
     """Replace a policy."""
     targets = _targets(body.targets)
     await api.webhooks.update(who, ref.id, policy_id, _values(body), targets)
+    return Response(status_code=200)
+
+
+@router.patch(POLICY)
+async def switch_webhook_policy_of_project(
+    api: Api,
+    who: Signed,
+    policy_id: PolicyId,
+    body: WebhookSwitch,
+    ref: Annotated[ProjectRef, inside(RESOURCE, "update")],
+) -> Response:
+    """Switch a policy on or off, and change nothing else of it. Ours, not Harbor's."""
+    await api.webhooks.switch(who, ref.id, policy_id, enabled=body.enabled)
     return Response(status_code=200)
 
 

@@ -132,6 +132,19 @@ class WebhookPolicies:
 
         await self._db.run(step)
 
+    async def switch(
+        self, actor: Principal, project_id: int, policy_id: int, *, enabled: bool
+    ) -> None:
+        """Let one tell of events, or not; all else of it stays. Raises NotFound."""
+
+        async def step(tx: Tx) -> None:
+            row = await _one(tx, project_id, policy_id)
+            mine = update(webhook_policies).where(webhook_policies.c.id == policy_id)
+            await tx.execute(mine.values(enabled=enabled, updated_at=now()))
+            await emit(tx, WebhookPolicyUpdated(**_told(actor, project_id, row.name)))
+
+        await self._db.run(step)
+
     async def delete(self, actor: Principal, project_id: int, policy_id: int) -> None:
         """Delete one; raises NotFound. What is on its way to its targets is not sent any more."""
 

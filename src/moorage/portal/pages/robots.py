@@ -219,10 +219,8 @@ async def change(visit: Visit) -> Response:
         await visit.send("PUT", f"/robots/{number}", body)
         return visit.done(visit.back, _("Saved."))
     if op == "switch":
-        robot = await visit.get(Robot, f"/robots/{number}")
-        body = robot.model_dump(include={"name", "level", "description", "duration", "permissions"})
-        body["disable"] = visit.field("disable") == "true"
-        await visit.send("PUT", f"/robots/{number}", body)
+        switched = {"disable": visit.field("disable") == "true"}  # what is not said stays
+        await visit.send("PUT", f"/robots/{number}", switched)
         return visit.done(visit.back, _("Saved."))
     if op == "delete":
         await visit.send("DELETE", f"/robots/{number}")

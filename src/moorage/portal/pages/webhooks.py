@@ -183,10 +183,7 @@ async def change(visit: Visit) -> Response:
         if hook.targets and visit.field("address") != hook.targets[0].address:
             return visit.done(visit.back, _moved(visit))
     elif op == "switch":
-        hook = await visit.get(Webhook, f"{api}/{number}")
-        body = hook.model_dump(include={"name", "description", "targets", "event_types"})
-        body["enabled"] = visit.field("enabled") == "true"
-        await visit.send("PUT", f"{api}/{number}", body)
+        await visit.send("PATCH", f"{api}/{number}", {"enabled": visit.field("enabled") == "true"})
     elif op == "test":
         answer = await visit.send("POST", f"{api}/{number}/test")
         execution = answer.headers.get("location", "").rpartition("/")[2]
