@@ -1,5 +1,6 @@
 """The audit log: of everything, and of one project."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,24 +13,37 @@ from moorage.portal.scope import PROJECTS, scope
 from moorage.portal.shapes import Logged
 from moorage.portal.visits import Visit
 
-OPERATIONS = ("create", "update", "delete", "pull", "login", "logout")
-TYPES = ("artifact", "repository", "project", "user", "robot", "member", "configuration")
+OPERATIONS = (
+    *("create", "update", "delete", "pull", "execute", "warn", "login"),  # in a project
+    *("logout", "stop"),
+)
+OF_PROJECTS = (
+    *("artifact", "repository", "project", "quota", "member", "label", "robot"),
+    *("federation_rule", "immutable_rule", "retention_policy", "replication_policy"),
+    "webhook_policy",
+)
+KINDS = (
+    *OF_PROJECTS,
+    *("user", "user_group", "access_token", "configuration", "registry", "scanner"),
+    *("job", "job_queue", "schedule", "audit_log"),
+)
+"""What the API says that it happened to; a test holds it against all that can happen."""
 
 
 async def of_everything(visit: Visit) -> Response:
     """What the visitor may know of."""
     _ = visit.gettext
     head = {"title": _("Audit log"), "glyph": "scroll-text", "crumbs": [Crumb(_("Audit log"))]}
-    return await _page(visit, "/auditlog-exts", head)
+    return await _page(visit, "/auditlog-exts", head, KINDS)
 
 
 async def of_project(visit: Visit) -> Response:
     """What happened in a project."""
     here = await scope(visit)
-    return await _page(visit, f"{here.named}/auditlog-exts", here.head("logs"))
+    return await _page(visit, f"{here.named}/auditlog-exts", here.head("logs"), OF_PROJECTS)
 
 
-async def _page(visit: Visit, path: str, head: dict[str, Any]) -> Response:
+async def _page(visit: Visit, path: str, head: dict[str, Any], kinds: Sequence[str]) -> Response:
     _ = visit.gettext
     view = visit.view("who", "operation", "type", sort="-op_time")
     if view.column != "op_time":  # there may be millions: only their times are in an order
@@ -41,7 +55,7 @@ async def _page(visit: Visit, path: str, head: dict[str, Any]) -> Response:
         wanted.append(f"username=~{quoted(kept['who'])}")
     if kept.get("operation") in OPERATIONS:
         wanted.append(f"operation={kept['operation']}")
-    if kept.get("type") in TYPES:
+    if kept.get("type") in KINDS:
         wanted.append(f"resource_type={kept['type']}")
     found = await visit.page(Logged, path, view, q=",".join(wanted))
     rows = [
@@ -51,7 +65,7 @@ async def _page(visit: Visit, path: str, head: dict[str, Any]) -> Response:
                 parts.text(each.username),
                 parts.chips((each.operation, "plain")),
                 parts.text(each.resource, each.operation_description),
-                parts.text(each.resource_type),
+                parts.text(_said(each.resource_type)),
                 parts.chips(
                     (_("done"), "signed") if each.operation_result else (_("failed"), "red")
                 ),
@@ -88,11 +102,15 @@ async def _page(visit: Visit, path: str, head: dict[str, Any]) -> Response:
                 "type",
                 _("Kind"),
                 kept.get("type", ""),
-                [every, *(Choice(each, each) for each in TYPES)],
+                [every, *(Choice(each, _said(each)) for each in kinds)],
             ),
         ],
     )
     return await visit.render("page.html", **head, sections=[table])
+
+
+def _said(kind: str) -> str:
+    return kind.replace("_", " ")
 
 
 ROUTES = (
