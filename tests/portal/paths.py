@@ -158,7 +158,7 @@ STRANGERS: Sequence[str] = (
 """Pages of somebody who is not signed in."""
 NO_PAGES = (
     *("/", "/harbor", "/harbor/projects/1", "/account/sign-out", "/account/language"),
-    "/harbor/palette",
+    *("/harbor/palette", "/harbor/completions"),
 )
 """Paths that lead elsewhere, or answer a script."""
 

@@ -55,6 +55,8 @@ def test_an_artifact_is_copied_and_deleted(flow: Flow, full: Site) -> None:
     flow.go(f"{base}/artifacts/1.0.0")
     flow.follow("Copy to…")
     flow.refuse("copy", "project not found", project="no-such-project", repository="x")
+    flow.completes("copy", "project", "check", "checkout")
+    flow.completes("copy", "repository", "ap", "api")
     flow.submit("copy", "Copied to checkout/flow-copy.", project="checkout", repository="flow-copy")
     checkout = full.project("checkout")
     flow.go(f"/harbor/projects/{checkout}/repositories/flow-copy/artifacts-tab")
@@ -64,6 +66,28 @@ def test_an_artifact_is_copied_and_deleted(flow: Flow, full: Site) -> None:
     flow.page.locator("ul.names").get_by_text("payments/flow-one:1.0.0").wait_for()
     flow.submit("delete", "The artifact is deleted.")
     flow.shows("No tags here")
+
+
+@fires()
+def test_a_list_is_narrowed_as_it_stands(flow: Flow) -> None:
+    """As it was sorted in place just now; a link leads to the other view, with its own buttons."""
+    base = repository(flow, "flow-stands", "1.0.0", "1.1.0", "2.0.0")
+    flow.go(f"{base}?size=50")
+    flow.page.get_by_role("link", name="Pushed").click()
+    flow.page.wait_for_url(re.compile("sort=push_time"))
+    flow.page.locator("main [data-slash]").fill("1.")
+    flow.page.wait_for_url(re.compile(r"q=1\."))
+    flow.gone("2.0.0")
+    assert "sort=push_time" in flow.page.url
+    assert "size=50" in flow.page.url
+    flow.pick("1.0.0")
+    remove = flow.page.get_by_role("button", name="Remove tags")
+    remove.wait_for()
+    flow.follow("By artifact")
+    flow.gone("2.0.0")
+    flow.page.get_by_role("checkbox", name="Choose all rows on this page").check()
+    flow.page.get_by_role("button", name="Delete artifacts").wait_for()
+    assert remove.count() == 0
 
 
 @fires((ARTIFACTS, "label"), (ARTIFACTS, "unlabel"))

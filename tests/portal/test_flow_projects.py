@@ -67,6 +67,7 @@ def test_members_come_rise_and_go(flow: Flow, full: Site) -> None:
     flow.go(f"{base}/members")
     flow.follow("Add a member")
     flow.refuse("add", "user not found", name="nobody-of-this-name")
+    flow.completes("add", "name", "flow-mem", "flow-member")
     flow.submit("add", "flow-member is a member now.", name="flow-member", role="5")
     flow.go(f"{base}/members?q=flow-member")
     flow.choose("flow-member", "Change the role")

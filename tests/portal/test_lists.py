@@ -102,6 +102,55 @@ def test_many_are_done_where_the_list_stands(site: Site) -> None:
     assert listed in ended.links
 
 
+def test_a_filter_narrows_the_list_as_it_stands(site: Site) -> None:
+    """In its order, with as many rows, from the first page on; also what is no filter stays."""
+    admin = site.admin()
+    base = f"/harbor/projects/{site.project('payments')}/repositories/api/artifacts-tab"
+    for path, stands in (
+        ("/harbor/users", {"sort": "-username", "size": "25"}),
+        (base, {"sort": "push_time", "size": "50", "view": "artifacts"}),
+    ):
+        asked = f"{path}?{urlencode({**stands, 'page': '2'})}"
+        page = Document.read(asked, admin.get(asked))
+        mine = [each for each in page.forms if each.action.partition("?")[0] == path]
+        (form,) = (each for each in mine if "q" in each.names("search"))
+        said = form.filled(("", ""), {"q": ["a"]})
+        told = {name: text for name, text in said.items() if text != [""]}
+        assert told == {"q": ["a"], **{name: [text] for name, text in stands.items()}}
+
+
+def test_tags_and_artifacts_have_buttons_of_their_own(site: Site) -> None:
+    """Links lead from one to the other, to a page that is all of that view; what is searched for
+    comes along, and what only one of them knows does not."""
+    admin = site.admin()
+    base = f"/harbor/projects/{site.project('payments')}/repositories/api/artifacts-tab"
+    tags = Document.read(base, admin.get(f"{base}?q=1.&sort=version&size=25"))
+    other = f"{base}?view=artifacts&q=1.&size=25"
+    assert other in tags.links
+    artifacts = Document.read(other, admin.get(other))
+    assert f"{base}?q=1.&size=25" in artifacts.links
+
+    def done(page: Document) -> set[str]:
+        return {op for each in page.forms for name, op in each.buttons if name == "do"}
+
+    assert done(tags) - done(artifacts) == {"untag"}
+
+
+def test_every_label_can_be_chosen(site: Site) -> None:
+    """Also the one behind the first hundred."""
+    maker, admin = site.maker(), site.admin()
+    made = maker.api("POST", "/projects", {"project_name": "labelled"})
+    number = int(made.headers["location"].rpartition("/")[2])
+    for place in range(101):
+        said = {"name": f"label-{place:03}", "scope": "p", "project_id": number}
+        maker.api("POST", "/labels", said)
+    maker.image("labelled/app", "1.0.0")
+    base = f"/harbor/projects/{number}/repositories/app/artifacts-tab"
+    for path in (f"{base}?do=label&id=1.0.0", f"{base}/artifacts/1.0.0", f"{base}?view=artifacts"):
+        page = admin.get(path)
+        assert all(f">label-{place:03}</option>" in page for place in (0, 99, 100)), path
+
+
 def test_a_rule_is_changed_where_the_list_stands(site: Site) -> None:
     """Rules of replication are found again by the filter that was typed."""
     admin, rule = site.admin(), site.elsewhere["rule"]

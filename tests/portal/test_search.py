@@ -68,3 +68,24 @@ def test_nobody_finds_what_he_may_not_see(site: Site) -> None:
     assert not any(name.startswith("payments") for name in found)
     hidden = digest(site, "latest")
     assert "payments" not in nobody.get(f"{SEARCH}?q={hidden}")
+
+
+def test_names_in_forms_are_completed(site: Site) -> None:
+    """With what the visitor may find: the shortest first; nothing for nothing, and for nobody."""
+    admin = site.admin()
+
+    def found(**said: str) -> list[str]:
+        answer = admin.client.get("/harbor/completions", params=said)
+        assert answer.status_code == 200, answer.text
+        return [str(each) for each in answer.json()]
+
+    assert found(of="members", q="ma", **{"with": "user"})[0] == "mara"
+    assert found(of="members", q="ma", **{"with": "1"}) == []
+    assert "payments" in found(of="projects", q="pay")
+    assert found(of="repositories", q="ap", **{"with": "payments"})[0] == "api"
+    assert found(of="repositories", q="ap", **{"with": "no-such-project"}) == []
+    assert found(of="repositories", q="ap") == []
+    assert found(of="projects", q="") == []
+    assert found(of="nothing", q="a") == []
+    stranger = site.visitor().client.get("/harbor/completions?of=members&with=user&q=ma")
+    assert stranger.status_code == 303

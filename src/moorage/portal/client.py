@@ -6,8 +6,11 @@
 A call carries the visitor's cookies and address along, so the API sees who asks and from where.
 """
 
+import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -15,15 +18,18 @@ from urllib.parse import quote
 
 import httpx2
 import orjson
-from starlette.types import ASGIApp
+from pydantic import TypeAdapter
+from starlette.types import ASGIApp, Message, Scope
 
 from moorage.portal.shapes import Shape
 from moorage.telemetry.logs import REQUEST_ID, TRACEPARENT
 
+log = logging.getLogger(__name__)
 T = TypeVar("T", bound=Shape)
 
 PREFIX = "/api/v2.0"
 CSRF_HEADER = "X-Harbor-CSRF-Token"
+_NESTED = (dict, list)
 TIMEOUT = 30.0
 """Seconds that the API may take for an answer."""
 
@@ -59,16 +65,70 @@ class Listing(Generic[T]):
 
 
 class InProcess(httpx2.AsyncBaseTransport):
-    """Calls an application of this process; the visitor's address comes in a header of its own."""
+    """Calls an application of this process; the visitor's address comes in a header of its own.
+
+    The client's own transport looks for another event loop with each request, by an import.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Answer like a server would."""
-        address = request.headers.get("X-Forwarded-For", "")
-        asgi = httpx2.ASGITransport(self._app, raise_app_exceptions=False, client=(address, 0))
-        return await asgi.handle_async_request(request)
+        call = _Call(await request.aread())
+        try:
+            await self._app(_scope(request), call.receive, call.send)
+        except Exception:
+            log.exception("%s %s failed", request.method, request.url.path)
+            if not call.status:
+                return httpx2.Response(500)
+        return httpx2.Response(call.status, headers=call.headers, content=b"".join(call.body))
+
+
+class _Call:
+    """One request to an application, and its whole answer."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content: bytes | None = content
+        self.status = 0
+        self.headers: Sequence[tuple[bytes, bytes]] = ()
+        self.body: list[bytes] = []
+        self._ended = asyncio.Event()
+
+    async def receive(self) -> Message:
+        """The body at once; then nothing, until there is an answer."""
+        if self._content is None:
+            await self._ended.wait()
+            return {"type": "http.disconnect"}
+        content, self._content = self._content, None
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    async def send(self, message: Message) -> None:
+        """A part of the answer."""
+        if message["type"] == "http.response.start":
+            self.status, self.headers = message["status"], list(message.get("headers", ()))
+        elif message["type"] == "http.response.body":
+            self.body.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                self._ended.set()
+
+
+def _scope(request: httpx2.Request) -> Scope:
+    url = request.url
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": request.method,
+        "headers": [(name.lower(), value) for name, value in request.headers.raw],
+        "scheme": url.scheme,
+        "path": url.path,
+        "raw_path": url.raw_path.partition(b"?")[0],
+        "query_string": url.query,
+        "server": (url.host, url.port),
+        "client": (request.headers.get("X-Forwarded-For", ""), 0),
+        "root_path": "",
+    }
 
 
 class PortalApi:
@@ -171,9 +231,15 @@ def repository_path(name: str) -> str:
 
 def listing(shape: type[T], answer: httpx2.Response) -> Listing[T]:
     """An answer with a list in it."""
-    items = [shape.model_validate(item) for item in plain(answer.content) or ()]
+    items: list[T] = _several(shape).validate_python(plain(answer.content) or [])
     total = answer.headers.get("X-Total-Count", "")
     return Listing(items, int(total) if total.isdigit() else len(items))
+
+
+@cache
+def _several(shape: type[Shape]) -> TypeAdapter[Any]:
+    """Reads a list of them at once."""
+    return TypeAdapter(list[shape])  # type: ignore[valid-type]  # a type that is known by now
 
 
 def plain(content: bytes) -> Any:
@@ -181,15 +247,17 @@ def plain(content: bytes) -> Any:
     if not content:
         return None
     found = orjson.loads(content)
-    return _without_nulls(found) if b"null" in content else found
+    return _without_nulls(found) if b"null" in content and type(found) in _NESTED else found
 
 
 def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
-    return value
+    if type(value) is dict:
+        return {
+            key: _without_nulls(item) if type(item) in _NESTED else item
+            for key, item in value.items()
+            if item is not None
+        }
+    return [_without_nulls(item) if type(item) in _NESTED else item for item in value]
 
 
 def _headers(visitor: Visitor) -> dict[str, str]:

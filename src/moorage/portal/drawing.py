@@ -3,22 +3,31 @@
 What is said of an artifact goes into their texts escaped, as in templates.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from gettext import NullTranslations
-from typing import Any
+from typing import Any, Protocol
 
 from markupsafe import Markup, escape
 
-_together = Markup().join  # escapes what is no markup, with less ado than `%` does
-_ICON = Markup('<svg class="i" aria-hidden="true"><use href="'), Markup("#"), Markup('"/></svg>')
-_CHIP = Markup('<span class="chip ')
-_COPY = Markup('<button class="copy" type="button" data-copy="'), Markup('" data-said="')
-_LABEL = Markup('" aria-label="')
-_TIME, _MOMENT = Markup('<time class="'), Markup('" datetime="')
-_NEVER = Markup('<span class="muted">')
-_TITLE, _END = Markup('" title="'), Markup('">')
-_SPAN, _BUTTON, _OF_TIME = Markup("</span>"), Markup("</button>"), Markup("</time>")
+from moorage.portal.i18n import N_
+from moorage.portal.shapes import Label
+
+_ATTACHED = {
+    "signature.cosign": N_("Cosign"),
+    "signature.notation": N_("Notation"),
+    "sbom.harbor": N_("SBOM"),
+    "subject.accessory": N_("Attached"),
+    "accelerator.nydus": "Nydus",
+}
+"""What artifacts are called that belong to another one, by type."""
+
+
+class Typed(Protocol):
+    """Something with a type."""
+
+    @property
+    def type(self) -> str: ...
 
 
 class Drawing:
@@ -31,23 +40,27 @@ class Drawing:
         ago: Callable[[datetime | None], str],
         moment: Callable[[datetime | None], str],
     ) -> None:
-        self._texts = texts
         self._file = icons
         self._icons: dict[str, Markup] = {}
         self._ago = ago
         self._moment = moment
+        self._never = drawn('<span class="muted">', escape(ago(None)), "</span>")
+        self._copied = escape(texts.gettext("Copied"))
+        self._attached = {kind: texts.gettext(name) for kind, name in _ATTACHED.items()}
 
     @property
     def names(self) -> Mapping[str, Any]:
         """What templates call these: functions, or filters where there are many of them."""
-        return {"icon": self.icon, "chip": self.chip, "copyable": self.copyable, "when": self.when}
+        own = (self.icon, self.chip, self.copyable, self.when, self.attached)
+        return {each.__name__: each for each in own}
 
     def icon(self, name: str) -> Markup:
         """A sign, which says nothing that does not stand beside it."""
         found = self._icons.get(name)
         if found is None:  # names are the templates' own, so there are some dozens
-            begin, between, end = _ICON
-            found = self._icons[name] = _together((begin, self._file, between, name, end))
+            begin = '<svg class="i" aria-hidden="true"><use href="'
+            of_file = f"{escape(self._file)}#{escape(name)}"
+            found = self._icons[name] = drawn(begin, of_file, '"/></svg>')
         return found
 
     def chip(
@@ -55,19 +68,51 @@ class Drawing:
     ) -> Markup:
         """A short text in a tone."""
         sign = self.icon(glyph) if glyph else ""
-        about = (_TITLE, title) if title else ()
-        return _together((_CHIP, tone, *about, _END, sign, escape(text), _SPAN))
+        about = f'" title="{escape(title)}' if title else ""
+        begin = f'<span class="chip {escape(tone)}{about}">'
+        return drawn(begin, sign, escape(text), "</span>")
 
     def copyable(self, text: str, label: str) -> Markup:
         """A button that copies a text."""
-        said = self._texts.gettext("Copied")
-        begin, after = _COPY
-        named = (_LABEL, label, _TITLE, label, _END)
-        return _together((begin, text, after, said, *named, self.icon("copy"), _BUTTON))
+        said = escape(label)
+        begin = f'<button class="copy" type="button" data-copy="{escape(text)}" data-said="'
+        named = f'{self._copied}" aria-label="{said}" title="{said}">'
+        return drawn(begin, named, self.icon("copy"), "</button>")
 
     def when(self, value: datetime | None, cls: str = "num") -> Markup:
         """How long ago something was, and when exactly."""
         if not value:
-            return _together((_NEVER, self._ago(None), _SPAN))
-        exact = (_MOMENT, value.isoformat(), _TITLE, self._moment(value), _END)
-        return _together((_TIME, cls, *exact, self._ago(value), _OF_TIME))
+            return self._never
+        begin = f'<time class="{escape(cls)}" datetime="{value.isoformat()}" title="'
+        return drawn(begin, self._moment(value), '">', escape(self._ago(value)), "</time>")
+
+    def labels(self, labels: Iterable[Label]) -> Markup:
+        """The labels of an artifact: those of everybody in another tone than its project's."""
+        return drawn(*(self._label(each) for each in labels))
+
+    def _label(self, label: Label) -> Markup:
+        tone = "violet" if label.scope == "g" else "teal"
+        return self.chip(label.name, tone, "tag", label.description)
+
+    def platforms(self, names: Sequence[str]) -> Markup:
+        """What an artifact runs on: the first, and how many others."""
+        more, about = "", ""
+        if len(names) > 1:
+            more = f'<span class="more">+{len(names) - 1}</span>'
+            about = f' title="{escape(", ".join(names))}"'
+        return drawn(f'<span class="platforms"{about}>', escape(names[0]), more, "</span>")
+
+    def attached(self, accessories: Iterable[Typed]) -> Markup:
+        """What kinds of artifacts belong to another one."""
+        kinds = dict.fromkeys(each.type for each in accessories)
+        return drawn(*(self._kind(each) for each in kinds))
+
+    def _kind(self, kind: str) -> Markup:
+        signs = kind.startswith("signature")
+        tone, glyph = ("signed", "badge-check") if signs else ("plain", "file-text")
+        return self.chip(self._attached.get(kind, kind), tone, glyph)
+
+
+def drawn(*pieces: str) -> Markup:
+    """Pieces of which each is markup or escaped."""
+    return Markup("".join(pieces))  # noqa: S704  # what `escape` let through, and our own

@@ -150,6 +150,15 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Completion:
+    """Where a script finds what a text can be completed to."""
+
+    href: str
+    beside: str = ""
+    """The field of the form that what is found depends on."""
+
+
+@dataclass(frozen=True, slots=True)
 class Field:
     """One field of a form."""
 
@@ -165,6 +174,7 @@ class Field:
     disabled: bool = False
     beside: bool = False
     """Whether it says more of the field before, and stands in one line with it."""
+    completes: Completion | None = None
 
 
 @dataclass(frozen=True, slots=True)

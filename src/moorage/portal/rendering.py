@@ -5,7 +5,7 @@ Nothing that a user or an artifact said is ever marked as safe, but what `prose`
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from gettext import NullTranslations
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from moorage.portal import i18n, parts
 from moorage.portal.amounts import UNITS
 from moorage.portal.assets import Assets
+from moorage.portal.cells import Cells, Figure
 from moorage.portal.drawing import Drawing
 from moorage.portal.i18n import N_
+from moorage.portal.lines import Lines
 from moorage.portal.prose import Prose
 
 FOLDER = Path(__file__).parent / "templates"
@@ -68,6 +70,13 @@ def _environment(texts: NullTranslations, assets: Assets) -> Environment:
     }
     drawing = Drawing(texts, assets.url("icons.svg"), partial(ago, texts), moment)
     found.filters |= drawing.names
+    figures: Mapping[str, Figure] = {
+        "number": thousands,
+        "size": filesize,
+        "until": partial(until, texts),
+    }
+    found.filters["cell"] = Cells(drawing, texts.gettext, short_digest, figures).cell
+    found.filters["lines"] = Lines(drawing, texts.gettext, short_digest, filesize).draw
     found.globals |= drawing.names
     found.globals |= {"asset": assets.url, "parts": parts, "languages": i18n.LANGUAGES}
     return found
@@ -98,11 +107,11 @@ def ago(texts: NullTranslations, value: datetime | None) -> str:
     if value is None:
         return texts.gettext("never")
     seconds = (datetime.now(UTC) - value).total_seconds()
-    if seconds < 0:
-        return texts.gettext("in %(time)s") % {"time": _span(texts, -seconds)}
-    if seconds < 60:
+    if 0 <= seconds < 60:
         return texts.gettext("just now")
-    return texts.gettext("%(time)s ago") % {"time": _span(texts, seconds)}
+    length = abs(seconds)
+    place = next(place for place, span in enumerate(_SPANS) if length >= span[0])
+    return _told(texts, place, max(1, int(length // _SPANS[place][1])), seconds < 0)
 
 
 def until(texts: NullTranslations, seconds_since_1970: int) -> str:
@@ -112,17 +121,21 @@ def until(texts: NullTranslations, seconds_since_1970: int) -> str:
     return ago(texts, datetime.fromtimestamp(seconds_since_1970, UTC))
 
 
-def _span(texts: NullTranslations, seconds: float) -> str:
-    for length, one, many in (
-        (2 * 86400, N_("%(num)s day"), N_("%(num)s days")),
-        (3600, N_("%(num)s hour"), N_("%(num)s hours")),
-        (0, N_("%(num)s minute"), N_("%(num)s minutes")),
-    ):
-        if seconds >= length:
-            unit = 86400 if length > 3600 else length or 60
-            count = max(1, int(seconds // unit))
-            return texts.gettext(one if count == 1 else many) % {"num": count}
-    raise AssertionError("unreachable")
+_SPANS = (
+    (2 * 86400, 86400, N_("%(num)s day"), N_("%(num)s days")),
+    (3600, 3600, N_("%(num)s hour"), N_("%(num)s hours")),
+    (0, 60, N_("%(num)s minute"), N_("%(num)s minutes")),
+)
+"""From how many seconds on, how many one of them is, and what it is called."""
+
+
+@lru_cache(maxsize=4096)
+def _told(texts: NullTranslations, place: int, count: int, ahead: bool) -> str:
+    """A page says the same few over and over."""
+    _, _, one, many = _SPANS[place]
+    time = texts.gettext(one if count == 1 else many) % {"num": count}
+    told = texts.gettext("in %(time)s") if ahead else texts.gettext("%(time)s ago")
+    return told % {"time": time}
 
 
 def short_digest(digest: str) -> str:

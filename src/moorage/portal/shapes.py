@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _moment(value: Any) -> Any:
@@ -48,7 +48,7 @@ class Health(Shape):
     """How the installation is."""
 
     status: str = ""
-    components: list[Component] = []
+    components: list[Component] = Field(default_factory=list)
 
 
 class User(Shape):
@@ -75,8 +75,8 @@ class Pair(Shape):
 class Rights(Shape):
     """What a robot account can be given."""
 
-    system: list[Pair] = []
-    project: list[Pair] = []
+    system: list[Pair] = Field(default_factory=list)
+    project: list[Pair] = Field(default_factory=list)
 
 
 class Project(Shape):
@@ -90,7 +90,7 @@ class Project(Shape):
     repo_count: int = 0
     creation_time: Moment = None
     update_time: Moment = None
-    metadata: dict[str, str] = {}
+    metadata: dict[str, str] = Field(default_factory=dict)
 
     @property
     def public(self) -> bool:
@@ -195,13 +195,6 @@ class Platform(Shape):
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
 
-class Child(Shape):
-    """An artifact inside an index."""
-
-    child_digest: str = ""
-    platform: Platform | None = None
-
-
 class Label(Shape):
     """A label."""
 
@@ -237,6 +230,24 @@ class Accessory(Shape):
     creation_time: Moment = None
 
 
+class Inside(Shape):
+    """What an artifact inside an index is."""
+
+    type: str = ""
+    size: int = 0
+    pull_time: Moment = None
+    accessories: list[Accessory] = Field(default_factory=list)
+
+
+class Child(Shape):
+    """An artifact inside an index."""
+
+    child_digest: str = ""
+    platform: Platform | None = None
+    child: Inside | None = None
+    """Of the first thousand on a page."""
+
+
 class Artifact(Shape):
     """An artifact."""
 
@@ -250,24 +261,23 @@ class Artifact(Shape):
     size: int = 0
     push_time: Moment = None
     pull_time: Moment = None
-    extra_attrs: dict[str, Any] = {}
-    annotations: dict[str, str] = {}
-    references: list[Child] = []
-    tags: list[Tag] = []
-    labels: list[Label] = []
-    addition_links: dict[str, Any] = {}
-    accessories: list[Accessory] = []
+    extra_attrs: dict[str, Any] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    references: list[Child] = Field(default_factory=list)
+    tags: list[Tag] = Field(default_factory=list)
+    labels: list[Label] = Field(default_factory=list)
+    addition_links: dict[str, Any] = Field(default_factory=dict)
+    accessories: list[Accessory] = Field(default_factory=list)
 
     @property
     def platforms(self) -> list[str]:
         """What it runs on: of an index, of its children; attestations run on nothing."""
         names = [each.platform.name for each in self.references if each.platform]
-        own = Platform(
-            architecture=_text(self.extra_attrs.get("architecture")),
-            os=_text(self.extra_attrs.get("os")),
-        ).name
         known = [name for name in names if name and "unknown" not in name]
-        return known or ([own] if own else [])
+        if known:
+            return known
+        own = [_text(self.extra_attrs.get(name)) for name in ("os", "architecture")]
+        return ["/".join(filter(None, own))] if any(own) else []
 
 
 def _text(value: object) -> str:
@@ -281,7 +291,7 @@ class Trashed(Shape):
     repository_name: str = ""
     digest: str = ""
     manifest_media_type: str = ""
-    tags: list[str] = []
+    tags: list[str] = Field(default_factory=list)
     deleted_by: str = ""
     deleted_at: Moment = None
     expires_at: Moment = None
@@ -311,7 +321,7 @@ class Permission(Shape):
 
     kind: str = ""
     namespace: str = ""
-    access: list[Pair] = []
+    access: list[Pair] = Field(default_factory=list)
 
 
 class Robot(Shape):
@@ -324,7 +334,7 @@ class Robot(Shape):
     disable: bool = False
     duration: int = 0
     expires_at: int = 0
-    permissions: list[Permission] = []
+    permissions: list[Permission] = Field(default_factory=list)
     creation_time: Moment = None
 
 
@@ -364,16 +374,16 @@ class Webhook(Shape):
     name: str = ""
     description: str = ""
     enabled: bool = False
-    targets: list[Target] = []
-    event_types: list[str] = []
+    targets: list[Target] = Field(default_factory=list)
+    event_types: list[str] = Field(default_factory=list)
     creation_time: Moment = None
 
 
 class WebhookEvents(Shape):
     """What a webhook can tell."""
 
-    event_type: list[str] = []
-    notify_type: list[str] = []
+    event_type: list[str] = Field(default_factory=list)
+    notify_type: list[str] = Field(default_factory=list)
 
 
 class Counts(Shape):
@@ -396,7 +406,7 @@ class Execution(Shape):
     status_message: str = ""
     trigger: str = ""
     metrics: Counts = Counts()
-    extra_attrs: dict[str, Any] = {}
+    extra_attrs: dict[str, Any] = Field(default_factory=dict)
     dry_run: bool = False
     start_time: Moment = None
     end_time: Moment = None
@@ -452,23 +462,23 @@ class Rule(Shape):
     disabled: bool = False
     action: str = ""
     template: str = ""
-    params: dict[str, Any] = {}
-    tag_selectors: list[Selector] = []
-    scope_selectors: dict[str, list[Selector]] = {}
+    params: dict[str, Any] = Field(default_factory=dict)
+    tag_selectors: list[Selector] = Field(default_factory=list)
+    scope_selectors: dict[str, list[Selector]] = Field(default_factory=dict)
 
 
 class Trigger(Shape):
     """When a policy is applied."""
 
     kind: str = ""
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
 
 
 class Retention(Shape):
     """The retention policy of a project."""
 
     id: int = 0
-    rules: list[Rule] = []
+    rules: list[Rule] = Field(default_factory=list)
     trigger: Trigger = Trigger()
 
 
@@ -477,7 +487,7 @@ class Previewed(Shape):
 
     repository: str = ""
     digest: str = ""
-    tags: list[str] = []
+    tags: list[str] = Field(default_factory=list)
     push_time: Moment = None
     pull_time: Moment = None
     retained: bool = False
@@ -599,7 +609,7 @@ class Restored(Shape):
     """An artifact that came back."""
 
     digest: str = ""
-    tags: list[str] = []
+    tags: list[str] = Field(default_factory=list)
 
 
 class Account(Shape):
@@ -632,7 +642,7 @@ class Place(Shape):
 class Places(Shape):
     """The places to choose from."""
 
-    endpoints: list[Place] = []
+    endpoints: list[Place] = Field(default_factory=list)
 
 
 class Provider(Shape):
@@ -674,7 +684,7 @@ class Replication(Shape):
     dest_namespace: str = ""
     dest_namespace_replace_count: int = 1
     trigger: Cause = Cause()
-    filters: list[Condition] = []
+    filters: list[Condition] = Field(default_factory=list)
     replicate_deletion: bool = False
     override: bool = False
     enabled: bool = False

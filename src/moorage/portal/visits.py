@@ -47,6 +47,8 @@ FLASH = "flash"
 _PASSED = (SESSION_COOKIE, CSRF_COOKIE, "oidc")
 _PLAIN = re.compile(r"[!#-+\--:<-\[\]-~]+")  # RFC 6265, "cookie-octet"
 _MOST_PAGES = 10**6
+_MOST_ASKED = 50
+"""Pages of a list of choices: nobody finds anything among more."""
 OF_A_LIST = frozenset(
     (
         *("q", "sort", "page", "size"),
@@ -197,6 +199,16 @@ class Visit:
     async def all(self, shape: type[T], path: str, **query: Any) -> Listing[T]:
         """Items of a list; raises Problem."""
         return await self.api.all(self.visitor, shape, path, **query)
+
+    async def every(self, shape: type[T], path: str, **query: Any) -> Sequence[T]:
+        """All of a list, by name, for forms to choose from; raises Problem."""
+        found: list[T] = []
+        for page in range(1, _MOST_ASKED + 1):
+            more = await self.all(shape, path, page=page, page_size=100, sort="name", **query)
+            found += more.items
+            if not more.items or len(found) >= more.total:
+                break
+        return found
 
     async def page(self, shape: type[T], path: str, view: View, **query: Any) -> Listing[T]:
         """One page of a list as the view says; raises Problem."""

@@ -12,6 +12,7 @@ from moorage.portal.pages import (
     artifacts,
     audit,
     cleaning,
+    completions,
     jobs,
     labels,
     members,
@@ -39,6 +40,7 @@ Page = Callable[[Visit], Awaitable[Response]]
 ROUTES: Sequence[tuple[str, Page, Page | None]] = (
     *signin.ROUTES,
     *search.ROUTES,
+    *completions.ROUTES,
     *projects.ROUTES,
     *repositories.ROUTES,
     *usage.ROUTES,

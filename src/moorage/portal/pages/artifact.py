@@ -1,7 +1,7 @@
 """One artifact: overview, tags, layers, what is attached to it, and what it brings along."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,17 +9,16 @@ from starlette.responses import Response
 
 from moorage.portal import parts
 from moorage.portal.client import Problem, plain, repository_path
-from moorage.portal.pages import usage
+from moorage.portal.pages import completions, usage
 from moorage.portal.parts import Crumb, Fact, Facts, Field, Form, Item, Tab
 from moorage.portal.places import Place
 from moorage.portal.rendering import short_digest
 from moorage.portal.shapes import Accessory, Artifact, Dependency, File, Label, Layer
 from moorage.portal.visits import Visit
 
-MOST_CHILDREN = 100
-OF_A_QUERY = 4000
-"""Characters of digests that one question to the API names; it takes 4096 with what is around."""
-EVERYTHING = {"with_label": True, "with_accessory": True, "with_immutable_status": True}
+EVERYTHING = dict.fromkeys(
+    ("with_label", "with_accessory", "with_immutable_status", "with_child"), True
+)
 DEEPEST = 4
 """Levels of attached artifacts that are shown: a signature of an SBOM of an image."""
 MOST_ASKED = 20
@@ -73,39 +72,23 @@ async def labels_of(visit: Visit, found: Place) -> Sequence[Label]:
     """Labels that artifacts of the project may carry: its own and those of everybody."""
     if not found.here.may("artifact-label", "create"):
         return ()
-    query = {"page_size": 100}
     project = found.here.project.project_id
     own, everybody = await asyncio.gather(
-        visit.all(Label, "/labels", scope="p", project_id=project, **query),
-        visit.all(Label, "/labels", scope="g", **query),
+        visit.every(Label, "/labels", scope="p", project_id=project),
+        visit.every(Label, "/labels", scope="g"),
     )
-    return [*own.items, *everybody.items]
+    return [*own, *everybody]
 
 
-async def by_digest(visit: Visit, found: Place, digests: Sequence[str]) -> Mapping[str, Artifact]:
-    """Those artifacts of the repository, with whatever hangs on them."""
-    wanted = sorted(set(digests))[:MOST_CHILDREN]
-
-    async def ask(some: Sequence[str]) -> Sequence[Artifact]:
-        q = f"digest={{{' '.join(some)}}},base=*"
-        query = {"q": q, "page_size": len(some), **EVERYTHING}
-        return (await visit.all(Artifact, f"{found.api}/artifacts", **query)).items
-
-    answers = await asyncio.gather(*map(ask, _questions(wanted)))
-    return {each.digest: each for answer in answers for each in answer}
-
-
-def _questions(digests: Sequence[str]) -> Sequence[Sequence[str]]:
-    """The same in as few questions as take them: a sha512 is twice as long as a sha256."""
-    found: list[list[str]] = []
-    room = 0
-    for each in digests:
-        if len(each) >= room:
-            found.append([])
-            room = OF_A_QUERY
-        found[-1].append(each)
-        room -= len(each) + 1
-    return found
+async def by_id(visit: Visit, found: Place, ids: Iterable[int]) -> Mapping[int, Artifact]:
+    """Those artifacts of the repository, with whatever hangs on them but rules for their tags."""
+    wanted = sorted(set(ids))
+    if not wanted:
+        return {}
+    q, api = f"id={{{' '.join(map(str, wanted))}}},base=*", f"{found.api}/artifacts"
+    more = {name: True for name in EVERYTHING if name != "with_immutable_status"}
+    listed = await visit.all(Artifact, api, q=q, page_size=len(wanted), **more)
+    return {each.id: each for each in listed.items}
 
 
 def _tabs(visit: Visit, found: Place, one: Artifact, current: str) -> Sequence[tuple[str, Tab]]:
@@ -191,8 +174,20 @@ def target_fields(visit: Visit, found: Place) -> list[Field]:
     """Where a copy goes."""
     _ = visit.gettext
     return [
-        Field("project", _("Project"), value=found.here.project.name, required=True),
-        Field("repository", _("Repository"), value=found.name, required=True),
+        Field(
+            "project",
+            _("Project"),
+            value=found.here.project.name,
+            required=True,
+            completes=completions.PROJECTS,
+        ),
+        Field(
+            "repository",
+            _("Repository"),
+            value=found.name,
+            required=True,
+            completes=completions.REPOSITORIES,
+        ),
     ]
 
 
@@ -264,13 +259,9 @@ def not_shown(visit: Visit, count: int) -> str:
     return visit.ngettext("%(count)s more is not shown", "%(count)s more are not shown", more)
 
 
-async def _tags(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]:
+async def _as_it_is(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]:
+    """A view of what is known already."""
     return {}
-
-
-async def _children(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]:
-    held = await by_digest(visit, found, [each.child_digest for each in one.references])
-    return {"held": held}
 
 
 async def _layers(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]:
@@ -355,8 +346,8 @@ def _files(found: list[Any], depth: int) -> Sequence[tuple[int, File]]:
 
 _TABS = {
     "overview": _overview,
-    "tags": _tags,
-    "children": _children,
+    "tags": _as_it_is,
+    "children": _as_it_is,
     "layers": _layers,
     "referrers": _referrers,
     "usage": _usage,

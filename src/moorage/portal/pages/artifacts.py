@@ -2,32 +2,21 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
 from starlette.responses import RedirectResponse, Response
 
 from moorage.portal.client import Problem, quoted
+from moorage.portal.lines import Line
 from moorage.portal.pages import artifact, compare, usage
 from moorage.portal.pages.bulk import Bulk, carried_out
-from moorage.portal.parts import Choice, Column, Crumb, Field, Filter, Form, Item, View
+from moorage.portal.parts import Choice, Column, Crumb, Field, Filter, Form, Item, Tab, View
 from moorage.portal.places import COMPARE, INFO, USAGE, Place, place
 from moorage.portal.scope import PROJECTS
 from moorage.portal.shapes import Artifact, Label, Tag
 from moorage.portal.visits import Visit
 
 TYPES = ("IMAGE", "CHART", "CNAB", "WASM", "SBOM", "MODEL")
-
-
-@dataclass(frozen=True)
-class Line:
-    """A row: a tag or an artifact, and what is inside an index."""
-
-    key: str
-    artifact: Artifact | None
-    tag: Tag | None = None
-    children: Sequence[tuple[str, str, Artifact | None]] = field(default=())
-    """Platform, digest, and the artifact itself."""
 
 
 async def show(visit: Visit) -> Response:
@@ -69,6 +58,7 @@ async def artifacts(visit: Visit, found: Place) -> Response:
     )
     listed = _by_artifact(visit, found, view) if by_artifact else _by_tag(visit, found, view)
     (lines, total), labels = await asyncio.gather(listed, _labels(visit, found))
+    narrowed = view.kept.keys() - {"view"}
     return await visit.render(
         "artifacts.html",
         **found.head(found.tab),
@@ -76,12 +66,25 @@ async def artifacts(visit: Visit, found: Place) -> Response:
         lines=lines,
         total=total,
         by_artifact=by_artifact,
+        views=_views(visit, view, by_artifact=by_artifact),
+        narrowed=narrowed,
+        clear=view.url(**dict.fromkeys(narrowed, ""), page=""),
         columns=_columns(visit, by_artifact=by_artifact),
         filters=_filters(visit, view, labels, by_artifact=by_artifact),
         bulk=_bulk(visit, found, by_artifact=by_artifact),
         newest=lines[0].key if lines else "TAG",
         form=await _confirm(visit, found, chosen),
     )
+
+
+def _views(visit: Visit, view: View, *, by_artifact: bool) -> Sequence[Tab]:
+    """Tags or artifacts: each has its own orders and filters, and its own that can be done."""
+    _ = visit.gettext
+    said = {"q": view.kept.get("q", ""), "size": visit.kept.get("size", "")}
+    return [
+        Tab(_("By tag"), visit.here(**said), not by_artifact),
+        Tab(_("By artifact"), visit.here(view="artifacts", **said), by_artifact),
+    ]
 
 
 def _columns(visit: Visit, *, by_artifact: bool) -> Sequence[Column]:
@@ -102,11 +105,7 @@ def _filters(
     visit: Visit, view: View, labels: Sequence[Label], *, by_artifact: bool
 ) -> Sequence[Filter]:
     _ = visit.gettext
-    shown = [Choice("", _("Tags")), Choice("artifacts", _("Artifacts"))]
-    filters = [
-        Filter("q", _("Filter by tag"), view.kept.get("q", "")),
-        Filter("view", _("Show"), view.kept.get("view", ""), shown),
-    ]
+    filters = [Filter("q", _("Filter by tag"), view.kept.get("q", ""))]
     if not by_artifact:
         return filters
     every = Choice("", _("All"))
@@ -279,12 +278,9 @@ async def _by_tag(visit: Visit, found: Place, view: View) -> tuple[Sequence[Line
         q=f"name=~{quoted(q)}" if q else "",
         with_immutable_status=True,
     )
-    held = await artifact.by_digest(visit, found, [tag.digest for tag in tags.items])
-    children = await _children(visit, found, list(held.values()))
-    return [
-        Line(tag.name, held.get(tag.digest), tag, _inside(held.get(tag.digest), children))
-        for tag in tags.items
-    ], tags.total
+    ids = [tag.artifact_id for tag in tags.items]
+    held = await artifact.by_id(visit, found, ids)
+    return [Line(tag.name, held.get(tag.artifact_id), tag) for tag in tags.items], tags.total
 
 
 async def _by_artifact(visit: Visit, found: Place, view: View) -> tuple[Sequence[Line], int]:
@@ -301,33 +297,7 @@ async def _by_artifact(visit: Visit, found: Place, view: View) -> tuple[Sequence
     listed = await visit.page(
         Artifact, f"{found.api}/artifacts", view, q=",".join(parts), **artifact.EVERYTHING
     )
-    children = await _children(visit, found, listed.items)
-    return [
-        Line(each.digest, each, None, _inside(each, children)) for each in listed.items
-    ], listed.total
-
-
-async def _children(
-    visit: Visit, found: Place, parents: Sequence[Artifact]
-) -> Mapping[str, Artifact]:
-    return await artifact.by_digest(
-        visit, found, [child.child_digest for each in parents for child in each.references]
-    )
-
-
-def _inside(
-    parent: Artifact | None, children: Mapping[str, Artifact]
-) -> Sequence[tuple[str, str, Artifact | None]]:
-    if parent is None:
-        return ()
-    return [
-        (
-            child.platform.name if child.platform else "",
-            child.child_digest,
-            children.get(child.child_digest),
-        )
-        for child in parent.references
-    ]
+    return [Line(each.digest, each) for each in listed.items], listed.total
 
 
 async def _labels(visit: Visit, found: Place) -> Sequence[Label]:

@@ -11,7 +11,7 @@ from moorage.portal.visits import Visit
 async def new_cache(visit: Visit) -> Form:
     """The form for administrators that makes a project a cache of another registry."""
     _ = visit.gettext
-    others = (await visit.all(Registry, "/registries", page_size=100, sort="name")).items
+    others = await visit.every(Registry, "/registries")
     note = _("What somebody pulls from it comes from the other registry, and is kept here.")
     if not others:
         note = _("Register the other registry first.")

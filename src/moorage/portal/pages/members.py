@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from moorage.portal import parts
 from moorage.portal.client import Problem
+from moorage.portal.pages import completions
 from moorage.portal.parts import Choice, Column, Field, Filter, Form, Item, Row, Table
 from moorage.portal.scope import PROJECTS, ROLES, Scope, scope
 from moorage.portal.shapes import Member
@@ -70,7 +71,7 @@ async def _form(visit: Visit, here: Scope) -> Form | None:
         ]
         fields = [
             Field("kind", _("Kind"), "select", "user", choices=kinds),
-            Field("name", _("Name"), required=True),
+            Field("name", _("Name"), required=True, completes=completions.MEMBERS),
             Field("role", _("Role"), "select", "3", choices=roles),
         ]
         return Form("add", _("Add a member"), fields, _("Add"), cancel=visit.back)

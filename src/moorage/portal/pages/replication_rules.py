@@ -154,7 +154,7 @@ async def _form(visit: Visit) -> Form | None:
     if do == "delete":
         title, note = _("Delete this rule?"), _("What it copied stays where it is.")
         return Form("delete", title, (), _("Delete"), note, True, visit.back, kept, [rule.name])
-    others = (await visit.all(Registry, "/registries", page_size=100, sort="name")).items
+    others = await visit.every(Registry, "/registries")
     note = "" if others else _("Register the other registry first.")
     further = len(rule.filters) - len({each.type for each in rule.filters})
     if further:

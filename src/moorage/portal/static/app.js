@@ -164,10 +164,32 @@ const palette = {
   },
 };
 
+const completion = {
+  timer: 0,
+  asked: 0,
+  async fill(field) {
+    const turn = ++completion.asked;
+    const said = new URLSearchParams({ q: field.value });
+    if (field.dataset.beside) said.set("with", field.form.elements[field.dataset.beside].value);
+    const answer = await fetch(`${field.dataset.complete}&${said}`, { headers: { Accept: "application/json" }, redirect: "manual" });
+    if (!answer.ok || turn !== completion.asked) return;
+    field.list.replaceChildren(...(await answer.json()).map((name) => {
+      const option = document.createElement("option");
+      option.value = name;
+      return option;
+    }));
+  },
+};
+
 document.addEventListener("input", (event) => {
-  if (event.target.id !== "palette-q") return;
-  clearTimeout(palette.timer);
-  palette.timer = setTimeout(() => palette.fill(event.target.value), 120);
+  const target = event.target;
+  if (target.id === "palette-q") {
+    clearTimeout(palette.timer);
+    palette.timer = setTimeout(() => palette.fill(target.value), 120);
+  } else if (target.dataset.complete) {
+    clearTimeout(completion.timer);
+    completion.timer = setTimeout(() => completion.fill(target), 120);
+  }
 });
 
 document.addEventListener("keydown", (event) => {
