@@ -67,7 +67,8 @@ class Transport(httpx2.AsyncBaseTransport):
             raise Unreachable(f"{host}: {_reason(error)}") from error
         length = _length(request, answer)
         stream: httpx2.AsyncByteStream
-        if self._limit is None and length is not None and length >= LARGE:
+        unbounded = self._limit is None and deadline is None
+        if unbounded and length is not None and length >= LARGE:
             stream = _Large(answer, host, length, request.extensions.get("timeout", {}).get("read"))
         else:
             stream = _Bounded(answer.stream, host, deadline, self._limit, length)
