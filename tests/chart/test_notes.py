@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.chart.matrix import INTERNAL, SETS
-from tests.support.charts import CHART, HELMS, ROOT, file, merged, nested, render, run
+from tests.support.charts import CHART, HELMS, NAMESPACE, ROOT, file, merged, nested, render, run
 from tests.support.kubeapi import running_api
 
 
@@ -79,13 +79,21 @@ def test_what_else_is_explained(values: Mapping[str, Any], sentence: str) -> Non
     assert sentence in notes(values)
 
 
+GUESSED = '{job=~".*(moorage|harbor).*"}'
+
+
 def test_a_dashboard_and_rules_reach_the_cluster() -> None:
-    """As they are, with the labels by which Grafana and Prometheus find them."""
-    found = render(SETS["ha-with-metrics"])
-    board = found.one("ConfigMap", "dashboard-moorage")
+    """With the labels by which Grafana and Prometheus find them, and the job of this release."""
+    found = render(merged(SETS["ha-with-metrics"], {"nameOverride": "stores"}))
+    board = found.one("ConfigMap", "stores-dashboard-moorage")
     assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
     original = (ROOT / "deploy" / "grafana" / "moorage.json").read_text()
     assert board["data"]["moorage.json"] == original
-    rule = found.of("PrometheusRule")["moorage-alerts"]
-    alerts = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text())
-    assert rule["spec"] == alerts
+    (rule,) = found.of("PrometheusRule").values()
+    alerts = (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text()
+    job = f'{{job="stores", namespace="{NAMESPACE}"}}'
+    assert alerts.count(GUESSED) == 1
+    assert rule["spec"] == yaml.safe_load(alerts.replace(GUESSED, job))
+    (monitor,) = found.of("ServiceMonitor").values()
+    named = found.one("Service", "stores-core")["metadata"]["labels"]
+    assert named[monitor["spec"]["jobLabel"]] == "stores"
