@@ -174,9 +174,11 @@ class Flow(Watched):
         return form
 
     def completes(self, op: str, name: str, typed: str, found: str) -> None:
-        """Type the beginning of a name, and wait until the whole of it is offered."""
-        self.form(op).locator(f'[name="{name}"]').fill(typed)
+        """Type the beginning of a name, and take the whole of it when it is offered."""
+        field = self.form(op).locator(f'[name="{name}"]')
+        field.fill(typed)
         self.until(f"document.querySelector('#l-{name} option[value=\"{found}\"]') !== null")
+        field.fill(found)
 
     def submit(self, op: str, said: str = "", **fields: str | bool) -> None:
         """Fill a form in, and send it; what the page after it says."""
