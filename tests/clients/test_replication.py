@@ -127,7 +127,7 @@ async def test_a_worker_and_a_peer_are_killed(
     for each in (there, ours):
         stack.push_async_callback(each.close)
     client, target = (there, ours) if way == "src_registry" else (ours, there)
-    data = os.urandom(20 << 20)
+    data = os.urandom(40 << 20)  # large enough to be read from its connection
 
     async def read(start: int, end: int) -> AsyncIterator[bytes]:
         for at in range(start, end, 1 << 20):

@@ -6,9 +6,11 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from tests.support.content import body, image, sha256
+from tests.support.content import ALICE, body, image, index, sha256
+from tests.support.replication import replicating
 from tests.support.zot import Zot
 
+from moorage.db.engine import Database
 from moorage.errors import Denied, Invalid, NotFound
 from moorage.oci import media_types
 from moorage.outgoing import Guard
@@ -163,3 +165,40 @@ async def test_an_account_sees_more_than_anybody(stack: AsyncExitStack) -> None:
     stack.push_async_callback(wrong.close)
     with pytest.raises(Denied, match="does not know the account"):
         await wrong.ping()
+
+
+async def test_a_set_goes_to_it_and_back(database: Database) -> None:
+    """An index, its image and a signature of that, each once; the next runs move nothing."""
+    async with replicating(database, Zot()) as site, site.working():
+        content, zot = site.content, site.other
+        await content.project("again")
+        payload = await content.push_image("library/app", "v1", layers=(b"one",))
+        top = index([payload])
+        await content.manifests.put(ALICE, "library/app", "all", top, media_types.OCI_INDEX)
+        said = {"mediaType": media_types.OCI_MANIFEST, "digest": sha256(payload)}
+        signature = image(b"{}", (b"one",), subject={**said, "size": len(payload)})
+        digest = sha256(signature)
+        await content.manifests.put(
+            ALICE, "library/app", digest, signature, media_types.OCI_MANIFEST
+        )
+        wanted = {sha256(payload), sha256(top), digest}
+        away = await site.policy("push", namespace="mirror", replaced=1)
+        back = await site.policy(
+            "pull", namespace="again", replaced=1, filters=[Filter("name", "mirror/**")]
+        )
+        for policy in (away, back):
+            moved = []
+            for _ in range(2):
+                run, tasks = await site.run(policy)
+                assert run.status == "Success", run.status_message
+                moved.append(sum(task.extra["moved_bytes"] for task in tasks))
+            assert moved[0] > 0
+            assert moved[1] == 0
+        assert {each for name, each in zot.manifests if name == "mirror/app"} == wanted
+        assert zot.tags == {
+            ("mirror/app", "v1"): sha256(payload),
+            ("mirror/app", "all"): sha256(top),
+        }
+        held = [await site.here.digest_of("again/app", each) for each in sorted(wanted)]
+        assert held == sorted(wanted)
+        assert await site.here.referrers("again/app", sha256(payload)) == [digest]

@@ -93,12 +93,14 @@ class Site:
 
 
 @asynccontextmanager
-async def replicating(database: Database) -> AsyncIterator[Site]:
-    """A site with the project `library`; at the end every invariant holds."""
+async def replicating(
+    database: Database, there: OtherRegistry | None = None
+) -> AsyncIterator[Site]:
+    """A site with the project `library`, and a registry; at the end every invariant holds."""
     cache = LocalCache(SystemClock(), entries=1000, size=1 << 20, expire_seconds=3600)
     content = Content(database, MemoryStore(), Rules(lease=3600, drain=0, trash=3600), cache)
     await content.project("library")
-    async with OtherRegistry().serving() as other:
+    async with (there or OtherRegistry()).serving() as other:
         yield await Site(content, other).fill()
     assert await violations(content) == []
     await cache.close()
