@@ -20,7 +20,7 @@ from moorage.failpoints import NAMES
 # Sixty processes a database: `make check` has the time.
 pytestmark = pytest.mark.slow
 
-# Steps of an operator's verbs: the tests of migrations and of moving crash there.
+# Steps of an operator's verbs: `test_failpoints_verbs.py`, `test_moving.py`, tests of migrations.
 ELSEWHERE = ("migrate.", "backup.", "copy.", "prune.", "refill.", "move.", "import.")
 STEPS = [name for name in NAMES if not name.startswith(ELSEWHERE)]
 ROOT = Path(__file__).parents[2]

@@ -17,6 +17,7 @@ from tests.support.stores import Bucket
 pytestmark = pytest.mark.slow
 
 KEY = "a-secret-key-of-the-tests-0123456789"
+STEPS = ("copy.written=4*crash", "move.batch=2*crash", "move.rows=crash")
 LARGE = 12 << 20  # bytes that the S3 driver sends in parts
 
 
@@ -85,7 +86,7 @@ def test_a_killed_move_to_a_bucket_goes_on(
     (tmp_path / "new.toml").write_text(toml(new))
     move = ["move", "--config", "old.toml", "--to", "new.toml", "--json"]
 
-    for failpoint in ("copy.written=4*crash", "move.batch=2*crash", "move.rows=crash"):
+    for failpoint in STEPS:
         died = moorage(tmp_path, *move, failpoint=failpoint)
         assert died.returncode == 137, (failpoint, died.stderr)
         refused = moorage(tmp_path, "verify", "--config", "new.toml")
@@ -128,8 +129,9 @@ def test_a_move_from_a_bucket_back_to_files(
     (tmp_path / "old.toml").write_text(toml(old))
     (tmp_path / "new.toml").write_text(toml({**settings, "data_dir": str(after.folder / "data")}))
     move = ["move", "--config", "old.toml", "--to", "new.toml", "--json"]
-    died = moorage(tmp_path, *move, failpoint="copy.written=4*crash")
-    assert died.returncode == 137, died.stderr
+    for failpoint in STEPS:
+        died = moorage(tmp_path, *move, failpoint=failpoint)
+        assert died.returncode == 137, (failpoint, died.stderr)
     done = moorage(tmp_path, *move)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["objects"] == len(known) + 1

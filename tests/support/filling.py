@@ -101,7 +101,12 @@ def fill(folder: Path, count: int, each: int, *, processes: int = 4, clients: in
             peer = DockerRegistry(folder / f"peer-{number}", root=folder / "registry")
             stack.callback(peer.stop)
             ports.append(peer.start().port)
-        asyncio.run(_push(ports, repositories(count, each), clients))
+        push(ports, count, each, clients=clients)
+
+
+def push(ports: Sequence[int], count: int, each: int, *, clients: int = 16) -> None:
+    """The same, to registries that run."""
+    asyncio.run(_push(ports, repositories(count, each), clients))
 
 
 def tags_of(count: int, each: int) -> Tags:

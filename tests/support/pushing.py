@@ -27,6 +27,10 @@ class Pusher:
         self.send("PUT", path, manifest, media_types.OCI_MANIFEST)
         return manifest
 
+    def delete(self, repository: str, digest: str) -> None:
+        """Delete a manifest."""
+        self.send("DELETE", f"/v2/{repository}/manifests/{digest}", b"", "text/plain")
+
     def send(self, method: str, path: str, body: bytes, media_type: str) -> None:
         """One request; raises urllib's errors."""
         headers = {"Authorization": f"Basic {self._auth}", "Content-Type": media_type}

@@ -37,7 +37,7 @@ PlaceConfig = Annotated[
     Path | None,
     typer.Option(
         "--place-config",
-        help="Settings file whose [storage] has region, endpoint and keys of that bucket; "
+        help="Settings file whose section storage has region, endpoint and keys of that bucket; "
         "the settings of this installation unless given.",
     ),
 ]

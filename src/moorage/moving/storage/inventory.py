@@ -46,9 +46,10 @@ class TagLink:
 
 
 class Inventory:
-    """Made in `folder`, removed by `close`."""
+    """Made in `folder`, which may be made too, removed by `close`."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = folder / "import-inventory.db"
         self._path.unlink(missing_ok=True)
         self._db = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
