@@ -1,7 +1,9 @@
 """The portal's texts: none without a translation, none beside gettext; vendored files as listed."""
 
+import ast
 import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,22 @@ def test_templates_hold_no_bare_text(file: Path) -> None:
     said = [*_ATTRIBUTE.findall(plain), re.sub(r"<[^>]*>|&\w+;", " ", plain)]
     words = {word for text in said for word in _WORD.findall(text)}
     assert words - ALLOWED == set()
+
+
+def test_no_text_hides_in_a_formatted_string() -> None:
+    """Who collects the texts does not look into those."""
+    for file in sorted(rendering.FOLDER.parent.rglob("*.py")):
+        for formatted in ast.walk(ast.parse(file.read_text())):
+            if isinstance(formatted, ast.JoinedStr):
+                assert [*_texts_in(formatted)] == [], file
+
+
+def _texts_in(code: ast.AST) -> Iterator[str]:
+    for call in ast.walk(code):
+        if isinstance(call, ast.Call):
+            name = getattr(call.func, "id", getattr(call.func, "attr", ""))
+            said = (each for each in call.args if isinstance(each, ast.Constant))
+            yield from (str(each.value) for each in said if name in messages.KEYWORDS)
 
 
 def test_placeholders_survive_translation() -> None:

@@ -54,9 +54,10 @@ class Lines:
         self._platforms = gettext("Platforms of %(name)s")
         self._unknown = escape(gettext("unknown"))
         self._untagged = escape(gettext("untagged"))
-        self._nothing = f'<span class="muted">{escape(gettext("nothing"))}</span>'
+        nothing, immutable = escape(gettext("nothing")), escape(gettext("immutable"))
+        self._nothing = f'<span class="muted">{nothing}</span>'
         icon, kept = drawing.icon, escape(gettext("Kept by an immutability rule"))
-        hidden = f'<span class="vh">{escape(gettext("immutable"))}</span>'
+        hidden = f'<span class="vh">{immutable}</span>'
         self._lock = f'<span class="lock" title="{kept}">{icon("lock")}{hidden}</span>'
         self._box = f'<span class="twist">{icon("box")}</span>'
 
