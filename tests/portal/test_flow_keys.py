@@ -86,7 +86,7 @@ def test_the_palette(flow: Flow) -> None:
     flow.go("/harbor/logs")
     page.keyboard.press("Control+k")
     box = page.get_by_role("combobox", name="Go to")
-    page.get_by_role("option", name="Replication").wait_for()
+    page.get_by_role("option", name="Replication", exact=True).wait_for()
     box.fill("notifications/")
     lines = page.get_by_role("option").filter(has_text="notifications/")
     lines.nth(2).wait_for()
