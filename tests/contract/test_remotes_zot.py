@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from tests.support.content import ALICE, body, image, index, sha256
+from tests.support.otherregistry import Answer
 from tests.support.replication import replicating
 from tests.support.zot import Zot
 
 from moorage.db.engine import Database
 from moorage.errors import Denied, Invalid, NotFound
 from moorage.oci import media_types
-from moorage.outgoing import Guard
+from moorage.outgoing import Guard, transport
 from moorage.remotes import Endpoint, Remote
 from moorage.remotes.client import Read
 from moorage.remotes.reading import PAGE, stand_in
@@ -165,6 +166,43 @@ async def test_an_account_sees_more_than_anybody(stack: AsyncExitStack) -> None:
     stack.push_async_callback(wrong.close)
     with pytest.raises(Denied, match="does not know the account"):
         await wrong.ping()
+
+
+async def test_nothing_waits_for_a_second_connection(
+    stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever says who asks has closed the answer for nobody; also where the account is unknown."""
+    monkeypatch.setattr(transport, "CONNECTIONS", 1)
+    zot, _ = await reached(stack, public={APP})
+    layer = bytes(1 << 20)
+    digest = zot.blob(APP, layer)
+    for password in ("secret", "wrong"):
+        endpoint = Endpoint("docker-registry", zot.url, "robot", password)
+        client = Remote(HERE, endpoint, sleep=quickly, idle=2.0)
+        stack.push_async_callback(client.close)
+        if password == "secret":
+            read = client.blob(APP, digest, len(layer))
+            assert b"".join([part async for part in read]) == layer
+            continue
+        for _ in range(2):
+            with pytest.raises(Denied):
+                await client.manifest(APP, "v1")
+
+
+async def test_a_write_that_anybody_may_do_is_done_once(stack: AsyncExitStack) -> None:
+    """Done again as the account, a delete would fail, or take what was pushed meanwhile."""
+    zot, client = await reached(stack, ("robot", "secret"))
+    await client.delete(APP, "v1")
+    assert len(zot.asked("DELETE", "/manifests/v1")) == 1
+    assert await client.head(APP, "v1") is None
+
+
+async def test_who_asks_is_said_again_where_it_was_not_heard(stack: AsyncExitStack) -> None:
+    """A registry that is busy says nothing of the account, which it is told in the next try."""
+    zot, client = await reached(stack, ("robot", "secret"), public={"open/a"})
+    zot.push("open/a", "v1")
+    zot.answers += [Answer(200, b'{"repositories":["open/a"]}'), Answer(503)]
+    assert await client.catalog() == ["open/a", APP]
 
 
 async def test_a_set_goes_to_it_and_back(database: Database) -> None:

@@ -1,7 +1,7 @@
 """Credentials for one registry: sent to it, and to nobody else.
 
     401 Basic                              the name and the password, to this origin only
-    200 for nobody                         the same, once: it may show the account more
+    anything else for nobody               the same, once: it may show the account more
     401 Bearer realm on this origin        they buy a token there
                realm of a known service    the same: the kind of registry names its hosts
                realm anywhere else         never: only a token for nobody is asked for there
@@ -32,6 +32,8 @@ SHORTEST, MARGIN = 60.0, 15.0
 """Seconds that a token lives which does not say so, and before whose end it is not used."""
 MOST = 256
 """Tokens that are kept."""
+LATER = frozenset({429, 500, 502, 503, 504})
+"""Statuses that say nothing of the request itself: it may be answered otherwise later."""
 REFRESHED = "00000000-0000-0000-0000-000000000000"
 """The user name of Azure's refresh tokens."""
 
@@ -136,27 +138,34 @@ class Authorizer:
             return stale or not (refused or "").startswith("Basic ")
         return False
 
-    async def introduce(self, base: str, scopes: Sequence[str]) -> bool:
-        """Say who asks to a registry that answered without asking; whether it makes a difference.
+    @property
+    def hidden(self) -> bool:
+        """Whether the registry might answer otherwise to a request that did not say who asks."""
+        known = self._basic or self._bearer is not None
+        told = known or not self._introduced
+        return told and bool(self._endpoint.password) and self._login is None
+
+    async def introduce(self, base: str, scopes: Sequence[str]) -> None:
+        """Say who asks to a registry that answered without asking.
 
         It may answer anybody, and show others less: then it takes the password, or asks for it.
-        Raises Denied where it does not know the account.
+        Raises Denied where it does not know the account, Unreachable where it does not say.
         """
-        if not self._endpoint.password or self._login is not None:
-            return False
         async with self._introducing:
-            if not self._introduced and not self._basic and self._bearer is None:
-                said = {"authorization": await self._password()}
-                request = self._http.build_request("GET", f"{base}/v2/", headers=said)
-                answer = await self._http.send(request, stream=True)
-                await answer.aclose()
-                if answer.status_code == 401:
-                    wanted = answer.headers.get_list("www-authenticate")
-                    if not await self.learn(wanted, scopes, said["authorization"]):
-                        raise Denied(f"{self._endpoint.host} does not know the account")
-                self._basic = self._basic or answer.status_code == 200
+            if self._introduced or self._basic or self._bearer is not None:
+                return
+            said = {"authorization": await self._password()}
+            request = self._http.build_request("GET", f"{base}/v2/", headers=said)
+            answer = await self._http.send(request, stream=True)
+            await answer.aclose()
+            if answer.status_code in LATER:
+                raise Unreachable(f"{self._endpoint.host}: no sign-in, {answer.status_code}")
+            if answer.status_code == 401:
+                wanted = answer.headers.get_list("www-authenticate")
+                if not await self.learn(wanted, scopes, said["authorization"]):
+                    raise Denied(f"{self._endpoint.host} does not know the account")
+            self._basic = self._basic or answer.status_code == 200
             self._introduced = True
-        return self._basic or self._bearer is not None
 
     async def _password(self) -> str:
         return _basic(*await self._credentials())
@@ -183,7 +192,7 @@ class Authorizer:
         answer = await self._buy(realm, scopes)
         if answer.status_code != 200:
             await answer.aclose()
-            if answer.status_code in (429, 500, 502, 503, 504):
+            if answer.status_code in LATER:
                 raise Unreachable(f"{urlsplit(realm).netloc}: no token, {answer.status_code}")
             raise Denied(
                 f"{urlsplit(realm).netloc} gives no token for {self._endpoint.host}: "

@@ -1,7 +1,8 @@
 """Requests to one registry: signed in, tried again, redirected without what is secret.
 
 send ─► 401 ─► learn ─► once more
-     ─► anything for nobody, though there is an account ─► introduce ─► once more
+     ─► anything else for nobody, though there is an account ─► introduce ─► once more, unless
+        it was a write and is done
      ─► 429, 5xx, no connection ─► pause with jitter ─► again, a few times
      ─► 3xx of a GET ─► the same without credentials, unless it stays on this server
 """
@@ -26,7 +27,7 @@ from moorage.errors import (
 )
 from moorage.outgoing import Guard
 from moorage.remotes import adapters
-from moorage.remotes.auth import Authorizer, bounded
+from moorage.remotes.auth import LATER, Authorizer, bounded
 from moorage.remotes.records import Endpoint, Traits, joined, origin
 
 TRIES = 4
@@ -37,7 +38,6 @@ IDLE = 60.0
 """Seconds without a byte after which an answer counts as broken off."""
 ERROR = 64 << 10
 """Bytes of an error that are read."""
-_AGAIN = frozenset({429, 500, 502, 503, 504})
 _REDIRECTED = frozenset({301, 302, 303, 307, 308})
 _UNKNOWN = (" NAME_UNKNOWN", " MANIFEST_UNKNOWN")
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{2,40}")
@@ -125,7 +125,7 @@ class Requests:
                 self._told(method, answer.status_code)
                 if answer.status_code in expect:
                     return answer
-                if answer.status_code not in _AGAIN or attempt + 1 >= self.tries or not again:
+                if answer.status_code not in LATER or attempt + 1 >= self.tries or not again:
                     raise await self._failure(answer, method, url)
                 after = _seconds(answer.headers.get("retry-after", ""))
                 await answer.aclose()
@@ -180,8 +180,9 @@ class Requests:
             if await self._authorizer.learn(wanted, scopes, refused):
                 await answer.aclose()
                 answer = await self._send(method, url, scopes, headers, content, home=home)
-        elif home and scopes is not None and await self._introduce(answer, scopes):
-            await answer.aclose()
+        elif home and scopes is not None and self._for_nobody(answer):
+            await answer.aclose()  # first: there may be no other connection left
+            await self._introduce(scopes)
             answer = await self._send(method, url, scopes, headers, content, home=home)
         for _ in range(REDIRECTS):
             target = answer.headers.get("location")
@@ -199,12 +200,16 @@ class Requests:
         await answer.aclose()
         raise Unreachable(f"{self.endpoint.host} redirects too often")
 
-    async def _introduce(self, answer: httpx2.Response, scopes: Sequence[str]) -> bool:
+    def _for_nobody(self, answer: httpx2.Response) -> bool:
         """Whether an answer for nobody is to be asked for again, as the account."""
-        if "authorization" in answer.request.headers:
+        request = answer.request
+        if "authorization" in request.headers or not self._authorizer.hidden:
             return False
+        return request.method in _SAFE or not answer.is_success  # no write is done twice
+
+    async def _introduce(self, scopes: Sequence[str]) -> None:
         try:
-            return await self._authorizer.introduce(self._base, scopes)
+            await self._authorizer.introduce(self._base, scopes)
         except httpx2.HTTPError as error:
             raise Unreachable(f"{self.endpoint.host}: {type(error).__name__}") from error
 
