@@ -211,7 +211,7 @@ def test_nginx_with_certificates_on_both_sides(tmp_path: Path) -> None:
 
 
 def test_nginx_reads_a_certificate_that_was_renewed(tmp_path: Path) -> None:
-    """By itself, as those of cert-manager come every few weeks."""
+    """By itself, as those of cert-manager come every few weeks; also after a probe ended one."""
     with running_api() as api:
         found = render(TLS, *api.arguments)
     conf, listening = placed(found, tmp_path, dict(zip(ROLES, free_ports(3), strict=True)))
@@ -235,6 +235,7 @@ def test_nginx_reads_a_certificate_that_was_renewed(tmp_path: Path) -> None:
             wire.connect()
             return wire.sock.getpeercert(binary_form=True) or b""
 
+    (tmp_path / "leaving").touch()  # by the container before
     first = shown("tls")
     path = f"{Path(path_of('nginx')).parent}:{os.environ['PATH']}"
     process = subprocess.Popen(
