@@ -103,6 +103,19 @@ async def test_pieces_are_sent_once_whatever_their_count(stack: AsyncExitStack, 
         assert sum(len(each.body) for each in zot.asked("PATCH", "/uploads/7")) == len(data) - held
 
 
+async def test_a_session_of_which_nothing_is_said_is_asked_for_again(
+    stack: AsyncExitStack,
+) -> None:
+    """The registry was busy, or has it no more: neither says that the blob is wrong."""
+    zot, client = await reached(stack)
+    data = bytes(range(256)) * (5 << 12)
+    zot.uploads["7"] = bytearray()
+    zot.answers += [Answer(204, headers={"range": "0-99"}), Answer(416), Answer(503)]
+    session = f"{zot.url}/v2/{APP}/blobs/uploads/7"
+    await client.push_blob(APP, sha256(data), len(data), read_of(data), session=session)
+    assert zot.blobs[APP, sha256(data)] == data
+
+
 @pytest.mark.parametrize("refuses", [415, 400])
 async def test_dockers_media_types_need_its_consent(stack: AsyncExitStack, refuses: int) -> None:
     """The message says so; a manifest of OCI that is refused has another reason."""

@@ -223,7 +223,9 @@ class Remote(Reading):
             stuck += 1
             if reached is None:
                 location, reached = await self._resume(repository, location)
-            if not location or stuck > self.tries:
+            if not location:
+                raise Unreachable(f"{self.endpoint.host} does not say where a session is")
+            if stuck > self.tries:
                 raise Invalid(f"{self.endpoint.host} refuses the bytes from {offset} on")
             offset = reached
         return location, size if reached is None else reached
