@@ -191,7 +191,7 @@ async def test_nothing_waits_for_a_second_connection(
     digest = zot.blob(APP, layer)
     for password in ("secret", "wrong"):
         endpoint = Endpoint("docker-registry", zot.url, "robot", password)
-        client = Remote(HERE, endpoint, sleep=quickly, idle=2.0)
+        client = Remote(HERE, endpoint, sleep=quickly, idle=10.0)
         stack.push_async_callback(client.close)
         if password == "secret":
             read = client.blob(APP, digest, len(layer))
