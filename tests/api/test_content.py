@@ -147,8 +147,7 @@ async def references(world: World, path: str, **params: str) -> list[dict[str, A
 
 
 async def test_what_is_in_an_index_is_told_with_it(world: World) -> None:
-    """Where it was asked for: type, size, and what is attached to the child; of as many children
-    as there is room for."""
+    """Where it was asked for: type, size, and what is attached to the child."""
     content = world.content
     child = await content.push_image("team/app", "child")
     subject = {"mediaType": MANIFEST, "digest": sha256(child), "size": len(child)}
@@ -167,6 +166,21 @@ async def test_what_is_in_an_index_is_told_with_it(world: World) -> None:
         assert attached["digest"] == sha256(signature)
         assert attached["subject_artifact_digest"] == sha256(child)
         assert told == {name: alone[name] for name in ("type", "size", "pull_time")}
+
+
+async def test_children_are_told_as_far_as_there_is_room(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the artifacts that the list begins with, whichever were made first."""
+    for place in "12":
+        child = await world.content.push_image("team/app", place, layers=[place.encode()])
+        await world.content.manifests.put(ALICE, "team/app", f"multi{place}", index([child]), "")
+    monkeypatch.setattr(details, "MAX_CHILDREN", 1)
+    for sort in ("push_time", "-push_time"):
+        params = {"with_child": "true", "sort": sort}
+        listed = (await world.call("guest", "GET", f"{APP}/artifacts", params=params)).json()
+        inside = [each["references"][0] for each in listed if each["references"]]
+        assert ["child" in each for each in inside] == [True, False]
 
 
 async def test_artifacts_are_narrowed_by_q(world: World) -> None:

@@ -26,6 +26,7 @@ EVERYTHING = {
     "with_accessory": "true",
     "with_immutable_status": "true",
     "with_scan_overview": "true",
+    "with_child": "true",
 }
 CASES: dict[str, list[tuple[str, dict[str, str]]]] = {
     "/users/current/tokens": [("/users/current/tokens", {})],

@@ -30,7 +30,7 @@ class Wanted:
     immutable: bool = False
     """Which tags the rules of their project keep."""
     children: bool = False
-    """What is inside an index, and what is attached to that: of MAX_CHILDREN in one list."""
+    """What is inside an index, and what is attached to that: of the first MAX_CHILDREN."""
 
 
 async def complete(tx: Tx, rows: Sequence[Any], wanted: Wanted) -> list[Artifact]:
@@ -39,7 +39,7 @@ async def complete(tx: Tx, rows: Sequence[Any], wanted: Wanted) -> list[Artifact
     texts = await _texts(tx, rows)
     tags_of = await _tags(tx, rows, wanted.immutable)
     inside = await tx.select(_INSIDE, ids=tx.dialect.many(ids))
-    described = {row.child_id for row in inside[:MAX_CHILDREN]} if wanted.children else set()
+    described = _described(ids, inside) if wanted.children else set()
     accessories = await _accessories(tx, {*ids, *described})
     references = _references(inside, described, accessories)
     carried = await labels.of(tx, ids) if wanted.labels else {}
@@ -109,6 +109,13 @@ async def _tags(tx: Tx, rows: Sequence[Any], immutable: bool) -> dict[int, list[
             mine, covering = found_tags.get(row.id, []), rules[row.project_id]
             found_tags[row.id] = await marked(mine, covering, row.repository_name)
     return found_tags
+
+
+def _described(ids: Sequence[int], inside: Sequence[Any]) -> set[int]:
+    """For which of them there is room, in the order of the artifacts that they are in."""
+    place = {parent: number for number, parent in enumerate(ids)}
+    first = sorted(inside, key=lambda row: place[row.parent_id])[:MAX_CHILDREN]
+    return {row.child_id for row in first}
 
 
 def _references(
