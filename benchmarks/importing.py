@@ -5,11 +5,13 @@ python -m benchmarks.importing --repositories 10000 --each 10 --kills 5
 Debian's docker-registry writes the folder itself, from pushes to four processes of it; `--filled`
 names one that an earlier run left with `--keep`. The rows go into a PostgreSQL whose commits wait
 for the disk. Each phase is killed, and begun anew where the killed one left off. At the end every
-tag is pulled from a running server and compared byte for byte. The figures are printed.
+tag is pulled from a running server and compared byte for byte, with each blob that its repository
+has not given before, as one client would pull them. The figures are printed.
 """
 
 import argparse
 import contextlib
+import json
 import random
 import resource
 import shutil
@@ -21,11 +23,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.support.content import sha256
 from tests.support.databases import running_postgres
 from tests.support.filling import fill, tags_of
+from tests.support.images import INDEX, MANIFEST, references
 from tests.support.serving import Fetcher, Registry
 
 CLIENTS = 8
+PART = 10_000  # tags, after which progress is told
 Tags = Mapping[tuple[str, str], bytes]
 
 
@@ -77,18 +82,28 @@ def ended(registry: Registry, phase: str) -> None:
 
 
 def compared(registry: Registry, tags: Tags) -> None:
-    """Pull every tag; RuntimeError when one is not what was put there."""
+    """Pull every tag and its blobs; RuntimeError when one is not what was put there."""
     fetcher, began = Fetcher(registry), time.monotonic()
+    given: set[tuple[str, str]] = set()  # what a client of the repository has by now
 
     def pull(item: tuple[tuple[str, str], bytes]) -> None:
         (repository, tag), payload = item
         if fetcher.get(f"/v2/{repository}/manifests/{tag}")[0] != payload:
             raise RuntimeError(f"{repository}:{tag} is another one")
+        for entry in references(json.loads(payload)):
+            blob = repository, entry["digest"]
+            if entry["mediaType"] in (INDEX, MANIFEST) or blob in given:
+                continue
+            given.add(blob)
+            if sha256(fetcher.get(f"/v2/{repository}/blobs/{blob[1]}")[0]) != blob[1]:
+                raise RuntimeError(f"{blob[1]} of {repository} is another one")
 
     with ThreadPoolExecutor(CLIENTS) as threads:
-        for _ in threads.map(pull, tags.items()):
-            pass
-    print(f"{len(tags)} tags pulled and compared in {time.monotonic() - began:.0f} s", flush=True)
+        for number, _ in enumerate(threads.map(pull, tags.items()), 1):
+            if number % PART == 0:
+                print(f"pulled: {number} of {len(tags)}", flush=True)
+    print(f"{len(tags)} tags and {len(given)} blobs of theirs pulled and compared in "
+          f"{time.monotonic() - began:.0f} s", flush=True)  # fmt: skip
 
 
 def main() -> int:
