@@ -80,8 +80,8 @@ class InProcess(httpx2.AsyncBaseTransport):
             await self._app(_scope(request), call.receive, call.send)
         except Exception:
             log.exception("%s %s failed", request.method, request.url.path)
-            if not call.status:
-                return httpx2.Response(500)
+        if not call.whole:
+            return httpx2.Response(500)
         return httpx2.Response(call.status, headers=call.headers, content=b"".join(call.body))
 
 
@@ -94,6 +94,11 @@ class _Call:
         self.headers: Sequence[tuple[bytes, bytes]] = ()
         self.body: list[bytes] = []
         self._ended = asyncio.Event()
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer is all there; a piece of one would look like a shorter one."""
+        return self._ended.is_set()
 
     async def receive(self) -> Message:
         """The body at once; then nothing, until there is an answer."""
