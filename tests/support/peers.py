@@ -7,9 +7,10 @@ crane              the one of go-containerregistry, in memory: no mounts, no ran
 """
 
 import json
-import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 from tests.support.requirements import path_of
 from tests.support.stores import Bucket, wait_for
@@ -36,7 +37,56 @@ LISTING = ("ociserver",)
 """Those that list referrers themselves."""
 
 
-class DockerRegistry:
+class _Served:
+    """One process of a program; what it says is in its folder."""
+
+    def __init__(self, folder: Path, program: str) -> None:
+        self.port = free_port()
+        self._folder = folder
+        self._program = program
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def host(self) -> str:
+        """Host and port, as clients name a registry."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pids(self) -> list[int]:
+        """Its processes."""
+        return [self._process.pid] if self._process else []
+
+    def configure(self) -> None:
+        """Make what it needs before it starts."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def arguments(self) -> Sequence[str]:
+        """What the program is started with."""
+        raise NotImplementedError
+
+    def start(self) -> Self:
+        """Start it and wait until it answers."""
+        self.configure()
+        log = self._folder / "log"
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [path_of(self._program), *self.arguments()],
+                stdout=output,
+                stderr=output,
+                env=_ENVIRONMENT,
+            )
+        wait_for(f"http://{self.host}/v2/", self._process, log)
+        return self
+
+    def stop(self) -> None:
+        """End it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+class DockerRegistry(_Served):
     """One process of them on files in a folder, or on a bucket."""
 
     def __init__(
@@ -48,19 +98,11 @@ class DockerRegistry:
         root: Path | None = None,
     ) -> None:
         """`root` is where its files are, for several processes on one folder."""
-        self.port = free_port()
-        self._folder = folder
-        self._program = program
+        super().__init__(folder, program)
         self._storage = f"filesystem: {{ rootdirectory: {root or folder / 'registry'} }}"
         if bucket is not None:
             section = json.dumps({**bucket.section(), "secure": False, "v4auth": True})
             self._storage = f"s3: {section}"  # JSON is YAML
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def host(self) -> str:
-        """Host and port, as clients name a registry."""
-        return f"127.0.0.1:{self.port}"
 
     @property
     def _config(self) -> Path:
@@ -77,76 +119,25 @@ class DockerRegistry:
         )
         return (done.stdout + done.stderr).count("blob eligible for deletion")
 
-    @property
-    def pids(self) -> list[int]:
-        """Its processes."""
-        return [self._process.pid] if self._process else []
-
     def configure(self) -> None:
         """Write its configuration."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        super().configure()
         self._config.write_text(_CONFIG.format(storage=self._storage, port=self.port))
 
-    def start(self) -> "DockerRegistry":
-        """Start it and wait until it answers."""
-        self.configure()
-        log = self._folder / "log"
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [path_of(self._program), "serve", str(self._config)],
-                stdout=output,
-                stderr=output,
-                env=_ENVIRONMENT,
-            )
-        wait_for(f"http://{self.host}/v2/", self._process, log)
-        return self
-
-    def stop(self) -> None:
-        """End it."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
-            self._process.wait()
-            self._process = None
+    def arguments(self) -> Sequence[str]:
+        """It reads all else from its configuration."""
+        return "serve", str(self._config)
 
 
-class MemoryRegistry:
+class MemoryRegistry(_Served):
     """One process of them, which forgets everything with its end."""
 
-    def __init__(self, folder: Path, program: str) -> None:
-        self.port = free_port()
-        self._folder = folder
-        self._program = program
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def host(self) -> str:
-        """Host and port, as clients name a registry."""
-        return f"127.0.0.1:{self.port}"
-
-    def start(self) -> "MemoryRegistry":
-        """Start it and wait until it answers."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        arguments = {
+    def arguments(self) -> Sequence[str]:
+        """Its address, and for `ociserver` how many names a page has."""
+        return {
             "ociserver": (self.host, "5"),
             "crane": ("registry", "serve", "--address", self.host),
         }[self._program]
-        log = self._folder / "log"
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [path_of(self._program), *arguments],
-                stdout=output,
-                stderr=output,
-                env=_ENVIRONMENT,
-            )
-        wait_for(f"http://{self.host}/v2/", self._process, log)
-        return self
-
-    def stop(self) -> None:
-        """End it."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
 
 
 def peer_of(folder: Path, program: str) -> DockerRegistry | MemoryRegistry:
