@@ -172,10 +172,9 @@ async def _external(found: "Settings") -> str:
 
 def _trust(found: "Settings") -> ssl.SSLContext:
     """The authorities of this machine and those of the settings, as for other servers."""
-    context = ssl.create_default_context()
-    if found.outgoing.ca_file is not None:
-        context.load_verify_locations(found.outgoing.ca_file)
-    return context
+    from moorage.outgoing import EVERYWHERE, Guard
+
+    return Guard(EVERYWHERE, found.outgoing.ca_file).tls()
 
 
 def _challenge(url: str, trust: ssl.SSLContext) -> str:
