@@ -13,6 +13,7 @@ from tests.portal.paths import NO_PAGES, every, strangers
 from tests.portal.visitor import Site, Visitor
 
 from moorage.portal import Portal, PortalApi
+from moorage.portal.core import OverHttp
 from moorage.portal.pages import ROUTES
 from moorage.portal.pages.artifact import MOST_ASKED
 from moorage.portal.parts import MOST_LINES
@@ -50,9 +51,10 @@ def test_no_page_is_forgotten(site: Site) -> None:
 async def test_a_page_asks_the_api_a_few_times(site: Site) -> None:
     """However much is on it; and the portal works as well from another process, over HTTP."""
     async with (
-        PortalApi(httpx2.AsyncHTTPTransport(), site.registry.url) as api,
+        OverHttp(httpx2.AsyncHTTPTransport(), site.registry.url) as core,
         httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(Portal(api)), base_url=site.registry.url
+            transport=httpx2.ASGITransport(Portal(api := PortalApi(core))),
+            base_url=site.registry.url,
         ) as client,
     ):
         client.cookies = site.admin().client.cookies
@@ -77,9 +79,10 @@ async def test_a_tower_of_signatures_is_no_lever(site: Site) -> None:
             signature(maker, subject, f"{subject}{n}")
     place = f"/harbor/projects/{site.project('payments')}/repositories/tower/artifacts-tab"
     async with (
-        PortalApi(httpx2.AsyncHTTPTransport(), site.registry.url) as api,
+        OverHttp(httpx2.AsyncHTTPTransport(), site.registry.url) as core,
         httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(Portal(api)), base_url=site.registry.url
+            transport=httpx2.ASGITransport(Portal(api := PortalApi(core))),
+            base_url=site.registry.url,
         ) as client,
     ):
         client.cookies = site.admin().client.cookies

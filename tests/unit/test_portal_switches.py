@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from moorage.portal import Portal, PortalApi
+from moorage.portal.core import OverHttp
 
 pytestmark = pytest.mark.anyio
 
@@ -58,8 +59,8 @@ async def test_a_switch_sends_what_it_changes(
 ) -> None:
     """One field, and the id where the API wants it in the body too."""
     core = Core()
-    async with PortalApi(httpx2.MockTransport(core.answer)) as api:
-        transport = httpx2.ASGITransport(Portal(api))
+    async with OverHttp(httpx2.MockTransport(core.answer), "http://core") as api:
+        transport = httpx2.ASGITransport(Portal(PortalApi(api)))
         async with httpx2.AsyncClient(transport=transport, base_url="http://here") as browser:
             answer = await browser.post(page, data=form, headers={"Cookie": "sid=x"})
     assert answer.status_code == 303, answer.text

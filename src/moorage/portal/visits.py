@@ -16,7 +16,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote, urlencode
 
-import httpx2
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -32,6 +31,7 @@ from moorage.portal.client import (
     listing,
     plain,
 )
+from moorage.portal.core import Answer
 from moorage.portal.parts import DEFAULT_SIZE, PAGE_SIZES, Form, View
 from moorage.portal.shapes import Shape, SystemInfo, User
 from moorage.web.csrf import CSRF_COOKIE, SESSION_COOKIE, cookie, cookies
@@ -234,7 +234,7 @@ class Visit:
         """Markdown as HTML."""
         return await self._templates.prose.html(text)
 
-    async def send(self, method: str, path: str, body: Any = None, **query: Any) -> httpx2.Response:
+    async def send(self, method: str, path: str, body: Any = None, **query: Any) -> Answer:
         """Change something in the visitor's name; raises Problem."""
         return await self.api.send(self.visitor, method, path, body, **query)
 
@@ -280,11 +280,11 @@ class Visit:
         user = None
         if len(answers) > 1:
             second = answers[1]
-            if isinstance(second, httpx2.Response):
+            if isinstance(second, Answer):
                 user = User.model_validate(plain(second.content))
             elif not (isinstance(second, Problem) and second.status in (401, 412)):
                 raise second
-        self._set += first.headers.get_list("set-cookie")
+        self._set += first.headers.getlist("set-cookie")
         info = SystemInfo.model_validate(plain(first.content))
         return Shell(user, info, first.headers.get(CSRF_HEADER, ""))
 

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from moorage.config.settings import Settings
 from moorage.ops.endpoints import Probe
 from moorage.portal import Portal, PortalApi
-from moorage.portal.client import InProcess
+from moorage.portal.core import InProcess, OverHttp
 
 CONNECTIONS = 100
 
@@ -48,5 +48,5 @@ def remote_portal(
             return "the API does not answer"
         return "" if answer.status_code == 200 else f"the API answers {answer.status_code}"
 
-    api = PortalApi(transport, settings.portal.core_url)
+    api = PortalApi(OverHttp(transport, settings.portal.core_url))
     return Portal(api, leaving), {"core": core}

@@ -48,7 +48,7 @@ async def enter(visit: Visit) -> Response:
         "/c/login",
         form={"principal": visit.field("principal"), "password": visit.raw("password")},
     )
-    visit.keep(*answer.headers.get_list("set-cookie"))
+    visit.keep(*answer.headers.getlist("set-cookie"))
     return visit.done(own_path(visit.field("redirect_url")))
 
 
@@ -60,7 +60,7 @@ async def leave(visit: Visit) -> Response:
     if shell.info.auth_mode == "oidc_auth":
         return RedirectResponse("/c/oidc/logout", 303)
     answer = await visit.api.ask(visit.visitor, "GET", "/c/log_out")
-    visit.keep(*answer.headers.get_list("set-cookie"))
+    visit.keep(*answer.headers.getlist("set-cookie"))
     visit.keep(cookie(SESSION_COOKIE, "", secure=visit.secure, ends=True))
     return visit.done("/account/sign-in")
 
@@ -75,7 +75,7 @@ async def onboard(visit: Visit) -> Response:
     answer = await visit.api.ask(
         visit.visitor, "POST", "/c/oidc/onboard", body={"username": visit.field("username")}
     )
-    visit.keep(*answer.headers.get_list("set-cookie"))
+    visit.keep(*answer.headers.getlist("set-cookie"))
     return visit.done(own_path(visit.query.get("redirect_url", "")))
 
 
