@@ -54,6 +54,11 @@ class Drawing:
         own = (self.icon, self.chip, self.copyable, self.when, self.attached)
         return {each.__name__: each for each in own}
 
+    @property
+    def pure(self) -> Mapping[str, Callable[..., str]]:
+        """Those that say the same at any time."""
+        return {each.__name__: each for each in (self.icon, self.chip, self.copyable)}
+
     def icon(self, name: str) -> Markup:
         """A sign, which says nothing that does not stand beside it."""
         found = self._icons.get(name)

@@ -16,6 +16,7 @@ from moorage.portal import i18n, parts
 from moorage.portal.amounts import UNITS
 from moorage.portal.assets import Assets
 from moorage.portal.cells import Cells, Figure
+from moorage.portal.compiling import Compiling, texts_of
 from moorage.portal.drawing import Drawing
 from moorage.portal.i18n import N_
 from moorage.portal.lines import Lines
@@ -46,20 +47,23 @@ class Templates:
         }
 
     def render(self, language: str, template: str, context: Mapping[str, Any]) -> str:
-        """A page."""
-        return self._environments[language].get_template(template).render(**context)
+        """A page; every template knows the macros, which know the page."""
+        environment = self._environments[language]
+        macros = environment.get_template("macros.html").make_module(dict(context))
+        return environment.get_template(template).render({**context, **vars(macros)})
 
 
 def _environment(texts: NullTranslations, assets: Assets) -> Environment:
-    found = Environment(
+    drawing = Drawing(texts, assets.url("icons.svg"), partial(ago, texts), moment)
+    found = Compiling(
+        {**texts_of(texts), **drawing.pure, "asset": assets.url},
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
-        extensions=["jinja2.ext.i18n"],
+        auto_reload=False,
     )
-    found.install_gettext_translations(texts, newstyle=True)  # type: ignore[attr-defined]  # of the extension
     found.filters |= {
         "filesize": filesize,
         "ago": partial(ago, texts),
@@ -68,7 +72,6 @@ def _environment(texts: NullTranslations, assets: Assets) -> Environment:
         "thousands": thousands,
         "short": short_digest,
     }
-    drawing = Drawing(texts, assets.url("icons.svg"), partial(ago, texts), moment)
     found.filters |= drawing.names
     figures: Mapping[str, Figure] = {
         "number": thousands,
@@ -78,7 +81,7 @@ def _environment(texts: NullTranslations, assets: Assets) -> Environment:
     found.filters["cell"] = Cells(drawing, texts.gettext, short_digest, figures).cell
     found.filters["lines"] = Lines(drawing, texts.gettext, short_digest, filesize).draw
     found.globals |= drawing.names
-    found.globals |= {"asset": assets.url, "parts": parts, "languages": i18n.LANGUAGES}
+    found.globals |= {"parts": parts, "languages": i18n.LANGUAGES}
     return found
 
 
