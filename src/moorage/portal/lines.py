@@ -9,9 +9,7 @@ Drawn without a template: there are a hundred on a page, of a dozen pieces each.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup, escape
-
-from moorage.portal.drawing import Drawing, drawn
+from moorage.portal.drawing import Drawing, escaped
 from moorage.portal.shapes import Artifact, Child, Label, Tag
 
 FORM = "bulk-artifacts"
@@ -50,49 +48,51 @@ class Lines:
         self._short = short
         self._filesize = filesize
         self._copy = gettext("Copy the digest")
-        self._choose = gettext("Choose %(name)s")
-        self._platforms = gettext("Platforms of %(name)s")
-        self._unknown = escape(gettext("unknown"))
-        self._untagged = escape(gettext("untagged"))
-        nothing, immutable = escape(gettext("nothing")), escape(gettext("immutable"))
+        # Names are filled in when both are escaped, which leaves the places for them as they are.
+        self._choose = escaped(gettext("Choose %(name)s"))
+        self._platforms = escaped(gettext("Platforms of %(name)s"))
+        self._unknown = escaped(gettext("unknown"))
+        self._untagged = escaped(gettext("untagged"))
+        nothing, immutable = escaped(gettext("nothing")), escaped(gettext("immutable"))
         self._nothing = f'<span class="muted">{nothing}</span>'
-        icon, kept = drawing.icon, escape(gettext("Kept by an immutability rule"))
+        icon, kept = drawing.icon, escaped(gettext("Kept by an immutability rule"))
         hidden = f'<span class="vh">{immutable}</span>'
         self._lock = f'<span class="lock" title="{kept}">{icon("lock")}{hidden}</span>'
         self._box = f'<span class="twist">{icon("box")}</span>'
 
-    def draw(self, lines: Sequence[Line], base: str) -> Markup:
+    def lines(self, lines: Sequence[Line], base: str) -> str:
         """The bodies of a table; `base` is where the artifacts of the repository are."""
-        return drawn(*(piece for line in lines for piece in self._line(line, str(escape(base)))))
+        where = escaped(base)
+        return "".join(self._line(line, where) for line in lines)
 
-    def _line(self, line: Line, base: str) -> Sequence[str]:
+    def _line(self, line: Line, base: str) -> str:
         one, when = line.artifact, self._drawing.when
         times = line.tag or one
-        name = escape(self._choose % {"name": line.key})
-        children = one.references if one else ()
+        key, digest = escaped(line.key), escaped(line.digest)
+        inside = "".join(
+            self._child(each, f"{base}/depth/{digest}") for each in (one.references if one else ())
+        )
         return (
             '<tbody><tr data-row tabindex="-1"><td class="w-check"><input type="checkbox" '
-            f'form="{FORM}" name="id" value="{escape(line.key)}" data-check aria-label="{name}">'
-            f'</td><td class="tags"><div class="tagline">{self._twist(line)}',
-            *self._tags(line, f"{base}/artifacts/{escape(line.digest)}"),
-            f"</div>{self._labels(one.labels) if one else ''}</td>{self._digest(line.digest)}",
-            *self._about(one),
+            f'form="{FORM}" name="id" value="{key}" data-check '
+            f'aria-label="{self._choose % {"name": key}}"></td>'
+            f'<td class="tags"><div class="tagline">{self._twist(line, key)}'
+            f"{self._tags(line, f'{base}/artifacts/{digest}')}</div>"
+            f"{self._labels(one.labels) if one else ''}</td>"
+            f"{self._digest(line.digest)}{self._about(one)}"
             f"<td>{when(times.push_time if times else None)}</td>"
-            f"<td>{when(times.pull_time if times else None, 'num muted')}</td></tr>",
-            *(self._child(each, f"{base}/depth/{escape(line.digest)}") for each in children),
-            "</tbody>",
+            f"<td>{when(times.pull_time if times else None, 'num muted')}</td></tr>{inside}</tbody>"
         )
 
-    def _twist(self, line: Line) -> str:
+    def _twist(self, line: Line, key: str) -> str:
         if line.artifact is None or not line.artifact.references:
             return self._box
-        name = escape(self._platforms % {"name": line.key})
         return (
-            '<button class="twist" type="button" aria-expanded="false" data-twist '
-            f'aria-label="{name}">{self._drawing.icon("chevron-right")}</button>'
+            '<button class="twist" type="button" aria-expanded="false" data-twist aria-label="'
+            f'{self._platforms % {"name": key}}">{self._drawing.icon("chevron-right")}</button>'
         )
 
-    def _tags(self, line: Line, href: str) -> Sequence[str]:
+    def _tags(self, line: Line, href: str) -> str:
         """The tag that the line is about, or the first; the others of the artifact behind it."""
         names = [each.name for each in line.artifact.tags] if line.artifact else []
         if line.tag is not None:
@@ -100,41 +100,39 @@ class Lines:
         elif names:
             first, *names = names
         else:
-            return (f'<a class="untagged" href="{href}">{self._untagged}</a>',)
+            return f'<a class="untagged" href="{href}">{self._untagged}</a>'
+        lock = self._lock if line.tag is not None and line.tag.immutable else ""
+        chips = "".join(self._drawing.chip(each, "tagchip") for each in names[:_MOST_TAGS])
         more = len(names) - _MOST_TAGS
-        return (
-            f'<a class="tag" href="{href}">{escape(first)}</a>',
-            self._lock if line.tag is not None and line.tag.immutable else "",
-            *(self._drawing.chip(each, "tagchip") for each in names[:_MOST_TAGS]),
-            f'<span class="more">+{more}</span>' if more > 0 else "",
-        )
+        rest = f'<span class="more">+{more}</span>' if more > 0 else ""
+        return f'<a class="tag" href="{href}">{escaped(first)}</a>{lock}{chips}{rest}'
 
     def _labels(self, labels: Sequence[Label]) -> str:
         return f'<div class="labels">{self._drawing.labels(labels)}</div>' if labels else ""
 
     def _digest(self, digest: str) -> str:
-        shown = f'<code title="{escape(digest)}">{escape(self._short(digest))}</code>'
+        shown = f'<code title="{escaped(digest)}">{escaped(self._short(digest))}</code>'
         return f'<td class="digest">{shown}{self._drawing.copyable(digest, self._copy)}</td>'
 
-    def _about(self, one: Artifact | None) -> Sequence[str]:
+    def _about(self, one: Artifact | None) -> str:
         """Platforms, size, and what is attached."""
         if one is None:
-            return (f'<td></td><td class="right num"></td><td class="trust">{self._nothing}</td>',)
+            return f'<td></td><td class="right num"></td><td class="trust">{self._nothing}</td>'
         platforms = one.platforms
-        kind = f'<span class="muted">{escape(one.type.capitalize())}</span>'
+        kind = f'<span class="muted">{escaped(one.type.capitalize())}</span>'
         attached = self._drawing.attached(one.accessories) if one.accessories else self._nothing
         return (
-            f"<td>{self._drawing.platforms(platforms) if platforms else kind}</td>",
-            f'<td class="right num">{self._filesize(one.size)}</td>',
-            f'<td class="trust">{attached}</td>',
+            f"<td>{self._drawing.platforms(platforms) if platforms else kind}</td>"
+            f'<td class="right num">{self._filesize(one.size)}</td>'
+            f'<td class="trust">{attached}</td>'
         )
 
     def _child(self, child: Child, base: str) -> str:
-        name = escape(child.platform.name) if child.platform and child.platform.name else ""
-        href, inner = f"{base}/artifacts/{escape(child.child_digest)}", child.child
+        name = escaped(child.platform.name) if child.platform and child.platform.name else ""
+        href, inner = f"{base}/artifacts/{escaped(child.child_digest)}", child.child
         kind = size = attached = pulled = ""
         if inner is not None:
-            kind, size = escape(inner.type.capitalize()), self._filesize(inner.size)
+            kind, size = escaped(inner.type.capitalize()), self._filesize(inner.size)
             attached = self._drawing.attached(inner.accessories)
             pulled = self._drawing.when(inner.pull_time, "num muted")
         return (

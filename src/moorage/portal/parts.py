@@ -7,7 +7,7 @@ Tab, Crumb, Action                          links
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from markupsafe import Markup
@@ -20,9 +20,8 @@ LONGEST_LINE = 4000
 """Characters of such a value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One value: how it is drawn, what it is, and where it leads."""
+class Cell(NamedTuple):
+    """One value: how it is drawn, what it is, and where it leads. A page may have six hundred."""
 
     kind: str
     value: Any = ""

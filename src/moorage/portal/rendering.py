@@ -17,10 +17,11 @@ from moorage.portal.amounts import UNITS
 from moorage.portal.assets import Assets
 from moorage.portal.cells import Cells, Figure
 from moorage.portal.compiling import Compiling, texts_of
-from moorage.portal.drawing import Drawing
+from moorage.portal.drawing import Drawing, marked
 from moorage.portal.i18n import N_
 from moorage.portal.lines import Lines
 from moorage.portal.prose import Prose
+from moorage.portal.rows import Rows
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -50,11 +51,11 @@ class Templates:
         """A page; every template knows the macros, which know the page."""
         environment = self._environments[language]
         macros = environment.get_template("macros.html").make_module(dict(context))
-        return environment.get_template(template).render({**context, **vars(macros)})
+        return environment.get_template(template).render({**vars(macros), **context})
 
 
 def _environment(texts: NullTranslations, assets: Assets) -> Environment:
-    drawing = Drawing(texts, assets.url("icons.svg"), partial(ago, texts), moment)
+    drawing = Drawing(texts, assets.url("icons.svg"), partial(ago, texts))
     found = Compiling(
         {**texts_of(texts), **drawing.pure, "asset": assets.url},
         loader=FileSystemLoader(FOLDER),
@@ -78,10 +79,13 @@ def _environment(texts: NullTranslations, assets: Assets) -> Environment:
         "size": filesize,
         "until": partial(until, texts),
     }
-    found.filters["cell"] = Cells(drawing, texts.gettext, short_digest, figures).cell
-    found.filters["lines"] = Lines(drawing, texts.gettext, short_digest, filesize).draw
+    cells = Cells(drawing, texts.gettext, short_digest, figures)
+    rows = Rows(drawing, texts.gettext, cells.cell)
+    lines = Lines(drawing, texts.gettext, short_digest, filesize)
+    for draw in (cells.cell, rows.rows, lines.lines):
+        found.filters[draw.__name__] = marked(draw)
     found.globals |= drawing.names
-    found.globals |= {"parts": parts, "languages": i18n.LANGUAGES}
+    found.globals |= {"item": marked(rows.item), "parts": parts, "languages": i18n.LANGUAGES}
     return found
 
 
