@@ -1,4 +1,4 @@
-"""Templates of the portal as they are compiled: what is known then is drawn then, escaped as ever."""
+"""Templates of the portal as they are compiled: what is known then is drawn then, and escaped."""
 
 from gettext import NullTranslations
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlencode
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
-from starlette.routing import Match, Route
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from moorage.portal.assets import PATH as STATIC
@@ -43,11 +43,10 @@ class Portal:
         self._streams = Streams(leaving)
         self._assets = Assets()
         self._templates = Templates(self._assets)
-        self._routes = [
-            (Route(path, endpoint=_unused, methods=["GET", "POST"]), get, post)
-            for path, get, post in ROUTES
-        ]
-        self._app: ASGIApp = GZipMiddleware(self._answered, minimum_size=1024, compresslevel=5)
+        self._routes = [(compile_path(path), get, post) for path, get, post in ROUTES]
+        self._app: ASGIApp = GZipMiddleware(
+            self._answered, minimum_size=1024, compresslevel=3, thread_minimum_size=1 << 20
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # What comes bit by bit goes out as it comes: compressed, it would wait for more.
@@ -67,11 +66,13 @@ class Portal:
     async def _page(self, request: Request) -> Response:
         if request.method not in ("GET", "HEAD", "POST"):
             return PlainTextResponse("method not allowed\n", 405, headers={"Allow": "GET, POST"})
-        for route, get, post in self._routes:
-            match, found = route.matches({**request.scope, "method": "GET"})
-            if match is not Match.FULL:
+        for (pattern, _, convertors), get, post in self._routes:
+            found = pattern.match(request.scope["path"])
+            if found is None:
                 continue
-            request.scope["path_params"] = found["path_params"]
+            request.scope["path_params"] = {
+                name: convertors[name].convert(said) for name, said in found.groupdict().items()
+            }
             if request.method == "POST":
                 if from_elsewhere(request.scope):
                     return PlainTextResponse("the form is on a page of another site\n", 403)
@@ -155,10 +156,6 @@ async def _form(request: Request) -> Mapping[str, Sequence[str]]:
     return {
         name: [value.replace("\r\n", "\n") for value in values] for name, values in found.items()
     }
-
-
-async def _unused(request: Request) -> Response:
-    raise AssertionError("routes only match here")
 
 
 async def _nowhere(visit: Visit) -> Response:

@@ -133,9 +133,15 @@ def repository_path(name: str) -> str:
 
 def listing(shape: type[T], answer: Answer) -> Listing[T]:
     """An answer with a list in it."""
-    items: list[T] = _several(shape).validate_python(plain(answer.content) or [])
+    items = several(shape, answer.content)
     total = answer.headers.get("X-Total-Count", "")
     return Listing(items, int(total) if total.isdigit() else len(items))
+
+
+def several(shape: type[T], content: bytes) -> list[T]:
+    """The things of a list."""
+    found: list[T] = _several(shape).validate_python(plain(content) or [])
+    return found
 
 
 @cache
@@ -152,14 +158,18 @@ def plain(content: bytes) -> Any:
     return _without_nulls(found) if b"null" in content and type(found) in _NESTED else found
 
 
-def _without_nulls(value: Any) -> Any:
-    if type(value) is dict:
-        return {
-            key: _without_nulls(item) if type(item) in _NESTED else item
-            for key, item in value.items()
-            if item is not None
-        }
-    return [_without_nulls(item) if type(item) in _NESTED else item for item in value]
+def _without_nulls(document: Any) -> Any:
+    """The same document, which nobody else has."""
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if type(value) is dict:
+            if None in value.values():
+                for name in [name for name, item in value.items() if item is None]:
+                    del value[name]
+            value = value.values()
+        waiting += [item for item in value if item and type(item) in _NESTED]
+    return document
 
 
 def _headers(visitor: Visitor) -> list[tuple[str, str]]:
