@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from moorage.api.access import Api, Repository, inside_named
@@ -71,6 +71,11 @@ async def list_layers(
     name: Repository,
     reference: str,
     ref: Annotated[ProjectRef, inside_named("artifact", "read")],
+    with_shared: Annotated[
+        bool,
+        Query(description="How many other artifacts hold each; takes a look at all of them."),
+    ] = True,
 ) -> Response:
     """Size, command and sharing of the layers of an artifact, the lowest first."""
-    return reply([_layer(each) for each in await api.layers.of(name, reference)])
+    found = await api.layers.of(name, reference, shared=with_shared)
+    return reply([_layer(each) for each in found])

@@ -6,11 +6,13 @@ A short read finds the rows; the bytes come afterwards, without a connection to 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, bindparam, select
 
 from moorage.artifacts.records import Blob
 from moorage.artifacts.types.processor import MAX_DOCUMENT, Addition, Document, parse
 from moorage.blobstore.base import BlobStore
+from moorage.db.dialects import Dialect
+from moorage.db.prepared import Prepared
 from moorage.db.tables import blobs, manifest_blobs, manifests, repositories, tags
 from moorage.db.transactions import Tx
 from moorage.errors import BlobUnknown, ManifestUnknown, RepositoryUnknown, TooLarge
@@ -32,41 +34,70 @@ def rows() -> Select[Any]:
 
 async def find(tx: Tx, repository: str, reference: str) -> Any:
     """The row of the manifest of a tag or digest; raises RepositoryUnknown, ManifestUnknown."""
-    known = select(repositories.c.id).where(
-        repositories.c.name == repository, repositories.c.pushed_at.is_not(None)
-    )
-    repository_id = (await tx.execute(known)).scalar_one_or_none()
-    if repository_id is None:
+    known = await tx.fetch(_LISTED, name=repository)
+    if not known:
         raise RepositoryUnknown(f"repository {repository} not found")
-    query = rows().where(manifests.c.repository_id == repository_id)
-    if is_digest(reference):
-        query = query.where(manifests.c.digest == reference)
-    else:
-        query = query.join(tags, tags.c.manifest_id == manifests.c.id).where(
-            tags.c.name == reference
-        )
-    row = (await tx.execute(query)).one_or_none()
-    if row is None:
+    query = _BY_DIGEST if is_digest(reference) else _BY_TAG
+    found = await tx.select(query, repository_id=known[0][0], reference=reference)
+    if not found:
         raise ManifestUnknown(f"artifact {repository}:{reference} not found")
-    return row
+    return found[0]
 
 
 async def blobs_of(
     tx: Tx, ids: Sequence[int], digests: Sequence[str] | None = None
 ) -> Mapping[int, Mapping[str, Blob]]:
     """The blobs that manifests refer to, by digest; those of `digests` only, if given."""
-    query = (
-        select(manifest_blobs.c.manifest_id, blobs.c.digest, blobs.c.size, blobs.c.storage_key)
-        .join(blobs, blobs.c.digest == manifest_blobs.c.digest)
-        .where(manifest_blobs.c.manifest_id.in_(ids), blobs.c.state == "live")
-    )
-    if digests is not None:
-        query = query.where(blobs.c.digest.in_(digests))
+    many = tx.dialect.many
+    if digests is None:
+        every = await tx.select(_BLOBS, ids=many(ids))
+    else:
+        every = await tx.select(_THOSE_BLOBS, ids=many(ids), digests=many(digests))
     found: dict[int, dict[str, Blob]] = {}
-    for row in await tx.execute(query):
+    for row in every:
         blob = Blob(row.digest, row.size, row.storage_key)
         found.setdefault(row.manifest_id, {})[row.digest] = blob
     return found
+
+
+# --- statements
+
+_LISTED = Prepared(
+    lambda _: select(repositories.c.id).where(
+        repositories.c.name == bindparam("name"), repositories.c.pushed_at.is_not(None)
+    )
+)
+_BY_DIGEST = Prepared(
+    lambda _: rows().where(
+        manifests.c.repository_id == bindparam("repository_id"),
+        manifests.c.digest == bindparam("reference"),
+    )
+)
+# The repository of the tag, not of the manifest: by that, each of its manifests would be looked at.
+_BY_TAG = Prepared(
+    lambda _: (
+        rows()
+        .join(tags, tags.c.manifest_id == manifests.c.id)
+        .where(
+            tags.c.repository_id == bindparam("repository_id"),
+            tags.c.name == bindparam("reference"),
+        )
+    )
+)
+
+
+def _held(dialect: Dialect) -> Select[Any]:
+    return (
+        select(manifest_blobs.c.manifest_id, blobs.c.digest, blobs.c.size, blobs.c.storage_key)
+        .join(blobs, blobs.c.digest == manifest_blobs.c.digest)
+        .where(dialect.among(manifest_blobs.c.manifest_id, "ids"), blobs.c.state == "live")
+    )
+
+
+_BLOBS = Prepared(_held)
+_THOSE_BLOBS = Prepared(
+    lambda dialect: _held(dialect).where(dialect.among(blobs.c.digest, "digests"))
+)
 
 
 class Stored:

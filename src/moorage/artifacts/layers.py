@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
 from moorage.artifacts import contents, types
 from moorage.artifacts.contents import Stored
 from moorage.blobstore.base import BlobStore
 from moorage.db.engine import Database
+from moorage.db.prepared import Prepared
 from moorage.db.tables import manifest_blobs, manifests
 from moorage.db.transactions import Tx
 from moorage.errors import BlobUnknown, Invalid, TooLarge
@@ -34,7 +35,7 @@ class Layer:
     size: int  # bytes
     command: str
     created: str
-    shared: int  # other artifacts of the repository that hold it
+    shared: int  # other artifacts of the repository that hold it, where that was asked for
 
 
 class Layers:
@@ -44,33 +45,41 @@ class Layers:
         self._db = db
         self._store = store
 
-    async def of(self, repository: str, reference: str) -> Sequence[Layer]:
+    async def of(self, repository: str, reference: str, *, shared: bool) -> Sequence[Layer]:
         """The layers of an artifact, the lowest first; an index has none of its own.
 
+        With `shared` every artifact that holds one of them is counted: of a base image, most.
         Raises RepositoryUnknown, ManifestUnknown.
         """
         async with self._db.read() as tx:
             row = await contents.find(tx, repository, reference)
             held = (await contents.blobs_of(tx, [row.id])).get(row.id, {})
-            shared = await _shared(tx, row.repository_id, row.id)
+            holders = await _shared(tx, row.repository_id, row.id) if shared else {}
         stored = Stored(self._store, row.payload, held)
-        return _joined(_listed(stored.manifest.get("layers")), await _history(stored, row), shared)
+        layers = _listed(stored.manifest.get("layers"))
+        return _joined(layers, await _history(stored, row), holders)
 
 
 async def _shared(tx: Tx, repository_id: int, manifest_id: int) -> Mapping[str, int]:
     """How many other manifests of the repository hold each blob of this one."""
-    mine = select(manifest_blobs.c.digest).where(manifest_blobs.c.manifest_id == manifest_id)
-    found = await tx.execute(
+    found = await tx.select(_HOLDERS, repository_id=repository_id, manifest_id=manifest_id)
+    return {row.digest: row.holders for row in found}
+
+
+_mine = manifest_blobs.alias("mine")
+_HOLDERS = Prepared(
+    lambda _: (
         select(manifest_blobs.c.digest, func.count().label("holders"))
+        .join(_mine, _mine.c.digest == manifest_blobs.c.digest)
         .join(manifests, manifests.c.id == manifest_blobs.c.manifest_id)
         .where(
-            manifest_blobs.c.digest.in_(mine),
-            manifests.c.repository_id == repository_id,
-            manifests.c.id != manifest_id,
+            _mine.c.manifest_id == bindparam("manifest_id"),
+            manifests.c.repository_id == bindparam("repository_id"),
+            manifests.c.id != bindparam("manifest_id"),
         )
         .group_by(manifest_blobs.c.digest)
     )
-    return {row.digest: row.holders for row in found}
+)
 
 
 async def _history(stored: Stored, row: Any) -> Sequence[Mapping[str, Any]]:

@@ -8,18 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from sqlalchemy import ColumnElement, Table, func, select
+from sqlalchemy import ColumnElement, Table, bindparam, func, select
 
 from moorage.artifacts import pulldays
 from moorage.db.engine import Database
-from moorage.db.queries import Page, Query, paged
+from moorage.db.moments import today
+from moorage.db.prepared import Prepared
+from moorage.db.queries import Page, Query
 from moorage.db.tables import project_pulls, repositories, repository_pulls
 from moorage.db.transactions import Tx
-from moorage.db.types import now
 from moorage.errors import RepositoryUnknown
-
-_PROJECT = project_pulls, project_pulls.c.project_id
-_REPOSITORY = repository_pulls, repository_pulls.c.repository_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,62 +82,67 @@ class PullReports:
 
 
 async def _repository(tx: Tx, name: str) -> int:
-    query = select(repositories.c.id).where(
-        repositories.c.name == name, repositories.c.pushed_at.is_not(None)
-    )
-    found = (await tx.execute(query)).scalar_one_or_none()
-    if found is None:
+    found = await tx.fetch(_LISTED, name=name)
+    if not found:
         raise RepositoryUnknown(f"repository {name} not found")
-    return int(found)
-
-
-async def _last(tx: Tx, days: int) -> Sequence[date]:
-    today = (await tx.execute(select(now()))).scalar_one().date()
-    return [today - timedelta(days=ago) for ago in range(days - 1, -1, -1)]
+    return int(found[0][0])
 
 
 async def _days(
-    tx: Tx,
-    where: tuple[Table, ColumnElement[int]],
-    owner: int,
-    days: int,
-    subject: str,
-    name: str = "",
+    tx: Tx, table: "_Counted", owner: int, days: int, subject: str, name: str = ""
 ) -> Sequence[Day]:
-    table, column = where
-    every = await _last(tx, days)
-    # Each day by itself: the name comes after it in the key, and is one of very many.
-    query = select(table.c.day, table.c.pulls, table.c.bytes).where(
-        column == owner,
-        table.c.subject == subject,
-        table.c.day.in_(every),
-        table.c.name == name,
-    )
-    found = {row.day: Day(row.day, row.pulls, row.bytes) for row in await tx.execute(query)}
-    return [found.get(day, Day(day)) for day in every]
+    last = await today(tx)
+    every = [last - timedelta(days=ago) for ago in range(days - 1, -1, -1)]
+    given = {"owner": owner, "subject": subject, "name": name, "days": tx.dialect.many(every)}
+    found = {row[0]: Day(*row) for row in await tx.select(table.days, **given)}
+    return [found.get(day) or Day(day) for day in every]
 
 
 async def _names(
-    tx: Tx,
-    where: tuple[Table, ColumnElement[int]],
-    owner: int,
-    days: int,
-    subject: str,
-    query: Query,
+    tx: Tx, table: "_Counted", owner: int, days: int, subject: str, query: Query
 ) -> Page[Named]:
-    table, column = where
-    first = (await _last(tx, days))[0]
-    here = column == owner, table.c.subject == subject, table.c.day >= first
-    pulls = func.sum(table.c.pulls).label("pulls")
-    rows = (
-        select(table.c.name, pulls, func.sum(table.c.bytes).label("size"))
-        .where(*here)
-        .group_by(table.c.name)
-        .order_by(pulls.desc(), table.c.name)
+    first = await today(tx) - timedelta(days=days - 1)
+    given = {"owner": owner, "subject": subject, "first": first}
+    start = (query.page - 1) * query.size
+    rows = await tx.select(table.names, **given, size=query.size, start=start)
+    total = rows[0].total if rows else 0
+    if start and not rows:  # behind the last page
+        total = (await tx.select(table.total, **given))[0].total
+    return Page([Named(name, int(pulls), int(size)) for name, pulls, size, _ in rows], total)
+
+
+class _Counted:
+    """The statements about one of the tables of pulls."""
+
+    def __init__(self, table: Table, owner: ColumnElement[int]) -> None:
+        here = owner == bindparam("owner"), table.c.subject == bindparam("subject")
+        since = *here, table.c.day >= bindparam("first")
+        pulls, size = func.sum(table.c.pulls).label("pulls"), func.sum(table.c.bytes).label("size")
+        # Each day by itself: the name comes after it in the key, and is one of very many.
+        self.days = Prepared(
+            lambda dialect: select(table.c.day, table.c.pulls, table.c.bytes).where(
+                *here, dialect.among(table.c.day, "days"), table.c.name == bindparam("name")
+            )
+        )
+        self.names = Prepared(
+            lambda _: (
+                select(table.c.name, pulls, size, func.count().over().label("total"))
+                .where(*since)
+                .group_by(table.c.name)
+                .order_by(pulls.desc(), table.c.name)
+                .limit(bindparam("size"))
+                .offset(bindparam("start"))
+            )
+        )
+        self.total = Prepared(
+            lambda _: select(func.count(table.c.name.distinct()).label("total")).where(*since)
+        )
+
+
+_PROJECT = _Counted(project_pulls, project_pulls.c.project_id)
+_REPOSITORY = _Counted(repository_pulls, repository_pulls.c.repository_id)
+_LISTED = Prepared(
+    lambda _: select(repositories.c.id).where(
+        repositories.c.name == bindparam("name"), repositories.c.pushed_at.is_not(None)
     )
-    total = select(func.count(table.c.name.distinct())).where(*here)
-    found = [
-        Named(row.name, int(row.pulls), int(row.size))
-        for row in await tx.execute(paged(rows, query))
-    ]
-    return Page(found, int((await tx.execute(total)).scalar_one()))
+)

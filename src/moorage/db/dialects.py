@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Sequence
+from datetime import date
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import (
@@ -23,6 +24,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 T = TypeVar("T")
+Many = Sequence[str] | Sequence[int] | Sequence[date]
 
 BUSY_SECONDS = 30
 """How long SQLite waits for another process that writes."""
@@ -62,7 +64,7 @@ class Dialect(Protocol):
         One parameter, however many values: the statement stays the same. See `many`.
         """
 
-    def many(self, values: Sequence[str] | Sequence[int]) -> Any:
+    def many(self, values: Many) -> Any:
         """What that parameter is given."""
 
     def insert(self, table: Table) -> Any:
@@ -122,8 +124,8 @@ class SqliteDialect:
         values = func.json_each(bindparam(name, type_=String())).table_valued("value")
         return column.in_(select(values.c.value))
 
-    def many(self, values: Sequence[str] | Sequence[int]) -> Any:
-        return json.dumps(values)
+    def many(self, values: Many) -> Any:
+        return json.dumps(values, default=date.isoformat)
 
     def insert(self, table: Table) -> Insert:
         return sqlite.insert(table)
@@ -183,7 +185,7 @@ class PostgresDialect:
         item = String() if isinstance(column.type, String) else column.type
         return column == any_(bindparam(name, type_=postgresql.ARRAY(item)))
 
-    def many(self, values: Sequence[str] | Sequence[int]) -> Any:
+    def many(self, values: Many) -> Any:
         return values
 
     def insert(self, table: Table) -> Insert:

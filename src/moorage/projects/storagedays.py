@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from sqlalchemy import case, exists, func, select
+from sqlalchemy import bindparam, case, exists, func, select
 
 from moorage.db.engine import Database
+from moorage.db.moments import today
+from moorage.db.prepared import Prepared
 from moorage.db.queries import Page, Query, count, paged
 from moorage.db.tables import (
     blobs,
@@ -22,7 +24,6 @@ from moorage.db.tables import (
     repository_storage,
 )
 from moorage.db.transactions import Tx
-from moorage.db.types import now
 from moorage.errors import ProjectUnknown, RepositoryUnknown
 from moorage.projects import holding
 from moorage.projects.usage import ProjectUsage, Usage
@@ -71,9 +72,9 @@ class StorageDays:
     async def note(self) -> bool:
         """Note some of the projects that today has nothing of; whether there may be more."""
         async with self._db.read() as tx:
-            today = await _today(tx)
+            day = await today(tx)
             noted = exists().where(
-                project_storage.c.project_id == projects.c.id, project_storage.c.day == today
+                project_storage.c.project_id == projects.c.id, project_storage.c.day == day
             )
             query = select(projects.c.id).where(~noted).order_by(projects.c.id).limit(_BATCH)
             waiting = (await tx.execute(query)).scalars().all()
@@ -82,45 +83,27 @@ class StorageDays:
             async with self._db.read() as tx:
                 held = await _held(tx, project_id)
             try:
-                await self._db.run(_note, project_id, today, usage, held)
+                await self._db.run(_note, project_id, day, usage, held)
             except ProjectUnknown:
                 continue  # deleted meanwhile
         return len(waiting) == _BATCH
 
     async def of_project(self, project_id: int, days: int) -> Sequence[ProjectDay]:
         """The last days of which something was noted, the first first."""
-        table = project_storage
-        query = (
-            select(table.c.day, table.c.logical, table.c.counted, table.c.physical, table.c.shared)
-            .where(table.c.project_id == project_id)
-            .order_by(table.c.day)
-        )
         async with self._db.read() as tx:
-            rows = await tx.execute(query.where(table.c.day >= await _first(tx, days)))
-            return [
-                ProjectDay(
-                    row.day, ProjectUsage(row.logical, row.counted, row.physical, row.shared)
-                )
-                for row in rows
-            ]
+            first = await _first(tx, days)
+            rows = await tx.select(_OF_PROJECT, project_id=project_id, first=first)
+            return [ProjectDay(day, ProjectUsage(*bytes_)) for day, *bytes_ in rows]
 
     async def of_repository(self, repository: str, days: int) -> Sequence[RepositoryDay]:
         """The same of a repository; raises RepositoryUnknown."""
-        table = repository_storage
-        place = select(repositories.c.id).where(
-            repositories.c.name == repository, repositories.c.pushed_at.is_not(None)
-        )
         async with self._db.read() as tx:
-            number = (await tx.execute(place)).scalar_one_or_none()
-            if number is None:
+            place = await tx.fetch(_LISTED, name=repository)
+            if not place:
                 raise RepositoryUnknown(f"repository {repository} not found")
-            query = (
-                select(table.c.day, table.c.physical, table.c.shared)
-                .where(table.c.repository_id == number, table.c.day >= await _first(tx, days))
-                .order_by(table.c.day)
-            )
-            rows = await tx.execute(query)
-            return [RepositoryDay(row.day, Held(row.physical, row.shared)) for row in rows]
+            first = await _first(tx, days)
+            rows = await tx.select(_OF_REPOSITORY, repository_id=place[0][0], first=first)
+            return [RepositoryDay(day, Held(*bytes_)) for day, *bytes_ in rows]
 
     async def repositories(self, project_id: int, query: Query) -> Page[HeldBy]:
         """Those of a project as they were noted last, the largest first."""
@@ -146,13 +129,8 @@ class StorageDays:
             return Page([HeldBy(row.name, Held(row.physical, row.shared)) for row in found], total)
 
 
-async def _today(tx: Tx) -> date:
-    today: date = (await tx.execute(select(now()))).scalar_one().date()
-    return today
-
-
 async def _first(tx: Tx, days: int) -> date:
-    return await _today(tx) - timedelta(days=days - 1)
+    return await today(tx) - timedelta(days=days - 1)
 
 
 async def _held(tx: Tx, project_id: int) -> Mapping[int, Held]:
@@ -204,3 +182,40 @@ async def _note(
     }
     whole = tx.dialect.insert(project_storage).values(row).on_conflict_do_nothing()
     await tx.execute(whole)
+
+
+_OF_PROJECT = Prepared(
+    lambda _: (
+        select(
+            project_storage.c.day,
+            project_storage.c.logical,
+            project_storage.c.counted,
+            project_storage.c.physical,
+            project_storage.c.shared,
+        )
+        .where(
+            project_storage.c.project_id == bindparam("project_id"),
+            project_storage.c.day >= bindparam("first"),
+        )
+        .order_by(project_storage.c.day)
+    )
+)
+_OF_REPOSITORY = Prepared(
+    lambda _: (
+        select(
+            repository_storage.c.day,
+            repository_storage.c.physical,
+            repository_storage.c.shared,
+        )
+        .where(
+            repository_storage.c.repository_id == bindparam("repository_id"),
+            repository_storage.c.day >= bindparam("first"),
+        )
+        .order_by(repository_storage.c.day)
+    )
+)
+_LISTED = Prepared(
+    lambda _: select(repositories.c.id).where(
+        repositories.c.name == bindparam("name"), repositories.c.pushed_at.is_not(None)
+    )
+)

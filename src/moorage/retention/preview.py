@@ -8,10 +8,10 @@ from datetime import datetime
 from sqlalchemy import func, select
 
 from moorage.db.engine import Database
+from moorage.db.moments import moment
 from moorage.db.queries import Page, Query
 from moorage.db.tables import manifests, repositories
 from moorage.db.transactions import Tx
-from moorage.db.types import now
 from moorage.projects import immutability
 from moorage.retention import candidates, evaluation
 from moorage.retention import rules as checking
@@ -47,7 +47,7 @@ class Preview:
             chosen, skipped = _within(counts, first, query.size)
             found = await candidates.read(tx, [number for number, _ in chosen])
             covering = (await immutability.in_force(tx, [project_id]))[project_id]
-            at: datetime = (await tx.execute(select(now()))).scalar_one()
+            at = await moment(tx)
         immutable = {
             number: await covering.covered(
                 name, (tag for each in found[number] for tag in each.tags)

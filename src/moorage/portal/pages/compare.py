@@ -67,7 +67,7 @@ async def show(visit: Visit, found: Place) -> Response:
 async def _side(visit: Visit, found: Place, name: str) -> Side:
     api = found.artifact_api(name)
     artifact, layers = await asyncio.gather(
-        visit.get(Artifact, api, with_label=True), visit.all(Layer, f"{api}/layers")
+        visit.get(Artifact, api), visit.all(Layer, f"{api}/layers", with_shared=False)
     )
     return Side(name, artifact, [layer for layer in layers.items if layer.digest])
 
