@@ -24,7 +24,7 @@ from moorage.accounts.records import Login, Permission
 from moorage.accounts.standing import Standings, from_rows, to_rows, touch_lent, via_token
 from moorage.clock import Clock, SystemClock
 from moorage.db.engine import Database
-from moorage.db.queries import Page, Query, count, ordered, paged
+from moorage.db.queries import Page, Query, one_page, ordered
 from moorage.db.tables import access_tokens, projects, users
 from moorage.db.transactions import Tx
 from moorage.db.types import from_now
@@ -137,9 +137,8 @@ class AccessTokens:
         """The tokens of a user by name, those that ended too."""
         statement = select(access_tokens).filter_by(user_id=user_id)
         async with self._db.read() as tx:
-            total = await count(tx, statement)
             by_name = ordered(statement, query, {}, access_tokens.c.name)
-            rows = (await tx.execute(paged(by_name, query))).all()
+            rows, total = await one_page(tx, by_name, query)
             return Page(await _tokens(tx, rows), total)
 
     async def delete(self, actor: Principal, user_id: int, token_id: int) -> None:

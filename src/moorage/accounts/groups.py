@@ -25,7 +25,7 @@ from moorage.accounts.records import HTTP, LDAP, OIDC, Group
 from moorage.accounts.standing import touch_user
 from moorage.cache.base import Kind
 from moorage.db.engine import Database
-from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
+from moorage.db.queries import Columns, Page, Query, narrow, one_page, ordered
 from moorage.db.tables import project_members, user_group_members, user_groups, users
 from moorage.db.transactions import Tx
 from moorage.db.types import now
@@ -71,9 +71,8 @@ class Groups:
         """Groups by name."""
         statement = narrow(select(user_groups), query, FIELDS)
         async with self._db.read() as tx:
-            total = await count(tx, statement)
             by_name = ordered(statement, query, {}, user_groups.c.name, user_groups.c.id)
-            found = await tx.execute(paged(by_name, query))
+            found, total = await one_page(tx, by_name, query)
             return Page([_group(row) for row in found], total)
 
     async def get(self, group_id: int) -> Group:

@@ -22,7 +22,7 @@ from moorage.accounts.permissions import Held, Level, Scoped
 from moorage.accounts.records import Made, Permission, Robot
 from moorage.accounts.standing import touch_robot
 from moorage.db.engine import Database
-from moorage.db.queries import Exact, Page, Query, count, narrow, ordered, paged
+from moorage.db.queries import Exact, Page, Query, narrow, one_page, ordered
 from moorage.db.tables import projects, robot_permissions, robots
 from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
@@ -121,10 +121,9 @@ class Robots:
             query = query.with_filter("name", Exact(name.value.removeprefix(prefix)))
         statement = narrow(_rows(), query, COLUMNS)
         async with self._db.read() as tx:
-            total = await count(tx, statement)
-            found = (
-                await tx.execute(paged(ordered(statement, query, COLUMNS, robots.c.name), query))
-            ).all()
+            found, total = await one_page(
+                tx, ordered(statement, query, COLUMNS, robots.c.name), query
+            )
             rows: dict[int, list[Any]] = {}
             for row in await rights.rows_of(tx, [row.id for row in found]):
                 rows.setdefault(row.robot_id, []).append(row)

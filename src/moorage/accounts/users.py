@@ -18,7 +18,7 @@ from moorage.accounts.passwords import Passwords, check_password, digest_secret,
 from moorage.accounts.records import Identity, User
 from moorage.accounts.standing import ADMINISTERS, touch_lent, touch_user, via_cli_secret
 from moorage.db.engine import Database
-from moorage.db.queries import Page, Query, count, narrow, ordered, paged
+from moorage.db.queries import Page, Query, narrow, one_page, ordered
 from moorage.db.tables import identities, projects, users
 from moorage.db.transactions import Tx
 from moorage.db.types import now
@@ -95,9 +95,8 @@ class Users:
         """Users by name unless asked otherwise."""
         statement = narrow(select(users), query, COLUMNS)
         async with self._db.read() as tx:
-            total = await count(tx, statement)
-            found = await tx.execute(
-                paged(ordered(statement, query, COLUMNS, users.c.username), query)
+            found, total = await one_page(
+                tx, ordered(statement, query, COLUMNS, users.c.username), query
             )
             return Page([_user(row) for row in found], total)
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import select
 
 from moorage.db.engine import Database
-from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
+from moorage.db.queries import Columns, Page, Query, narrow, one_page, ordered
 from moorage.db.tables import artifact_trash, repositories
 from moorage.db.types import now
 
@@ -59,8 +59,7 @@ class TrashList:
         )
         statement = narrow(rows, query, FIELDS)
         async with self._db.read() as tx:
-            total = await count(tx, statement)
-            found = await tx.execute(
-                paged(ordered(statement, query, FIELDS, artifact_trash.c.id.desc()), query)
+            found, total = await one_page(
+                tx, ordered(statement, query, FIELDS, artifact_trash.c.id.desc()), query
             )
             return Page([Trashed(**row._mapping) for row in found], total)

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from moorage.access.principals import Principal
 from moorage.audit.entries import Logged
 from moorage.db.engine import Database
-from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
+from moorage.db.queries import Columns, Page, Query, narrow, one_page, ordered
 from moorage.db.tables import audit_log, projects
 from moorage.projects.visibility import holding
 
@@ -47,8 +47,7 @@ class AuditLog:
         statement = narrow(statement, query, FIELDS)
         newest = audit_log.c.occurred_at.desc(), audit_log.c.id.desc()
         async with self._db.read() as tx:
-            total = await count(tx, statement)
-            rows = await tx.execute(paged(ordered(statement, query, FIELDS, *newest), query))
+            rows, total = await one_page(tx, ordered(statement, query, FIELDS, *newest), query)
             return Page([_logged(row) for row in rows], total)
 
 

@@ -172,6 +172,18 @@ def paged(statement: Select[Any], query: Query) -> Select[Any]:
     return statement.limit(query.size).offset((query.page - 1) * query.size)
 
 
+async def one_page(tx: Tx, statement: Select[Any], query: Query) -> tuple[Sequence[Any], int]:
+    """The rows of the asked page of `statement`, and how many there are on all.
+
+    Those are counted only where this page does not tell: it is full, or empty and not the first.
+    """
+    rows = (await tx.execute(paged(statement, query))).all()
+    before = (query.page - 1) * query.size
+    if len(rows) < query.size and (rows or not before):
+        return rows, before + len(rows)
+    return rows, await count(tx, statement)
+
+
 async def count(tx: Tx, statement: Select[Any]) -> int:
     """How many rows `statement` has without its page."""
     inner = statement.order_by(None).limit(None).offset(None).subquery()

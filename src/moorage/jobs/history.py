@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, select
 
 from moorage.db.engine import Database
-from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
+from moorage.db.queries import Columns, Page, Query, narrow, one_page, ordered
 from moorage.db.tables import executions, task_logs, tasks
 from moorage.errors import NotFound
 from moorage.jobs.records import FINAL, Execution, Task
@@ -86,9 +86,8 @@ class History:
         statement = narrow(statement, query, EXECUTION_FIELDS)
         newest = executions.c.id.desc()
         async with self._db.read() as tx:
-            total = await count(tx, statement)
-            rows = await tx.execute(
-                paged(ordered(statement, query, EXECUTION_FIELDS, newest), query)
+            rows, total = await one_page(
+                tx, ordered(statement, query, EXECUTION_FIELDS, newest), query
             )
             return Page([_execution(row) for row in rows], total)
 
@@ -160,8 +159,7 @@ class History:
         self, statement: Select[Any], query: Query, order: ColumnElement[Any] = tasks.c.id
     ) -> Page[Task]:
         async with self._db.read() as tx:
-            total = await count(tx, statement)
-            rows = await tx.execute(paged(ordered(statement, query, TASK_FIELDS, order), query))
+            rows, total = await one_page(tx, ordered(statement, query, TASK_FIELDS, order), query)
             return Page([task_of(row) for row in rows], total)
 
     async def task(self, task_id: int, execution_id: int | None = None) -> Task:

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, and_, case, delete, select, update
 
 from moorage import failpoints
 from moorage.db.engine import Database
-from moorage.db.queries import Page, Query, count, paged
+from moorage.db.queries import Page, Query, one_page
 from moorage.db.tables import job_queues, schedules
 from moorage.db.transactions import Tx
 from moorage.db.types import now
@@ -103,8 +103,7 @@ class Schedules:
         """All of them, the oldest first."""
         statement = select(schedules)
         async with self._db.read() as tx:
-            total = await count(tx, statement)
-            rows = await tx.execute(paged(statement.order_by(schedules.c.id), query))
+            rows, total = await one_page(tx, statement.order_by(schedules.c.id), query)
             return Page([_schedule(row) for row in rows], total)
 
     async def find(self, vendor_type: str, vendor_id: int = 0) -> Schedule | None:

@@ -23,7 +23,7 @@ from sqlalchemy import ColumnElement, Select, Text, bindparam, cast, delete, fun
 from moorage.access.principals import Principal
 from moorage.db.engine import Database
 from moorage.db.prepared import Prepared
-from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
+from moorage.db.queries import Columns, Page, Query, narrow, one_page, ordered
 from moorage.db.tables import immutable_rules, projects
 from moorage.db.transactions import Tx
 from moorage.db.types import now
@@ -158,9 +158,8 @@ class ImmutableRules:
         """Rules in the order in which they were made."""
         statement = narrow(_rows().where(immutable_rules.c.project_id == project_id), query, FIELDS)
         async with self._db.read() as tx:
-            total = await count(tx, statement)
-            rows = await tx.execute(
-                paged(ordered(statement, query, FIELDS, immutable_rules.c.id), query)
+            rows, total = await one_page(
+                tx, ordered(statement, query, FIELDS, immutable_rules.c.id), query
             )
             return Page([_rule(row) for row in rows], total)
 

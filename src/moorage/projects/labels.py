@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from moorage.access.principals import Principal
 from moorage.db.engine import Database
-from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
+from moorage.db.queries import Columns, Page, Query, narrow, one_page, ordered
 from moorage.db.tables import labels
 from moorage.db.transactions import Tx
 from moorage.db.types import now
@@ -60,9 +60,8 @@ class Labels:
         """Labels of one scope, by name unless asked otherwise."""
         statement = narrow(select(labels).where(_within(project_id)), query, FIELDS)
         async with self._db.read() as tx:
-            total = await count(tx, statement)
-            found = await tx.execute(
-                paged(ordered(statement, query, FIELDS, labels.c.name, labels.c.id), query)
+            found, total = await one_page(
+                tx, ordered(statement, query, FIELDS, labels.c.name, labels.c.id), query
             )
             return Page([_label(row) for row in found], total)
 

@@ -18,7 +18,7 @@ from moorage.accounts.groups import GROUP_ROLES
 from moorage.accounts.memberships import belonging
 from moorage.accounts.records import LDAP
 from moorage.db.engine import Database
-from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
+from moorage.db.queries import Columns, Page, Query, narrow, one_page, ordered
 from moorage.db.tables import project_members, projects, user_groups, users
 from moorage.db.transactions import Tx
 from moorage.db.types import now
@@ -79,9 +79,8 @@ class Members:
             _rows().where(project_members.c.project_id == project_id), query, FILTERS
         )
         async with self._db.read() as tx:
-            total = await count(tx, statement)
             by_name = ordered(statement, query, {}, _NAME, project_members.c.id)
-            found = await tx.execute(paged(by_name, query))
+            found, total = await one_page(tx, by_name, query)
             return Page([Member(**row._mapping) for row in found], total)
 
     async def get(self, project_id: int, member_id: int) -> Member:

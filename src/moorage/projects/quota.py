@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Integer, bindparam, delete, func, select, 
 from moorage.access.principals import SERVER, Principal
 from moorage.db.engine import Database
 from moorage.db.prepared import Prepared
-from moorage.db.queries import LARGEST, Columns, Page, Query, count, narrow, ordered, paged
+from moorage.db.queries import LARGEST, Columns, Page, Query, narrow, one_page, ordered
 from moorage.db.tables import project_content, projects, quotas, users
 from moorage.db.transactions import Tx
 from moorage.db.types import now
@@ -216,8 +216,7 @@ class Quotas:
         """Quotas of all projects, by id unless `hard.storage` or `used.storage` is asked."""
         statement = narrow(self._ROW, query, FILTERS)
         async with self._db.read() as tx:
-            total = await count(tx, statement)
-            rows = await tx.execute(paged(ordered(statement, query, SORTS, quotas.c.id), query))
+            rows, total = await one_page(tx, ordered(statement, query, SORTS, quotas.c.id), query)
             return Page([_quota(row) for row in rows], total)
 
     async def get(self, quota_id: int) -> Quota:

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, case, exists, func, select
 from moorage.db.engine import Database
 from moorage.db.moments import today
 from moorage.db.prepared import Prepared
-from moorage.db.queries import Page, Query, count, paged
+from moorage.db.queries import Page, Query, one_page
 from moorage.db.tables import (
     blobs,
     project_storage,
@@ -124,8 +124,7 @@ class StorageDays:
             .order_by((table.c.physical + table.c.shared).desc(), repositories.c.name)
         )
         async with self._db.read() as tx:
-            total = await count(tx, rows)
-            found = await tx.execute(paged(rows, query))
+            found, total = await one_page(tx, rows, query)
             return Page([HeldBy(row.name, Held(row.physical, row.shared)) for row in found], total)
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Select, delete, select, update
 from moorage.access.principals import Principal
 from moorage.access.secretbox import CannotOpen, SecretBox
 from moorage.db.engine import Database
-from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
+from moorage.db.queries import Columns, Page, Query, count, narrow, one_page, ordered
 from moorage.db.tables import project_registries, projects, registries, replication_policies
 from moorage.db.transactions import Tx
 from moorage.db.types import now
@@ -72,9 +72,8 @@ class Registries:
         """Registries by name unless asked otherwise."""
         statement = narrow(_rows(), query, FIELDS)
         async with self._db.read() as tx:
-            total = await count(tx, statement)
-            found = await tx.execute(
-                paged(ordered(statement, query, FIELDS, registries.c.name), query)
+            found, total = await one_page(
+                tx, ordered(statement, query, FIELDS, registries.c.name), query
             )
             return Page([Registry(**row._mapping) for row in found], total)
 

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, delete, select, update
 
 from moorage.access.principals import Principal
 from moorage.db.engine import Database
-from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
+from moorage.db.queries import Columns, Page, Query, count, narrow, one_page, ordered
 from moorage.db.tables import executions, registries, replication_policies, schedules
 from moorage.db.transactions import Tx
 from moorage.db.types import now
@@ -56,8 +56,7 @@ class ReplicationPolicies:
         statement = narrow(_rows(), query, FIELDS)
         newest = replication_policies.c.created_at.desc()
         async with self._db.read() as tx:
-            total = await count(tx, statement)
-            rows = await tx.execute(paged(ordered(statement, query, FIELDS, newest), query))
+            rows, total = await one_page(tx, ordered(statement, query, FIELDS, newest), query)
             return Page([_policy(row) for row in rows], total)
 
     async def get(self, policy_id: int) -> Policy:

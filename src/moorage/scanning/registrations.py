@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Select, delete, select, update
 from moorage.access.principals import Principal
 from moorage.access.secretbox import SecretBox
 from moorage.db.engine import Database
-from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
+from moorage.db.queries import Columns, Page, Query, narrow, one_page, ordered
 from moorage.db.tables import project_scanners, projects, scanners
 from moorage.db.transactions import Tx
 from moorage.db.types import now
@@ -86,9 +86,8 @@ class Registrations:
         if enabled:
             statement = statement.where(scanners.c.disabled.is_(False))
         async with self._db.read() as tx:
-            total = await count(tx, statement)
-            found = await tx.execute(
-                paged(ordered(statement, query, FIELDS, scanners.c.name), query)
+            found, total = await one_page(
+                tx, ordered(statement, query, FIELDS, scanners.c.name), query
             )
             return Page([Registration(**row._mapping) for row in found], total)
 

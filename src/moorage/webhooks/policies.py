@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Select, delete, func, select, update
 from moorage.access.principals import Principal
 from moorage.access.secretbox import SecretBox
 from moorage.db.engine import Database
-from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
+from moorage.db.queries import Columns, Page, Query, narrow, one_page, ordered
 from moorage.db.tables import executions, webhook_policies
 from moorage.db.transactions import Tx
 from moorage.db.types import now
@@ -56,8 +56,7 @@ class WebhookPolicies:
         statement = narrow(statement, query, FIELDS)
         newest = webhook_policies.c.id.desc()
         async with self._db.read() as tx:
-            total = await count(tx, statement)
-            rows = await tx.execute(paged(ordered(statement, query, FIELDS, newest), query))
+            rows, total = await one_page(tx, ordered(statement, query, FIELDS, newest), query)
             return Page([_policy(row) for row in rows], total)
 
     async def get(self, project_id: int, policy_id: int) -> WebhookPolicy:

@@ -22,7 +22,7 @@ from moorage.accounts.issuers import MAX_RSA_BITS, key_set, quick, secure
 from moorage.accounts.robots import lock_robot, require_robot
 from moorage.accounts.standing import touch_lent, via_rule
 from moorage.db.engine import Database
-from moorage.db.queries import Page, Query, count, narrow, ordered, paged
+from moorage.db.queries import Page, Query, narrow, one_page, ordered
 from moorage.db.tables import federation_rules, robots
 from moorage.db.transactions import Tx
 from moorage.db.types import now
@@ -132,10 +132,7 @@ class FederationRules:
         in_order = (federation_rules.c.name, federation_rules.c.id)
         prefix = await self._prefix()
         async with self._db.read() as tx:
-            total = await count(tx, statement)
-            rows = (
-                await tx.execute(paged(ordered(statement, query, COLUMNS, *in_order), query))
-            ).all()
+            rows, total = await one_page(tx, ordered(statement, query, COLUMNS, *in_order), query)
         return Page([_rule(row, prefix) for row in rows], total)
 
     async def get(self, robot_id: int, rule_id: int) -> Rule:
