@@ -168,6 +168,27 @@ async def test_what_is_in_an_index_is_told_with_it(world: World) -> None:
         assert told == {name: alone[name] for name in ("type", "size", "pull_time")}
 
 
+async def test_what_is_attached_to_accessories(world: World) -> None:
+    """One request tells all of it to who asks: a signature of a bill of materials, and of that."""
+    payload = await world.content.push_image("team/app", "v1")
+    tower: list[str] = []
+    for _ in range(4):
+        subject = {"mediaType": MANIFEST, "digest": sha256(payload), "size": len(payload)}
+        payload = image(b"{}", [b"layer"], subject=subject)
+        await world.content.manifests.put(ALICE, "team/app", sha256(payload), payload, "")
+        tower.append(sha256(payload))
+    path, params = f"{APP}/artifacts/v1", {"with_accessory": "true"}
+    plain = (await world.call("guest", "GET", path, params=params)).json()
+    told = (
+        await world.call("guest", "GET", path, params={**params, "with_attached": "true"})
+    ).json()
+    attached = told.pop("attached")
+    assert told == plain
+    assert [each["digest"] for each in told["accessories"]] == tower[:1]
+    assert [each["digest"] for each in attached] == tower[1:]
+    assert [each["subject_artifact_digest"] for each in attached] == tower[:-1]
+
+
 async def test_children_are_told_as_far_as_there_is_room(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,20 @@ async def test_a_label_of_a_project(world: World) -> None:
     assert (label["scope"], label["project_id"]) == ("p", world.projects["team"])
 
 
+async def test_labels_that_artifacts_of_a_project_may_carry(world: World) -> None:
+    """One list has those of the project and the global ones, for who is signed in."""
+    for name, project in (("c", ""), ("b", "team"), ("a", ""), ("d", "other")):
+        await made(world, name, project)
+    params = {"scope": "p", "project_id": str(world.projects["team"]), "with_global": "true"}
+    listed = (await world.call("guest", "GET", "/labels", params=params)).json()
+    assert [(each["name"], each["scope"]) for each in listed] == [
+        ("a", "g"),
+        ("b", "p"),
+        ("c", "g"),
+    ]
+    assert (await world.call("anonymous", "GET", "/labels", params=params)).status_code == 401
+
+
 WRONG: list[tuple[dict[str, Any], int]] = [
     ({}, 400),
     ({"name": "x"}, 400),

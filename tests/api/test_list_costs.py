@@ -85,6 +85,7 @@ CASES: dict[str, list[tuple[str, dict[str, str]]]] = {
     "/labels": [
         ("/labels", {"scope": "g"}),
         ("/labels", {"scope": "p", "project_id": "{team}"}),
+        ("/labels", {"scope": "p", "project_id": "{team}", "with_global": "true"}),
     ],
     "/robots": [
         ("/robots", {}),

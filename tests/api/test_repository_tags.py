@@ -57,3 +57,8 @@ async def test_layers_have_sizes_and_know_who_shares_them(world: World) -> None:
     sizes = sum(layer["size"] for layer in first)
     artifact = await world.call("guest", "GET", "/projects/team/repositories/app/artifacts/v1")
     assert 0 < sizes < artifact.json()["size"]
+    await world.content.push_image("team/app", "v2", b'{"other": 1}')
+    shared = (await world.call("guest", "GET", path)).json()
+    assert {layer["shared"] for layer in shared} == {1}
+    alone = (await world.call("guest", "GET", path, params={"with_shared": "false"})).json()
+    assert alone == first

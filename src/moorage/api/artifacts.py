@@ -130,6 +130,9 @@ class ArtifactResp(Wire):
     sbom_overview: SBOMOverview | None = None
     accessories: list[AccessoryResp] = Field(default_factory=list)
     inherited_accessories: list[AccessoryResp] | None = None
+    attached: list[AccessoryResp] | None = Field(
+        default=None, description="To its accessories, and to these in turn. Ours, not Harbor's."
+    )
 
 
 def render_accessory(accessory: entries.Accessory, repository: str) -> AccessoryResp:
@@ -220,6 +223,9 @@ def render_artifact(
             for item in (artifact.accessories if with_accessory else ())
         ],
         labels=[render_label(label) for label in artifact.labels],
+        attached=None
+        if artifact.attached is None
+        else [render_accessory(item, artifact.repository_name) for item in artifact.attached],
     )
 
 
@@ -289,10 +295,13 @@ async def get_artifact(
     with_signature: bool = False,
     with_immutable_status: bool = False,
     with_child: WithChild = False,
+    with_attached: Annotated[
+        bool, Query(description="What is attached to its accessories, and to that in turn.")
+    ] = False,
     accept: AcceptVulnerabilities = REPORTS,
 ) -> Response:
     """One artifact by tag or digest."""
-    wanted = Wanted(with_label, with_immutable_status, with_child)
+    wanted = Wanted(with_label, with_immutable_status, with_child, with_attached)
     found = await api.catalogue.artifact(name, reference, wanted)
     (artifact,) = await api.attributes.fill([found])
     return reply(render_artifact(artifact, with_tag=with_tag, with_accessory=with_accessory))

@@ -104,16 +104,19 @@ async def list_labels(
     project_id: Annotated[
         int, Query(ge=0, le=LARGEST, description="The project's id, with scope p.")
     ] = 0,
+    with_global: Annotated[
+        bool, Query(description="The global labels as well, with scope p.")
+    ] = False,
 ) -> Response:
     """The labels of one scope, by name."""
     project = _project(scope, project_id)
     if project is not None:
         await _require(api, who, project, "list")
-    elif who.kind == "anonymous":
+    if who.kind == "anonymous" and (project is None or with_global):
         raise refusal(who)
     if name:
         query = query.with_filter("name", Fuzzy(name))
-    page = await api.labels.list(project, query)
+    page = await api.labels.list(project, query, everybodys=with_global)
     return listing(request, query, page, [render_label(label) for label in page.items])
 
 

@@ -8,6 +8,7 @@ A list of artifacts leaves out, as Harbor does: untagged children of an index (u
 and accessories of an artifact that is there.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
@@ -188,7 +189,10 @@ class Catalogue:
         async with self._db.read() as tx:
             place = await _place(tx, repository)
             row = await _find(tx, place, reference)
-            return (await details.complete(tx, [row], wanted))[0]
+            (found,) = await details.complete(tx, [row], wanted)
+            if wanted.attached:
+                found = replace(found, attached=await details.attached(tx, found.accessories))
+            return found
 
     async def accessories(self, repository: str, reference: str, query: Query) -> Page[Accessory]:
         """Artifacts whose subject the named one is, the newest first."""

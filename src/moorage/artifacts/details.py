@@ -12,12 +12,16 @@ from sqlalchemy import Select, Text, and_, cast, func, select
 from moorage.artifacts import icons, labels, types
 from moorage.artifacts.entries import Accessory, Artifact, Child, Reference, Tag
 from moorage.artifacts.room import fitting
+from moorage.db.dialects import Dialect
 from moorage.db.prepared import Prepared
 from moorage.db.tables import manifest_children, manifests, repositories, tags
 from moorage.db.transactions import Tx
 from moorage.projects import immutability
 
 MAX_CHILDREN = 1000
+LEVELS = 3
+"""Of what is attached to accessories: a signature of an SBOM of an image is on the first."""
+MAX_ATTACHED = 300
 MAX_TEXTS = 8 << 20
 """Bytes of annotations and attributes in one list; a hundred of the largest would hold 500 MiB."""
 
@@ -31,6 +35,8 @@ class Wanted:
     """Which tags the rules of their project keep."""
     children: bool = False
     """What is inside an index, and what is attached to that: of the first MAX_CHILDREN."""
+    attached: bool = False
+    """What is attached to its accessories; lists do not say it."""
 
 
 async def complete(tx: Tx, rows: Sequence[Any], wanted: Wanted) -> list[Artifact]:
@@ -163,6 +169,21 @@ async def _texts(tx: Tx, rows: Sequence[Any]) -> dict[int, Any]:
     return {row.id: row for row in await tx.select(_TEXTS, ids=tx.dialect.many(ids))}
 
 
+async def attached(tx: Tx, accessories: Sequence[Accessory]) -> list[Accessory]:
+    """What is attached to these, and to that in turn: of each level the newest MAX_ATTACHED."""
+    found: list[Accessory] = []
+    level, seen = accessories, set[int]()
+    for _ in range(LEVELS):
+        ids = sorted({each.id for each in level} - seen, reverse=True)[:MAX_ATTACHED]
+        if not ids:
+            break
+        seen.update(ids)
+        rows = await tx.select(_NEWEST_ATTACHED, ids=tx.dialect.many(ids))
+        level = [accessory(row, row.subject_id) for row in rows]
+        found += level
+    return found
+
+
 async def marked(found: list[Tag], rules: immutability.Covering, repository: str) -> list[Tag]:
     """The tags, and which of them a rule keeps."""
     covered = await rules.covered(repository, [tag.name for tag in found])
@@ -212,8 +233,10 @@ _TAGS = Prepared(
         .order_by(tags.c.pushed_at.desc(), tags.c.id.desc())
     )
 )
-_ATTACHED = Prepared(
-    lambda dialect: (
+
+
+def _attached_rows(dialect: Dialect) -> Select[Any]:
+    return (
         artifact_rows()
         .add_columns(_subject.c.id.label("subject_id"))
         .join(
@@ -224,8 +247,12 @@ _ATTACHED = Prepared(
             ),
         )
         .where(dialect.among(_subject.c.id, "ids"))
-        .order_by(manifests.c.id)
     )
+
+
+_ATTACHED = Prepared(lambda dialect: _attached_rows(dialect).order_by(manifests.c.id))
+_NEWEST_ATTACHED = Prepared(
+    lambda dialect: _attached_rows(dialect).order_by(manifests.c.id.desc()).limit(MAX_ATTACHED)
 )
 _TEXTS = Prepared(
     lambda dialect: select(manifests.c.id, manifests.c.annotations, manifests.c.extra_attrs).where(

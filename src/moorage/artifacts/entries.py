@@ -96,3 +96,4 @@ class Artifact:
     icon: str = ""  # digest
     extra_attrs: str | None = None  # a JSON object; None: nobody has read it yet
     additions: Sequence[str] = ()  # names of those that there may be
+    attached: Sequence[Accessory] | None = None  # see details.attached, when it was asked for

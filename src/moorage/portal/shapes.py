@@ -268,6 +268,8 @@ class Artifact(Shape):
     labels: list[Label] = Field(default_factory=list)
     addition_links: dict[str, Any] = Field(default_factory=dict)
     accessories: list[Accessory] = Field(default_factory=list)
+    attached: list[Accessory] = Field(default_factory=list)
+    """To those, and to these in turn, where that was asked for."""
 
     @property
     def platforms(self) -> list[str]:

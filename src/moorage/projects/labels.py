@@ -7,7 +7,7 @@ still do so when the change is written.
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from moorage.access.principals import Principal
@@ -56,9 +56,14 @@ class Labels:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def list(self, project_id: int | None, query: Query) -> Page[Label]:
-        """Labels of one scope, by name unless asked otherwise."""
-        statement = narrow(select(labels).where(_within(project_id)), query, FIELDS)
+    async def list(
+        self, project_id: int | None, query: Query, *, everybodys: bool = False
+    ) -> Page[Label]:
+        """Labels of one scope, with the global ones or without; by name unless asked otherwise."""
+        within = _within(project_id)
+        if everybodys:
+            within = or_(within, _within(None))
+        statement = narrow(select(labels).where(within), query, FIELDS)
         async with self._db.read() as tx:
             found, total = await one_page(
                 tx, ordered(statement, query, FIELDS, labels.c.name, labels.c.id), query

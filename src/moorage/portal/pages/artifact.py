@@ -21,8 +21,8 @@ EVERYTHING = dict.fromkeys(
 )
 DEEPEST = 4
 """Levels of attached artifacts that are shown: a signature of an SBOM of an image."""
-MOST_ASKED = 20
-"""Artifacts of which is asked what is attached to them."""
+MOST_ATTACHED = 100
+"""Artifacts that are shown of those that are attached to one."""
 _LONGEST = 512 << 10
 
 
@@ -36,11 +36,15 @@ class Branch:
 
 async def show(visit: Visit, found: Place) -> Response:
     """The view of the artifact that the URL asks for."""
-    one, labels = await asyncio.gather(_artifact(visit, found), labels_of(visit, found))
     tab = visit.query.get("tab", "overview")
+    labels: Sequence[Label] = ()
+    if tab == "overview":
+        one, labels = await asyncio.gather(_artifact(visit, found), labels_of(visit, found))
+    else:
+        one = await _artifact(visit, found, attached=tab == "referrers")
     known = _tabs(visit, found, one, tab)
     if tab not in {name for name, _ in known}:
-        tab = "overview"
+        tab, labels = "overview", await labels_of(visit, found)
     context = await _TABS.get(tab, _addition)(visit, found, one)
     title = one.tags[0].name if one.tags else short_digest(one.digest)
     carried = {label.id for label in one.labels}
@@ -60,12 +64,9 @@ async def show(visit: Visit, found: Place) -> Response:
     )
 
 
-async def _artifact(visit: Visit, found: Place) -> Artifact:
-    return await visit.get(
-        Artifact,
-        found.artifact_api(found.reference),
-        **EVERYTHING,
-    )
+async def _artifact(visit: Visit, found: Place, *, attached: bool = False) -> Artifact:
+    more = {**EVERYTHING, "with_attached": True} if attached else EVERYTHING
+    return await visit.get(Artifact, found.artifact_api(found.reference), **more)
 
 
 async def labels_of(visit: Visit, found: Place) -> Sequence[Label]:
@@ -73,11 +74,8 @@ async def labels_of(visit: Visit, found: Place) -> Sequence[Label]:
     if not found.here.may("artifact-label", "create"):
         return ()
     project = found.here.project.project_id
-    own, everybody = await asyncio.gather(
-        visit.every(Label, "/labels", scope="p", project_id=project),
-        visit.every(Label, "/labels", scope="g"),
-    )
-    return [*own, *everybody]
+    every = await visit.every(Label, "/labels", scope="p", project_id=project, with_global=True)
+    return sorted(every, key=lambda label: label.scope == "g")  # each of the two by name
 
 
 async def by_id(visit: Visit, found: Place, ids: Iterable[int]) -> Mapping[int, Artifact]:
@@ -282,30 +280,15 @@ async def _layers(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]:
 
 
 async def _referrers(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]:
-    return {"branches": _grown(await _attached(visit, found, one.digest), one.digest, DEEPEST)}
-
-
-async def _attached(visit: Visit, found: Place, digest: str) -> Mapping[str, Sequence[Accessory]]:
-    """What is attached, level by level: whoever pushes decides how much there is, not we."""
-
-    async def ask(subject: str) -> Sequence[Accessory]:
-        path = f"{found.artifact_api(subject)}/accessories"
-        return (await visit.all(Accessory, path, page_size=100)).items
-
-    listed: dict[str, Sequence[Accessory]] = {}
-    level = [digest]
-    for _ in range(DEEPEST):
-        level = [each for each in level if each not in listed][: MOST_ASKED - len(listed)]
-        answers = await asyncio.gather(*map(ask, level))
-        listed |= dict(zip(level, answers, strict=True))
-        level = [each.digest for answer in answers for each in answer]
-    return listed
+    listed: dict[str, list[Accessory]] = {}
+    for each in sorted((*one.accessories, *one.attached), key=lambda each: -each.id):
+        listed.setdefault(each.subject_artifact_digest, []).append(each)
+    return {"branches": _grown(listed, one.digest, DEEPEST)}
 
 
 def _grown(listed: Mapping[str, Sequence[Accessory]], digest: str, depth: int) -> Sequence[Branch]:
-    if not depth:
-        return ()
-    found = listed.get(digest, ())
+    """The newest of what is attached: whoever pushes decides how much there is, not we."""
+    found = listed.get(digest, ())[:MOST_ATTACHED] if depth else ()
     return [Branch(each, _grown(listed, each.digest, depth - 1)) for each in found]
 
 

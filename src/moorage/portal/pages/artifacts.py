@@ -17,6 +17,7 @@ from moorage.portal.shapes import Artifact, Label, Tag
 from moorage.portal.visits import Visit
 
 TYPES = ("IMAGE", "CHART", "CNAB", "WASM", "SBOM", "MODEL")
+LABELLING = ("label", "unlabel")
 
 
 async def show(visit: Visit) -> Response:
@@ -73,7 +74,7 @@ async def artifacts(visit: Visit, found: Place) -> Response:
         filters=_filters(visit, view, labels, by_artifact=by_artifact),
         bulk=_bulk(visit, found, by_artifact=by_artifact),
         newest=lines[0].key if lines else "TAG",
-        form=await _confirm(visit, found, chosen),
+        form=_confirm(visit, found, chosen, labels),
     )
 
 
@@ -134,9 +135,11 @@ def _bulk(visit: Visit, found: Place, *, by_artifact: bool) -> Sequence[Item]:
     return items
 
 
-async def _confirm(visit: Visit, found: Place, chosen: Sequence[str]) -> Form | None:
+def _confirm(
+    visit: Visit, found: Place, chosen: Sequence[str], labels: Sequence[Label]
+) -> Form | None:
     """Ask before anything is done to what was chosen."""
-    do = visit.query.get("do", "") or visit.field("op")
+    do = _doing(visit)
     chosen = chosen or visit.fields("id")
     _ = visit.gettext
     fields = [Field("id", "", "hidden", each) for each in chosen]
@@ -164,16 +167,19 @@ async def _confirm(visit: Visit, found: Place, chosen: Sequence[str]) -> Form | 
             cancel,
             names=chosen,
         )
-    if do in ("label", "unlabel"):
-        return await _label_form(visit, found, fields, chosen, cancel)
+    if do in LABELLING:
+        return _label_form(visit, labels, fields, chosen, cancel)
     return None
 
 
-async def _label_form(
-    visit: Visit, found: Place, fields: Sequence[Field], chosen: Sequence[str], cancel: str
+def _label_form(
+    visit: Visit,
+    labels: Sequence[Label],
+    fields: Sequence[Field],
+    chosen: Sequence[str],
+    cancel: str,
 ) -> Form | None:
     _ = visit.gettext
-    labels = await artifact.labels_of(visit, found)
     title = visit.ngettext("Label of an artifact", "Label of %(count)s artifacts", len(chosen))
     if not labels:
         note = _("Neither this project nor the installation has a label yet.")
@@ -301,8 +307,14 @@ async def _by_artifact(visit: Visit, found: Place, view: View) -> tuple[Sequence
 
 
 async def _labels(visit: Visit, found: Place) -> Sequence[Label]:
-    """Labels that artifacts here may carry."""
-    return await artifact.labels_of(visit, found) if visit.query.get("view") == "artifacts" else ()
+    """Labels that artifacts here may carry, where the page offers them."""
+    offered = visit.query.get("view") == "artifacts" or _doing(visit) in LABELLING
+    return await artifact.labels_of(visit, found) if offered else ()
+
+
+def _doing(visit: Visit) -> str:
+    """What is about to be done to what was chosen."""
+    return visit.query.get("do", "") or visit.field("op")
 
 
 async def description(visit: Visit, found: Place) -> Response:
