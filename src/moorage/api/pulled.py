@@ -4,10 +4,11 @@ Figures are open to whoever may list what they are about. Who pulled is told to 
 read the project's log, which says the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Annotated, ClassVar
 
+import orjson
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.responses import Response
@@ -86,8 +87,13 @@ class RepositoryStorageResp(Wire):
     shared: int = Field(default=0, description="Objects that other repositories hold as well.")
 
 
-def _days(found: Sequence[Day]) -> list[PullDayResp]:
-    return [PullDayResp(day=each.day, pulls=each.pulls, bytes=each.size) for each in found]
+def _days(found: Sequence[Day]) -> Response:
+    return _figures([{"day": each.day, "pulls": each.pulls, "bytes": each.size} for each in found])
+
+
+def _figures(days: Sequence[Mapping[str, date | int]]) -> Response:
+    """Days by the hundred: no figure is left out for being zero, so each is printed as it is."""
+    return reply(orjson.Fragment(orjson.dumps(days)))
 
 
 def _named(found: Sequence[Named]) -> list[PulledResp]:
@@ -100,7 +106,7 @@ def _named(found: Sequence[Named]) -> list[PulledResp]:
 @router.get(PROJECT + "/usage/pulls", response_model=list[PullDayResp])
 async def get_project_pulls(api: Api, ref: OfProject, days: Days = 30) -> Response:
     """Pulls of each day, the first day first."""
-    return reply(_days(await api.pull_reports.of_project(ref.id, days)))
+    return _days(await api.pull_reports.of_project(ref.id, days))
 
 
 @router.get(PROJECT + "/usage/pulls/repositories", **lists(PulledResp))
@@ -127,15 +133,15 @@ async def get_project_storage(
 ) -> Response:
     """Bytes of the project on each day on which they were noted, the first day first."""
     found = await api.storage_days.of_project(ref.id, days)
-    return reply(
+    return _figures(
         [
-            StorageDayResp(
-                day=each.day,
-                logical=each.usage.logical,
-                unique=each.usage.unique,
-                physical=each.usage.physical,
-                shared=each.usage.shared,
-            )
+            {
+                "day": each.day,
+                "logical": each.usage.logical,
+                "unique": each.usage.unique,
+                "physical": each.usage.physical,
+                "shared": each.usage.shared,
+            }
             for each in found
         ]
     )
@@ -170,7 +176,7 @@ async def get_repository_pulls(
 ) -> Response:
     """Pulls of each day, the first day first."""
     found = await api.pull_reports.of_repository(name, days, digest=digest, tag=tag)
-    return reply(_days(found))
+    return _days(found)
 
 
 @router.get(REPOSITORY + "/usage/pulls/artifacts", **lists(PulledResp))
@@ -209,9 +215,9 @@ async def get_repository_storage(
 ) -> Response:
     """Bytes of the repository on each day on which they were noted, the first day first."""
     found = await api.storage_days.of_repository(name, days)
-    return reply(
+    return _figures(
         [
-            RepositoryDayResp(day=each.day, physical=each.held.physical, shared=each.held.shared)
+            {"day": each.day, "physical": each.held.physical, "shared": each.held.shared}
             for each in found
         ]
     )

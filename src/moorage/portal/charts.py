@@ -1,4 +1,4 @@
-"""Charts as data: bars of a period, and names in their order. A template draws them, as SVG.
+"""Charts as data: bars of a period, and names in their order; drawn as SVG.
 
     Chart ─► Slot* ─► Part*      one slot a day or a week; its parts stand on each other
     Ranking ─► Rank*             a name, its share as a bar, its figures
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from moorage.portal.drawing import escaped, marked
 from moorage.portal.parts import Cell
 from moorage.portal.rendering import filesize, thousands
 
@@ -75,10 +76,30 @@ class Chart:
         """Of the drawing."""
         return len(self.slots) * STEP
 
-    @property
-    def bar(self) -> float:
-        """The width of a bar."""
-        return _BAR
+    @marked
+    def bars(self) -> str:
+        """What stands in the drawing; each slot says its figures to the pointer."""
+        return "".join([_bars(slot) for slot in self.slots])
+
+    @marked
+    def lines(self) -> str:
+        """The body of the table, the last slot first."""
+        return "".join([_line(slot) for slot in reversed(self.slots)])
+
+
+def _bars(slot: Slot) -> str:
+    parts = [
+        f'<rect class="s{part.tone}" x="{slot.x + 1}" y="{part.y}" width="{_BAR}" '
+        f'height="{part.height}"/>'
+        for part in slot.parts
+    ]
+    hit = f'<rect class="hit" x="{slot.x}" width="{STEP}" height="{HEIGHT}"/>'
+    return f"<g>{hit}{''.join(parts)}<title>{escaped(slot.said)}</title></g>"
+
+
+def _line(slot: Slot) -> str:
+    cells = [f'<td class="right num">{escaped(text)}</td>' for text in slot.texts]
+    return f'<tr><th scope="row" class="num">{escaped(slot.label)}</th>{"".join(cells)}</tr>'
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,14 +117,8 @@ async def guard(tx: Tx, project_id: int, repository: str, tags: Collection[str])
 async def in_force(tx: Tx, project_ids: Collection[int]) -> Mapping[int, Covering]:
     """The rules of each of these projects, for lists; one query."""
     rules: dict[int, list[tuple[Selectors, Selectors]]] = {each: [] for each in project_ids}
-    found = await tx.execute(
-        select(immutable_rules.c.project_id, immutable_rules.c.repositories, immutable_rules.c.tags)
-        .where(immutable_rules.c.project_id.in_(project_ids), ~immutable_rules.c.disabled)
-        .order_by(immutable_rules.c.id)
-    )
-    for row in found:
-        pair = selectors.load(row.repositories), selectors.load(row.tags)
-        rules[row.project_id].append(pair)
+    for project_id, *pair in await tx.fetch(_OF_EACH, ids=tx.dialect.many(sorted(rules))):
+        rules[project_id].append(_parsed(*pair))
     return {project_id: Covering(pairs) for project_id, pairs in rules.items()}
 
 
@@ -142,6 +136,18 @@ _IN_FORCE = Prepared(
     lambda dialect: select(
         cast(immutable_rules.c.repositories, Text), cast(immutable_rules.c.tags, Text)
     ).where(immutable_rules.c.project_id == bindparam("project"), ~immutable_rules.c.disabled)
+)
+
+_OF_EACH = Prepared(
+    lambda dialect: (
+        select(
+            immutable_rules.c.project_id,
+            cast(immutable_rules.c.repositories, Text),
+            cast(immutable_rules.c.tags, Text),
+        )
+        .where(dialect.among(immutable_rules.c.project_id, "ids"), ~immutable_rules.c.disabled)
+        .order_by(immutable_rules.c.id)
+    )
 )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import select
 
 from moorage.artifacts.copying import SIGNATURES
+from moorage.db.prepared import Prepared
 from moorage.db.tables import labels, manifest_children, manifest_labels, manifests, tags
 from moorage.db.transactions import Tx
 from moorage.retention.records import Candidate
@@ -24,12 +25,7 @@ _TIE = len("sha256-") + 64  # characters that name a digest in a tag of cosign
 
 async def read(tx: Tx, repository_ids: Sequence[int]) -> dict[int, list[Candidate]]:
     """The candidates of each of these repositories, in the order of their first push."""
-    query = (
-        select(manifests.c.id)
-        .where(manifests.c.repository_id.in_(repository_ids), manifests.c.listed)
-        .order_by(manifests.c.id)
-    )
-    ids = (await tx.execute(query)).scalars().all()
+    ids = [row.id for row in await tx.select(_IDS, places=tx.dialect.many(repository_ids))]
     found: dict[int, list[Candidate]] = {each: [] for each in repository_ids}
     for start in range(0, len(ids), TOGETHER):
         for repository_id, candidate in await _some(tx, ids[start : start + TOGETHER]):
@@ -42,26 +38,7 @@ async def _some(tx: Tx, ids: Sequence[int]) -> list[tuple[int, Candidate]]:
     carried = await _labels(tx, ids)
     indexes = await _indexes(tx, ids)
     # With their tags in one statement: a push in between would show neither as it was.
-    query = (
-        select(
-            manifests.c.repository_id,
-            manifests.c.id,
-            manifests.c.digest,
-            manifests.c.type,
-            manifests.c.pushed_at,
-            manifests.c.pulled_at,
-            manifests.c.depth,
-            tags.c.id.label("tag_id"),
-            tags.c.name.label("tag"),
-            tags.c.revision,
-            tags.c.pushed_at.label("tag_pushed_at"),
-            tags.c.pulled_at.label("tag_pulled_at"),
-        )
-        .outerjoin(tags, tags.c.manifest_id == manifests.c.id)
-        .where(manifests.c.id.in_(ids))
-        .order_by(manifests.c.id, tags.c.name)
-    )
-    everything = (await tx.execute(query)).all()
+    everything = await tx.select(_WITH_TAGS, ids=tx.dialect.many(ids))
     ties = await _ties(tx, everything)
     found = []
     for number, same in groupby(everything, key=lambda row: row.id):
@@ -106,22 +83,15 @@ def mark(held: Iterable[tuple[int, int]]) -> int:
 
 
 async def _labels(tx: Tx, ids: Sequence[int]) -> Mapping[int, list[str]]:
-    query = (
-        select(manifest_labels.c.manifest_id, labels.c.name)
-        .join(labels, labels.c.id == manifest_labels.c.label_id)
-        .where(manifest_labels.c.manifest_id.in_(ids))
-        .order_by(labels.c.name)
-    )
     found: dict[int, list[str]] = defaultdict(list)
-    for row in await tx.execute(query):
+    for row in await tx.select(_LABELS, ids=tx.dialect.many(ids)):
         found[row.manifest_id].append(row.name)
     return found
 
 
 async def _indexes(tx: Tx, ids: Sequence[int]) -> Mapping[int, list[int]]:
-    query = select(manifest_children.c.child_id, manifest_children.c.parent_id)
     found: dict[int, list[int]] = defaultdict(list)
-    for row in await tx.execute(query.where(manifest_children.c.child_id.in_(ids))):
+    for row in await tx.select(_INDEXES, ids=tx.dialect.many(ids)):
         found[row.child_id].append(row.parent_id)
     return found
 
@@ -145,3 +115,48 @@ def _subject(tag: str) -> str:
     if not tag.startswith("sha256-") or tag[_TIE:] not in SIGNATURES:
         return ""
     return tag[:_TIE].replace("-", ":", 1)
+
+
+# --- statements
+
+_IDS = Prepared(
+    lambda dialect: (
+        select(manifests.c.id)
+        .where(dialect.among(manifests.c.repository_id, "places"), manifests.c.listed)
+        .order_by(manifests.c.id)
+    )
+)
+_WITH_TAGS = Prepared(
+    lambda dialect: (
+        select(
+            manifests.c.repository_id,
+            manifests.c.id,
+            manifests.c.digest,
+            manifests.c.type,
+            manifests.c.pushed_at,
+            manifests.c.pulled_at,
+            manifests.c.depth,
+            tags.c.id.label("tag_id"),
+            tags.c.name.label("tag"),
+            tags.c.revision,
+            tags.c.pushed_at.label("tag_pushed_at"),
+            tags.c.pulled_at.label("tag_pulled_at"),
+        )
+        .outerjoin(tags, tags.c.manifest_id == manifests.c.id)
+        .where(dialect.among(manifests.c.id, "ids"))
+        .order_by(manifests.c.id, tags.c.name)
+    )
+)
+_LABELS = Prepared(
+    lambda dialect: (
+        select(manifest_labels.c.manifest_id, labels.c.name)
+        .join(labels, labels.c.id == manifest_labels.c.label_id)
+        .where(dialect.among(manifest_labels.c.manifest_id, "ids"))
+        .order_by(labels.c.name)
+    )
+)
+_INDEXES = Prepared(
+    lambda dialect: select(manifest_children.c.child_id, manifest_children.c.parent_id).where(
+        dialect.among(manifest_children.c.child_id, "ids")
+    )
+)

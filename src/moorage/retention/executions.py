@@ -9,8 +9,9 @@ import logging
 import random
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
+from moorage.db.prepared import Prepared
 from moorage.db.tables import executions, repositories, retention_policies
 from moorage.db.transactions import Tx
 from moorage.errors import Conflict, NotFound
@@ -73,14 +74,21 @@ async def _refuse_second(tx: Tx, policy_id: int, *, dry_run: bool) -> None:
             raise Conflict(f"execution {row.id} has not ended; wait for it, or stop it")
 
 
-async def covered(tx: Tx, project_id: int, rules: Rules) -> Sequence[tuple[int, str]]:
-    """Ids and names of the listed repositories of a project that a rule is about, by name."""
-    query = (
+_LISTED = Prepared(
+    lambda _: (
         select(repositories.c.id, repositories.c.name)
-        .where(repositories.c.project_id == project_id, repositories.c.pushed_at.is_not(None))
+        .where(
+            repositories.c.project_id == bindparam("project_id"),
+            repositories.c.pushed_at.is_not(None),
+        )
         .order_by(repositories.c.name)
     )
-    rows = (await tx.execute(query)).all()
+)
+
+
+async def covered(tx: Tx, project_id: int, rules: Rules) -> Sequence[tuple[int, str]]:
+    """Ids and names of the listed repositories of a project that a rule is about, by name."""
+    rows = await tx.select(_LISTED, project_id=project_id)
 
     def chosen() -> Sequence[tuple[int, str]]:
         return [

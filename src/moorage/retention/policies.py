@@ -9,10 +9,11 @@ policy; who fires a schedule holds its row already.
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, select, update
 
 from moorage.access.principals import Principal
 from moorage.db.engine import Database
+from moorage.db.prepared import Prepared
 from moorage.db.tables import (
     executions,
     project_metadata,
@@ -53,26 +54,17 @@ class Policies:
 
     async def project_of(self, policy_id: int) -> int | None:
         """The id of the project whose policy that is."""
-        query = select(retention_policies.c.project_id).where(retention_policies.c.id == policy_id)
         async with self._db.read() as tx:
-            return (await tx.execute(query)).scalar_one_or_none()
+            found = await tx.fetch(_PROJECT, id=policy_id)
+            return found[0][0] if found else None
 
     async def get(self, policy_id: int) -> Policy:
         """One policy; raises NotFound."""
-        query = (
-            select(
-                retention_policies.c.id,
-                retention_policies.c.project_id,
-                retention_policies.c.rules,
-                schedules.c.cron,
-            )
-            .outerjoin(schedules, _scheduled(retention_policies.c.id))
-            .where(retention_policies.c.id == policy_id)
-        )
         async with self._db.read() as tx:
-            row = (await tx.execute(query)).one_or_none()
-        if row is None:
+            found = await tx.select(_POLICY, id=policy_id)
+        if not found:
             raise _unknown(policy_id)
+        (row,) = found
         return Policy(row.id, row.project_id, checking.load(row.rules), row.cron or "")
 
     async def create(
@@ -203,3 +195,22 @@ def _scheduled(policy: ColumnElement[Any]) -> ColumnElement[bool]:
 
 def _unknown(policy_id: int) -> NotFound:
     return NotFound(f"retention policy {policy_id} not found")
+
+
+_PROJECT = Prepared(
+    lambda _: select(retention_policies.c.project_id).where(
+        retention_policies.c.id == bindparam("id")
+    )
+)
+_POLICY = Prepared(
+    lambda _: (
+        select(
+            retention_policies.c.id,
+            retention_policies.c.project_id,
+            retention_policies.c.rules,
+            schedules.c.cron,
+        )
+        .outerjoin(schedules, _scheduled(retention_policies.c.id))
+        .where(retention_policies.c.id == bindparam("id"))
+    )
+)

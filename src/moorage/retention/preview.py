@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
 from moorage.db.engine import Database
 from moorage.db.moments import moment
+from moorage.db.prepared import Prepared
 from moorage.db.queries import Page, Query
 from moorage.db.tables import manifests, repositories
 from moorage.db.transactions import Tx
@@ -82,14 +83,19 @@ async def _counts(
     tx: Tx, project_id: int, places: Sequence[tuple[int, str]]
 ) -> Sequence[tuple[int, str, int]]:
     """Of each repository, how many artifacts it has."""
-    query = (
+    found = await tx.select(_COUNTS, project_id=project_id)
+    counts = {row.repository_id: row.artifacts for row in found}
+    return [(number, name, counts.get(number, 0)) for number, name in places]
+
+
+_COUNTS = Prepared(
+    lambda _: (
         select(manifests.c.repository_id, func.count().label("artifacts"))
         .join(repositories, repositories.c.id == manifests.c.repository_id)
-        .where(repositories.c.project_id == project_id, manifests.c.listed)
+        .where(repositories.c.project_id == bindparam("project_id"), manifests.c.listed)
         .group_by(manifests.c.repository_id)
     )
-    counts = {row.repository_id: row.artifacts for row in await tx.execute(query)}
-    return [(number, name, counts.get(number, 0)) for number, name in places]
+)
 
 
 def _within(
