@@ -7,11 +7,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from sqlalchemy import event, select, update
+from sqlalchemy import select, update
 from tests.api.artifacts import APP, IMAGE_CONFIG, MODEL, Counting, counted, get, shown
 from tests.api.world import World
 from tests.support.content import ALICE, CONFIG, image, index, sha256
 from tests.support.packages import HELM, chart, push, push_chart
+from tests.support.statements import statements
 
 from moorage.artifacts import attributes
 from moorage.blobstore.memory import MemoryStore
@@ -160,26 +161,16 @@ async def test_slow_configs_do_not_hold_a_list_up(
 
 async def test_many_configs_take_as_many_statements_as_one(world: World) -> None:
     """To find them and to keep what they say."""
-    counted: list[str] = []
-    engine = world.content.db.engine.sync_engine
-
-    def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        counted.append(statement)
-
     await get(world, "", 404)  # fills the caches
     found = []
-    event.listen(engine, "before_cursor_execute", count)
-    try:
-        for round_, many in enumerate((1, 7)):
-            for at in range(many):
-                config = b'{"os":"%d.%d"}' % (round_, at)
-                await world.content.push_image("team/app", f"v{round_}.{at}", config)
-            counted.clear()
+    for round_, many in enumerate((1, 7)):
+        for at in range(many):
+            config = b'{"os":"%d.%d"}' % (round_, at)
+            await world.content.push_image("team/app", f"v{round_}.{at}", config)
+        with statements() as counted:
             listed = (await get(world, "")).json()
-            assert all(artifact["extra_attrs"]["os"] for artifact in listed)
-            found.append(len(counted))
-    finally:
-        event.remove(engine, "before_cursor_execute", count)
+        assert all(artifact["extra_attrs"]["os"] for artifact in listed)
+        found.append(len(counted))
     assert found[0] == found[1] <= 15
 
 

@@ -12,15 +12,18 @@ from moorage.db.transactions import Tx
 def statements() -> Iterator[list[str]]:
     """Those of every transaction of this process, in their order; of a batch each one."""
     seen: list[str] = []
-    execute, fetch, fetch_many = Tx.execute, Tx.fetch, Tx.fetch_many
+    execute, fetch_many = Tx.execute, Tx.fetch_many
 
     async def executed(self: Tx, statement: Any, parameters: Any = None) -> Any:
         seen.append(str(statement.compile(self.connection.sync_connection)))
         return await execute(self, statement, parameters)
 
-    async def fetched(self: Tx, prepared: Any, **values: Any) -> Any:
-        seen.append(prepared.on(self.dialect).text)
-        return await fetch(self, prepared, **values)
+    def seeing(ask: Any) -> Any:
+        async def asked(self: Tx, prepared: Any, **values: Any) -> Any:
+            seen.append(prepared.on(self.dialect).text)
+            return await ask(self, prepared, **values)
+
+        return asked
 
     async def fetched_many(self: Tx, prepared: Any, values: Any) -> Any:
         seen.extend([prepared.on(self.dialect).text] * len(values))
@@ -28,7 +31,9 @@ def statements() -> Iterator[list[str]]:
 
     with (
         patch.object(Tx, "execute", executed),
-        patch.object(Tx, "fetch", fetched),
+        patch.object(Tx, "fetch", seeing(Tx.fetch)),
+        patch.object(Tx, "find", seeing(Tx.find)),
+        patch.object(Tx, "select", seeing(Tx.select)),
         patch.object(Tx, "fetch_many", fetched_many),
     ):
         yield seen

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, select, update
 
 from moorage.access.principals import Principal
 from moorage.accounts import attempts
@@ -18,6 +18,7 @@ from moorage.accounts.passwords import Passwords, check_password, digest_secret,
 from moorage.accounts.records import Identity, User
 from moorage.accounts.standing import ADMINISTERS, touch_lent, touch_user, via_cli_secret
 from moorage.db.engine import Database
+from moorage.db.prepared import Prepared
 from moorage.db.queries import Page, Query, narrow, one_page, ordered
 from moorage.db.tables import identities, projects, users
 from moorage.db.transactions import Tx
@@ -79,11 +80,11 @@ class Users:
 
     async def get(self, user_id: int) -> User:
         """Raises NotFound."""
-        return await self._one(users.c.id == user_id, f"user {user_id} not found")
+        return await self._one(_BY_ID, f"user {user_id} not found", id=user_id)
 
     async def by_name(self, username: str) -> User:
         """Raises NotFound."""
-        return await self._one(users.c.username == username, "user not found")
+        return await self._one(_BY_NAME, "user not found", name=username)
 
     async def exists(self, *, username: str | None = None, email: str | None = None) -> bool:
         """Whether the name or the address is taken."""
@@ -200,7 +201,7 @@ class Users:
 
         async def step(tx: Tx) -> None:
             username = await _may_touch(tx, actor, user_id)
-            if await _identity(tx, user_id, "oidc") is None:
+            if await _identity(tx, user_id) is None:
                 raise PreconditionFailed("only users of OpenID Connect have a CLI secret")
             query = select(users.c.cli_secret_hash).where(users.c.id == user_id)
             before = (await tx.execute(tx.dialect.for_update(query))).scalar_one()
@@ -215,7 +216,7 @@ class Users:
     async def identity(self, user_id: int) -> Identity | None:
         """Who the user is at the provider of OpenID Connect that signs him in."""
         async with self._db.read() as tx:
-            return await _identity(tx, user_id, "oidc")
+            return await _identity(tx, user_id)
 
     async def reset_password(self, actor: Principal, username: str, new: str) -> None:
         """Set a password from the command line of the server; raises Invalid, NotFound."""
@@ -251,9 +252,9 @@ class Users:
 
         await self._db.run(step)
 
-    async def _one(self, where: ColumnElement[bool], missing: str) -> User:
+    async def _one(self, which: Prepared, missing: str, **values: Any) -> User:
         async with self._db.read() as tx:
-            row = (await tx.execute(select(users).where(where))).one_or_none()
+            row = await tx.find(which, **values)
         if row is None:
             raise NotFound(missing)
         return _user(row)
@@ -316,16 +317,14 @@ async def _may_touch(tx: Tx, actor: Principal, user_id: int) -> str:
 
 async def _keeps_own_password(tx: Tx, user_id: int) -> None:
     """Raises Denied for somebody whom a provider signs in."""
-    if await _identity(tx, user_id) is not None:
+    elsewhere = select(identities.c.id).where(identities.c.user_id == user_id).limit(1)
+    if (await tx.execute(elsewhere)).first() is not None:
         raise Denied("the password is kept by the sign-in provider; change it there")
 
 
-async def _identity(tx: Tx, user_id: int, kind: str = "") -> Identity | None:
-    query = select(identities).where(identities.c.user_id == user_id)
-    if kind:
-        query = query.where(identities.c.kind == kind)
-    row = (await tx.execute(query.order_by(identities.c.id).limit(1))).one_or_none()
-    return None if row is None else Identity(**row._mapping)
+async def _identity(tx: Tx, user_id: int) -> Identity | None:
+    row = await tx.find(_BY_OPENID, user=user_id)
+    return None if row is None else Identity(*row)
 
 
 async def _tell(
@@ -394,3 +393,15 @@ def _user(row: Any) -> User:
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
+
+
+_BY_ID = Prepared(lambda _: select(users).where(users.c.id == bindparam("id")))
+_BY_NAME = Prepared(lambda _: select(users).where(users.c.username == bindparam("name")))
+_BY_OPENID = Prepared(
+    lambda _: (
+        select(identities)
+        .where(identities.c.user_id == bindparam("user"), identities.c.kind == "oidc")
+        .order_by(identities.c.id)
+        .limit(1)
+    )
+)

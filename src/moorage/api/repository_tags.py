@@ -1,27 +1,33 @@
 """The tags of a repository and the layers of an artifact. Ours, not Harbor's."""
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from moorage.api.access import Api, Repository, inside_named
+from moorage.api.access import Api, Repository, Who, allowed, inside_named
 from moorage.api.artifacts import PATH as ARTIFACT
+from moorage.api.artifacts import ArtifactResp, render_artifact
 from moorage.api.lists import Listed, listing, lists
 from moorage.api.repositories import PATH as REPOSITORY
 from moorage.api.tags import TagResp, told
 from moorage.api.wire import Wire, reply
+from moorage.artifacts.details import Wanted
 from moorage.artifacts.layers import Layer
 from moorage.artifacts.tagnames import Named
 from moorage.projects.records import ProjectRef
 
 router = APIRouter(tags=["artifact"])
 
+WITH_ARTIFACT = "What each points at, with its tags, labels, accessories and children."
+
 
 class NamedTagResp(TagResp):
     """A tag and what it points at."""
 
     digest: str = ""
+    artifact: ArtifactResp | None = None
 
 
 class LayerResp(Wire):
@@ -36,8 +42,9 @@ class LayerResp(Wire):
     shared: int = 0
 
 
-def _named(found: Named) -> NamedTagResp:
-    return NamedTagResp(**told(found.tag), digest=found.digest)
+def _named(found: Named, artifacts: Mapping[int, ArtifactResp]) -> NamedTagResp:
+    artifact = artifacts.get(found.tag.artifact_id)
+    return NamedTagResp(**told(found.tag), digest=found.digest, artifact=artifact)
 
 
 def _layer(layer: Layer) -> LayerResp:
@@ -55,14 +62,26 @@ def _layer(layer: Layer) -> LayerResp:
 async def list_repository_tags(
     request: Request,
     api: Api,
+    who: Who,
     name: Repository,
     query: Listed,
     ref: Annotated[ProjectRef, inside_named("tag", "list")],
     with_immutable_status: bool = False,
+    with_artifact: Annotated[bool, Query(description=WITH_ARTIFACT)] = False,
 ) -> Response:
     """The tags of a repository; sort=-version puts the newest version of SemVer first."""
-    page = await api.tag_names.list(name, query, immutable=with_immutable_status)
-    return listing(request, query, page, [_named(each) for each in page.items])
+    if with_artifact:
+        await allowed(api, who, ref, "artifact", "list")
+    page = await api.tag_names.list(
+        name,
+        query,
+        immutable=with_immutable_status,
+        artifacts=Wanted(labels=True, children=True) if with_artifact else None,
+    )
+    held = {each.artifact.id: each.artifact for each in page.items if each.artifact}
+    filled = await api.attributes.fill(list(held.values()))
+    artifacts = {each.id: render_artifact(each, with_accessory=True) for each in filled}
+    return listing(request, query, page, [_named(each, artifacts) for each in page.items])
 
 
 @router.get(ARTIFACT + "/layers", response_model=list[LayerResp])

@@ -25,6 +25,7 @@ from moorage.access.principals import Principal
 from moorage.artifacts import details, labels, typed
 from moorage.artifacts.details import Wanted
 from moorage.artifacts.entries import Accessory, Artifact, Repository, Tag
+from moorage.artifacts.repositories import Place, listed
 from moorage.db.engine import Database
 from moorage.db.queries import (
     AllOf,
@@ -149,7 +150,7 @@ class Catalogue:
         async with self._db.read() as tx:
             scope: list[ColumnElement[bool]] = []
             if repository is not None:
-                place = await _place(tx, repository)
+                place = await listed(tx, repository)
                 scope.append(manifests.c.repository_id == place.id)
             if project_id is not None:
                 scope.append(repositories.c.project_id == project_id)
@@ -187,7 +188,7 @@ class Catalogue:
     async def artifact(self, repository: str, reference: str, wanted: Wanted = PLAIN) -> Artifact:
         """One artifact by tag or digest; raises RepositoryUnknown, ManifestUnknown."""
         async with self._db.read() as tx:
-            place = await _place(tx, repository)
+            place = await listed(tx, repository)
             row = await _find(tx, place, reference)
             (found,) = await details.complete(tx, [row], wanted)
             if wanted.attached:
@@ -197,7 +198,7 @@ class Catalogue:
     async def accessories(self, repository: str, reference: str, query: Query) -> Page[Accessory]:
         """Artifacts whose subject the named one is, the newest first."""
         async with self._db.read() as tx:
-            place = await _place(tx, repository)
+            place = await listed(tx, repository)
             row = await _find(tx, place, reference)
             statement = narrow(
                 details.artifact_rows().where(
@@ -218,7 +219,7 @@ class Catalogue:
     ) -> Page[Tag]:
         """The tags of one artifact, the last pushed first."""
         async with self._db.read() as tx:
-            place = await _place(tx, repository)
+            place = await listed(tx, repository)
             row = await _find(tx, place, reference)
             statement = narrow(
                 details.tag_rows().where(tags.c.manifest_id == row.id), query, TAG_FIELDS
@@ -270,19 +271,6 @@ async def _repository(tx: Tx, name: str) -> Repository:
     if row is None:
         raise RepositoryUnknown(f"repository {name} not found")
     return Repository(**row._mapping)
-
-
-async def _place(tx: Tx, name: str) -> Any:
-    """Id, project and name of the listed repository; raises RepositoryUnknown."""
-    found = await tx.execute(
-        select(repositories.c.id, repositories.c.project_id, repositories.c.name).where(
-            repositories.c.name == name, repositories.c.pushed_at.is_not(None)
-        )
-    )
-    row = found.one_or_none()
-    if row is None:
-        raise RepositoryUnknown(f"repository {name} not found")
-    return row
 
 
 def _by_name(statement: Select[Any], query: Query) -> Select[Any]:
@@ -339,7 +327,7 @@ async def _narrow_special(
     return statement
 
 
-async def _find(tx: Tx, place: Any, reference: str) -> Any:
+async def _find(tx: Tx, place: Place, reference: str) -> Any:
     statement = details.measured_rows().where(manifests.c.repository_id == place.id)
     if is_digest(reference):
         statement = statement.where(manifests.c.digest == reference)

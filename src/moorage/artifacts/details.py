@@ -64,6 +64,12 @@ async def complete(tx: Tx, rows: Sequence[Any], wanted: Wanted) -> list[Artifact
     ]
 
 
+async def by_id(tx: Tx, ids: Collection[int], wanted: Wanted) -> dict[int, Artifact]:
+    """Artifacts by their ids; whatever is not there is left out."""
+    rows = await tx.select(_BY_ID, ids=tx.dialect.many(sorted(ids)))
+    return {each.id: each for each in await complete(tx, rows, wanted)}
+
+
 def artifact_rows() -> Select[Any]:
     """Artifacts without what hangs on them."""
     return select(
@@ -208,6 +214,7 @@ def accessory(row: Any, subject_id: int) -> Accessory:
 # --- statements: a page asks each of them once
 
 _subject = manifests.alias("subject")
+_BY_ID = Prepared(lambda dialect: measured_rows().where(dialect.among(manifests.c.id, "ids")))
 _INSIDE = Prepared(
     lambda dialect: (
         select(

@@ -151,6 +151,6 @@ async def of(tx: Tx, manifest_ids: Sequence[int]) -> dict[int, list[Label]]:
     """The labels of manifests by manifest, each list by name."""
     found: dict[int, list[Label]] = {}
     for row in await tx.select(_CARRIED, ids=tx.dialect.many(manifest_ids)):
-        values = dict(row._mapping)
+        values = row._asdict()
         found.setdefault(values.pop("manifest_id"), []).append(Label(**values))
     return found

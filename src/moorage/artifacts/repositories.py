@@ -30,6 +30,12 @@ async def find(tx: Tx, name: str) -> Place | None:
     return None if row is None else Place(row.id, row.project_id, name)
 
 
+async def listed(tx: Tx, name: str) -> Place:
+    """The repository of that full name, if anything was pushed to it; raises RepositoryUnknown."""
+    row = await tx.find(_LISTED, name=name)
+    return _known(None if row is None else Place(*row), name)
+
+
 async def demand(tx: Tx, name: str) -> Place:
     """The repository of that full name, held until the commit; raises RepositoryUnknown."""
     return _known(await _hold(tx, name), name)
@@ -74,6 +80,11 @@ async def _hold(tx: Tx, name: str) -> Place | None:
     return Place(rows[0][0], rows[0][1], name) if rows else None
 
 
+_LISTED = Prepared(
+    lambda _: select(repositories.c.id, repositories.c.project_id, repositories.c.name).where(
+        repositories.c.name == bindparam("name"), repositories.c.pushed_at.is_not(None)
+    )
+)
 _HOLD = Prepared(
     lambda dialect: dialect.for_key_share(
         select(repositories.c.id, repositories.c.project_id).where(

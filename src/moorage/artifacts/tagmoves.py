@@ -13,12 +13,12 @@ from typing import Literal
 
 from sqlalchemy import bindparam, func, insert, select
 
+from moorage.artifacts.repositories import listed
 from moorage.db.engine import Database
 from moorage.db.prepared import Prepared
 from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
-from moorage.db.tables import manifests, repositories, tag_moves
+from moorage.db.tables import manifests, tag_moves
 from moorage.db.transactions import Tx
-from moorage.errors import RepositoryUnknown
 
 Kind = Literal["created", "moved", "deleted", "restored"]
 
@@ -105,15 +105,10 @@ class TagMoves:
 
     async def list(self, repository: str, query: Query) -> Page[Moved]:
         """Moves of the tags of a repository, the last first; raises RepositoryUnknown."""
-        place = select(repositories.c.id).where(
-            repositories.c.name == repository, repositories.c.pushed_at.is_not(None)
-        )
         async with self._db.read() as tx:
-            repository_id = (await tx.execute(place)).scalar_one_or_none()
-            if repository_id is None:
-                raise RepositoryUnknown(f"repository {repository} not found")
+            place = await listed(tx, repository)
             columns = [column for column in tag_moves.c if column.name != "repository_id"]
-            rows = select(*columns).where(tag_moves.c.repository_id == repository_id)
+            rows = select(*columns).where(tag_moves.c.repository_id == place.id)
             statement = narrow(rows, query, FIELDS)
             total = await count(tx, statement)
             page = paged(ordered(statement, query, FIELDS, tag_moves.c.id.desc()), query)

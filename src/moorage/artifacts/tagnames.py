@@ -9,18 +9,20 @@ that was asked for are read whole.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, bindparam, select
 
 from moorage.artifacts import details
-from moorage.artifacts.entries import Tag
+from moorage.artifacts.details import Wanted
+from moorage.artifacts.entries import Artifact, Tag
+from moorage.artifacts.repositories import Place, listed
 from moorage.db.engine import Database
+from moorage.db.prepared import Prepared
 from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
-from moorage.db.tables import manifests, repositories, tags
+from moorage.db.tables import manifests, tags
 from moorage.db.transactions import Tx
-from moorage.errors import RepositoryUnknown
 from moorage.patterns import versions
 from moorage.projects import immutability
 
@@ -38,10 +40,11 @@ MAX_VERSIONS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A tag and the digest that it points at."""
+    """A tag, the digest that it points at, and what that is, where it was asked for."""
 
     tag: Tag
     digest: str
+    artifact: Artifact | None = None
 
 
 class TagNames:
@@ -50,33 +53,45 @@ class TagNames:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def list(self, repository: str, query: Query, *, immutable: bool = False) -> Page[Named]:
+    async def list(
+        self,
+        repository: str,
+        query: Query,
+        *,
+        immutable: bool = False,
+        artifacts: Wanted | None = None,
+    ) -> Page[Named]:
         """One page of them, the last pushed first unless asked otherwise.
 
+        With `artifacts` each has the artifact that it points at, and as much of that.
         Raises RepositoryUnknown.
         """
         async with self._db.read() as tx:
-            place = await _place(tx, repository)
-            statement = narrow(_rows().where(tags.c.repository_id == place.id), query, FIELDS)
-            total = await count(tx, statement)
-            if _by_version(query) and total <= MAX_VERSIONS:
-                rows = await _versions(tx, statement, query)
-            else:
-                newest = tags.c.pushed_at.desc(), tags.c.id.desc()
-                page = paged(ordered(statement, query, FIELDS, *newest), query)
-                rows = (await tx.execute(page)).all()
-            found = [Named(Tag(**_without_digest(row)), row.digest) for row in rows]
+            place = await listed(tx, repository)
+            rows, total = await _page(tx, place, query)
+            found = [Named(Tag(*row[:-1]), row.digest) for row in rows]
             if immutable and found:
-                rules = await immutability.in_force(tx, [place.project_id])
-                marked = await details.marked(
-                    [each.tag for each in found], rules[place.project_id], place.name
-                )
-                found = [Named(tag, each.digest) for tag, each in zip(marked, found, strict=True)]
+                found = await _marked(tx, place, found)
+            if artifacts is not None and found:
+                found = await _described(tx, found, artifacts)
             return Page(found, total)
 
 
-def _by_version(query: Query) -> bool:
-    return bool(query.sort) and query.sort[0][0] == BY_VERSION
+async def _page(tx: Tx, place: Place, query: Query) -> tuple[Sequence[Any], int]:
+    """Rows of the page, and how many all pages have."""
+    if query.sort and query.sort[0][0] == BY_VERSION:
+        names = await _names(tx, place, query)
+        if len(names) <= MAX_VERSIONS:
+            return await _versions(tx, names, query), len(names)
+    statement = _narrowed(place, query)
+    total = await count(tx, statement)
+    newest = tags.c.pushed_at.desc(), tags.c.id.desc()
+    page = paged(ordered(statement, query, FIELDS, *newest), query)
+    return (await tx.execute(page)).all(), total
+
+
+def _narrowed(place: Place, query: Query) -> Select[Any]:
+    return narrow(_rows().where(tags.c.repository_id == place.id), query, FIELDS)
 
 
 def _rows() -> Select[Any]:
@@ -84,28 +99,18 @@ def _rows() -> Select[Any]:
     return rows.join(manifests, manifests.c.id == tags.c.manifest_id)
 
 
-def _without_digest(row: Any) -> dict[str, Any]:
-    return {name: value for name, value in row._mapping.items() if name != "digest"}
+async def _names(tx: Tx, place: Place, query: Query) -> Sequence[Any]:
+    """Id and name of all tags that fit; one more than can be ordered, if there are more."""
+    if not query.filters:
+        return await tx.select(_NAMES, repository=place.id)
+    named = _narrowed(place, query).with_only_columns(tags.c.id, tags.c.name)
+    return (await tx.execute(named.limit(MAX_VERSIONS + 1))).all()
 
 
-async def _place(tx: Tx, name: str) -> Any:
-    found = await tx.execute(
-        select(repositories.c.id, repositories.c.project_id, repositories.c.name).where(
-            repositories.c.name == name, repositories.c.pushed_at.is_not(None)
-        )
-    )
-    row = found.one_or_none()
-    if row is None:
-        raise RepositoryUnknown(f"repository {name} not found")
-    return row
-
-
-async def _versions(tx: Tx, statement: Select[Any], query: Query) -> Sequence[Any]:
+async def _versions(tx: Tx, names: Sequence[Any], query: Query) -> Sequence[Any]:
     """The rows of the page, by version."""
-    names = await tx.execute(statement.with_only_columns(tags.c.id, tags.c.name))
     known, others = [], []
-    for row in names:
-        number, name = row.id, row.name
+    for number, name in names:
         version = versions.parse(name)
         if version is None:
             others.append((name, number))
@@ -117,6 +122,29 @@ async def _versions(tx: Tx, statement: Select[Any], query: Query) -> Sequence[An
     ids = in_order[start : start + query.size]
     if not ids:
         return []
-    found = await tx.execute(_rows().where(tags.c.id.in_(ids)))
-    by_id = {row.id: row for row in found}
+    by_id = {row.id: row for row in await tx.select(_BY_ID, ids=tx.dialect.many(ids))}
     return [by_id[each] for each in ids if each in by_id]
+
+
+async def _marked(tx: Tx, place: Place, found: list[Named]) -> list[Named]:
+    """The same, and which of them a rule keeps."""
+    rules = await immutability.in_force(tx, [place.project_id])
+    own = [each.tag for each in found]
+    marked = await details.marked(own, rules[place.project_id], place.name)
+    return [replace(each, tag=tag) for each, tag in zip(found, marked, strict=True)]
+
+
+async def _described(tx: Tx, found: list[Named], wanted: Wanted) -> list[Named]:
+    """The same with their artifacts; several may point at one, and one may be gone by now."""
+    artifacts = await details.by_id(tx, {each.tag.artifact_id for each in found}, wanted)
+    return [replace(each, artifact=artifacts.get(each.tag.artifact_id)) for each in found]
+
+
+_NAMES = Prepared(
+    lambda _: (
+        select(tags.c.id, tags.c.name)
+        .where(tags.c.repository_id == bindparam("repository"))
+        .limit(MAX_VERSIONS + 1)
+    )
+)
+_BY_ID = Prepared(lambda dialect: _rows().where(dialect.among(tags.c.id, "ids")))

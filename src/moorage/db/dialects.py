@@ -53,6 +53,9 @@ class Dialect(Protocol):
     async def fetch(self, driver: Any, text: str, arguments: Sequence[Any]) -> Sequence[Any]:
         """Run a statement on the driver's own connection; its rows."""
 
+    async def fetch_all(self, driver: Any, text: str, arguments: Sequence[Any]) -> Sequence[Any]:
+        """The same for a statement that may take a while."""
+
     async def fetch_many(
         self, driver: Any, text: str, arguments: Sequence[Sequence[Any]]
     ) -> Sequence[Any]:
@@ -114,6 +117,10 @@ class SqliteDialect:
         rows: Sequence[Any] = driver._conn.execute(text, arguments).fetchall()
         return rows
 
+    async def fetch_all(self, driver: Any, text: str, arguments: Sequence[Any]) -> Sequence[Any]:
+        rows: Sequence[Any] = await driver._execute(_all, driver._conn, text, arguments)
+        return rows
+
     async def fetch_many(
         self, driver: Any, text: str, arguments: Sequence[Sequence[Any]]
     ) -> Sequence[Any]:
@@ -145,6 +152,10 @@ class SqliteDialect:
         return row.in_(select(row).select_from(table).where(which).limit(most))
 
 
+def _all(connection: sqlite3.Connection, text: str, arguments: Sequence[Any]) -> Sequence[Any]:
+    return connection.execute(text, arguments).fetchall()
+
+
 class PostgresDialect:
     """Row locks."""
 
@@ -174,6 +185,9 @@ class PostgresDialect:
     async def fetch(self, driver: Any, text: str, arguments: Sequence[Any]) -> Sequence[Any]:
         rows: Sequence[Any] = await driver.fetch(text, *arguments)
         return rows
+
+    async def fetch_all(self, driver: Any, text: str, arguments: Sequence[Any]) -> Sequence[Any]:
+        return await self.fetch(driver, text, arguments)
 
     async def fetch_many(
         self, driver: Any, text: str, arguments: Sequence[Sequence[Any]]

@@ -50,9 +50,14 @@ class Tx:
         """Run a statement of a hot path; its rows, as plain sequences."""
         return await prepared.fetch(self.driver, self.dialect, values)
 
+    async def find(self, prepared: Prepared, **values: Any) -> Any:
+        """The only row of such a statement, with names and types; None if there is none."""
+        return await prepared.find(self.driver, self.dialect, values)
+
     async def select(self, prepared: Prepared, **values: Any) -> Sequence[Any]:
-        """Run a statement of lists: built once, and its rows have names and types."""
-        return (await self.execute(prepared.built(self.dialect), values)).all()
+        """The rows of one that may have many or take a while, with names and types."""
+        running = prepared.select(self.driver, self.dialect, values)
+        return await (running if self.dialect.interruptible else whole(running))
 
     async def fetch_many(
         self, prepared: Prepared, values: Sequence[dict[str, Any]]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from moorage.portal.drawing import Drawing, escaped
-from moorage.portal.shapes import Artifact, Child, Label, Tag
+from moorage.portal.shapes import Artifact, Child, Label, NamedTag
 
 FORM = "bulk-artifacts"
 """The id of the form for what is chosen."""
@@ -24,7 +24,7 @@ class Line:
 
     key: str
     artifact: Artifact | None
-    tag: Tag | None = None
+    tag: NamedTag | None = None
 
     @property
     def digest(self) -> str:

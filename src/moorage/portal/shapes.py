@@ -215,8 +215,6 @@ class Tag(Shape):
     push_time: Moment = None
     pull_time: Moment = None
     immutable: bool = False
-    digest: str = ""
-    """Only in the list of a repository's tags."""
 
 
 class Accessory(Shape):
@@ -280,6 +278,13 @@ class Artifact(Shape):
             return known
         own = [_text(self.extra_attrs.get(name)) for name in ("os", "architecture")]
         return ["/".join(filter(None, own))] if any(own) else []
+
+
+class NamedTag(Tag):
+    """A tag in the list of those of a repository."""
+
+    digest: str = ""
+    artifact: Artifact | None = None
 
 
 def _text(value: object) -> str:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from moorage.access import roles
 from moorage.access.principals import Principal
@@ -26,6 +26,7 @@ from moorage.accounts.groups import GROUP_ROLES, GROUPS
 from moorage.cache.base import Cache
 from moorage.clock import Clock, SystemClock
 from moorage.db.engine import Database
+from moorage.db.prepared import Prepared
 from moorage.db.tables import (
     project_members,
     project_registries,
@@ -125,7 +126,7 @@ class Grants:
 
         async def load() -> ProjectRef | None:
             async with self._db.read() as tx:
-                row = (await tx.execute(_PROJECTS.where(projects.c.name == name))).one_or_none()
+                row = await tx.find(_BY_NAME, name=name)
             return None if row is None else _ref(row)
 
         return await self._cache.through(PROJECT, PROJECT.key(name), load)
@@ -137,8 +138,7 @@ class Grants:
     async def project_by_id(self, project_id: int) -> ProjectRef | None:
         """The project of that id, or None; asks the database."""
         async with self._db.read() as tx:
-            found = await tx.execute(_PROJECTS.where(projects.c.id == project_id))
-            row = found.one_or_none()
+            row = await tx.find(_BY_ID, id=project_id)
         return None if row is None else _ref(row)
 
     async def _robot(self, robot_id: int) -> RobotGrants:
@@ -175,6 +175,8 @@ def _ref(row: Any) -> ProjectRef:
 _PROJECTS = select(projects, project_registries.c.registry_id).outerjoin(
     project_registries, project_registries.c.project_id == projects.c.id
 )
+_BY_ID = Prepared(lambda _: _PROJECTS.where(projects.c.id == bindparam("id")))
+_BY_NAME = Prepared(lambda _: _PROJECTS.where(projects.c.name == bindparam("name")))
 
 
 @lru_cache(maxsize=64)

@@ -3,12 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy import Select, and_, bindparam, func, select
 
 from moorage.access.principals import Principal
 from moorage.access.roles import PRECEDENCE, PROJECT_ADMIN
 from moorage.accounts.memberships import belonging
 from moorage.db.engine import Database
+from moorage.db.prepared import Prepared
 from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
 from moorage.db.tables import (
     project_members,
@@ -77,13 +78,12 @@ class Projects:
 
     async def by_name(self, name: str, principal: Principal | None = None) -> Project:
         """Raises ProjectUnknown."""
-        return await self._one(projects.c.name == name, f"project {name} not found", principal)
+        return await self._one(_BY_NAME, f"project {name} not found", principal, name=name)
 
     async def by_id(self, project_id: int, principal: Principal | None = None) -> Project:
         """Raises ProjectUnknown."""
-        return await self._one(
-            projects.c.id == project_id, f"project {project_id} not found", principal
-        )
+        missing = f"project {project_id} not found"
+        return await self._one(_BY_ID, missing, principal, id=project_id)
 
     async def list(self, principal: Principal, query: Query) -> Page[Project]:
         """What the caller may see, by name unless asked otherwise."""
@@ -166,10 +166,10 @@ class Projects:
             return
 
     async def _one(
-        self, where: ColumnElement[bool], missing: str, principal: Principal | None
+        self, which: Prepared, missing: str, principal: Principal | None, **values: Any
     ) -> Project:
         async with self._db.read() as tx:
-            row = (await tx.execute(_rows().where(where))).one_or_none()
+            row = await tx.find(which, **values)
             if row is None:
                 raise ProjectUnknown(missing)
             return (await _described(tx, [row], principal))[0]
@@ -248,19 +248,15 @@ async def _described(tx: Tx, rows: Sequence[Any], principal: Principal | None) -
 async def _roles(tx: Tx, ids: list[int], principal: Principal | None) -> dict[int, set[int]]:
     if principal is None or principal.kind != "user":
         return {}
-    query = select(project_members.c.project_id, project_members.c.role_id).where(
-        project_members.c.project_id.in_(ids), belonging(principal.id)
-    )
     held: dict[int, set[int]] = {}
-    for row in await tx.execute(query):
+    for row in await tx.select(_ROLES, ids=tx.dialect.many(ids), user=principal.id):
         held.setdefault(row.project_id, set()).add(row.role_id)
     return held
 
 
 async def _values(tx: Tx, ids: list[int]) -> dict[int, dict[str, str]]:
-    rows = await tx.execute(select(project_metadata).where(project_metadata.c.project_id.in_(ids)))
     values: dict[int, dict[str, str]] = {}
-    for row in rows:
+    for row in await tx.select(_METADATA, ids=tx.dialect.many(ids)):
         values.setdefault(row.project_id, {})[row.name] = row.value
     return values
 
@@ -279,3 +275,17 @@ def _project(row: Any, values: Mapping[str, str], held: Collection[int]) -> Proj
         role_ids=tuple(role for role in PRECEDENCE if role in held),
         registry_id=row.registry_id or 0,
     )
+
+
+_BY_ID = Prepared(lambda _: _rows().where(projects.c.id == bindparam("id")))
+_BY_NAME = Prepared(lambda _: _rows().where(projects.c.name == bindparam("name")))
+_METADATA = Prepared(
+    lambda dialect: select(
+        project_metadata.c.project_id, project_metadata.c.name, project_metadata.c.value
+    ).where(dialect.among(project_metadata.c.project_id, "ids"))
+)
+_ROLES = Prepared(
+    lambda dialect: select(project_members.c.project_id, project_members.c.role_id).where(
+        dialect.among(project_members.c.project_id, "ids"), belonging(bindparam("user"))
+    )
+)

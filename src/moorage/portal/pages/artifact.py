@@ -1,7 +1,7 @@
 """One artifact: overview, tags, layers, what is attached to it, and what it brings along."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,17 +76,6 @@ async def labels_of(visit: Visit, found: Place) -> Sequence[Label]:
     project = found.here.project.project_id
     every = await visit.every(Label, "/labels", scope="p", project_id=project, with_global=True)
     return sorted(every, key=lambda label: label.scope == "g")  # each of the two by name
-
-
-async def by_id(visit: Visit, found: Place, ids: Iterable[int]) -> Mapping[int, Artifact]:
-    """Those artifacts of the repository, with whatever hangs on them but rules for their tags."""
-    wanted = sorted(set(ids))
-    if not wanted:
-        return {}
-    q, api = f"id={{{' '.join(map(str, wanted))}}},base=*", f"{found.api}/artifacts"
-    more = {name: True for name in EVERYTHING if name != "with_immutable_status"}
-    listed = await visit.all(Artifact, api, q=q, page_size=len(wanted), **more)
-    return {each.id: each for each in listed.items}
 
 
 def _tabs(visit: Visit, found: Place, one: Artifact, current: str) -> Sequence[tuple[str, Tab]]:

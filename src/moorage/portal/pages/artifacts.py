@@ -13,7 +13,7 @@ from moorage.portal.pages.bulk import Bulk, carried_out
 from moorage.portal.parts import Choice, Column, Crumb, Field, Filter, Form, Item, Tab, View
 from moorage.portal.places import COMPARE, INFO, USAGE, Place, place
 from moorage.portal.scope import PROJECTS
-from moorage.portal.shapes import Artifact, Label, Tag
+from moorage.portal.shapes import Artifact, Label, NamedTag
 from moorage.portal.visits import Visit
 
 TYPES = ("IMAGE", "CHART", "CNAB", "WASM", "SBOM", "MODEL")
@@ -278,15 +278,14 @@ def _works(visit: Visit, found: Place) -> Mapping[str, Callable[[str], Awaitable
 async def _by_tag(visit: Visit, found: Place, view: View) -> tuple[Sequence[Line], int]:
     q = view.kept.get("q", "")
     tags = await visit.page(
-        Tag,
+        NamedTag,
         f"{found.api}/tags",
         view,
         q=f"name=~{quoted(q)}" if q else "",
         with_immutable_status=True,
+        with_artifact=True,
     )
-    ids = [tag.artifact_id for tag in tags.items]
-    held = await artifact.by_id(visit, found, ids)
-    return [Line(tag.name, held.get(tag.artifact_id), tag) for tag in tags.items], tags.total
+    return [Line(tag.name, tag.artifact, tag) for tag in tags.items], tags.total
 
 
 async def _by_artifact(visit: Visit, found: Place, view: View) -> tuple[Sequence[Line], int]:
