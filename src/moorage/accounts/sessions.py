@@ -12,7 +12,7 @@ import secrets
 from dataclasses import dataclass
 
 import orjson
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from moorage.access.principals import Principal
 from moorage.accounts.records import Login
@@ -20,6 +20,7 @@ from moorage.accounts.standing import Standings
 from moorage.cache.base import Cache, Kind
 from moorage.clock import Clock, SystemClock
 from moorage.db.engine import Database
+from moorage.db.prepared import Prepared
 from moorage.db.tables import sessions, users
 from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
@@ -129,19 +130,8 @@ class Sessions:
         return await self._db.run(step)
 
     async def _load(self, digest: str) -> _Kept | None:
-        query = (
-            select(
-                sessions.c.user_id,
-                users.c.username,
-                sessions.c.revision,
-                sessions.c.expires_at,
-                sessions.c.renewed_at,
-            )
-            .join(users, users.c.id == sessions.c.user_id)
-            .where(sessions.c.digest == digest)
-        )
         async with self._db.read() as tx:
-            row = (await tx.execute(query)).one_or_none()
+            row = await tx.find(_BY_DIGEST, digest=digest)
         if row is None:
             return None
         ends, renewed = row.expires_at.timestamp(), row.renewed_at.timestamp()
@@ -159,6 +149,21 @@ async def _renew(tx: Tx, digest: str, seconds: float) -> None:
         .where(sessions.c.digest == digest, sessions.c.expires_at > now())
         .values(expires_at=from_now(seconds), renewed_at=now())
     )
+
+
+_BY_DIGEST = Prepared(
+    lambda _: (
+        select(
+            sessions.c.user_id,
+            users.c.username,
+            sessions.c.revision,
+            sessions.c.expires_at,
+            sessions.c.renewed_at,
+        )
+        .join(users, users.c.id == sessions.c.user_id)
+        .where(sessions.c.digest == bindparam("digest"))
+    )
+)
 
 
 def _digest(secret: str) -> str:

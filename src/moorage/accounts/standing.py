@@ -20,13 +20,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
-from sqlalchemy import or_, select
+from sqlalchemy import bindparam, or_, select
 
 from moorage.access.principals import Bounds, Principal
 from moorage.access.roles import Pairs
 from moorage.cache.base import Cache, Kind
 from moorage.clock import Clock, SystemClock
 from moorage.db.engine import Database
+from moorage.db.prepared import Prepared
 from moorage.db.tables import access_tokens, federation_rules, robots, users
 from moorage.db.transactions import Tx
 
@@ -178,17 +179,23 @@ def sooner(*moments: float | None) -> float | None:
     return min((moment for moment in moments if moment is not None), default=None)
 
 
+_USER = Prepared(
+    lambda _: select(users.c.revision, ADMINISTERS).where(users.c.id == bindparam("id"))
+)
+_ROBOT = Prepared(
+    lambda _: select(robots.c.revision, robots.c.disabled, robots.c.expires_at).where(
+        robots.c.id == bindparam("id")
+    )
+)
+
+
 async def _user(tx: Tx, user_id: int) -> Standing | None:
-    query = select(users.c.revision, ADMINISTERS).where(users.c.id == user_id)
-    row = (await tx.execute(query)).one_or_none()
+    row = await tx.find(_USER, id=user_id)
     return None if row is None else Standing(row.revision, sysadmin=row.administers)
 
 
 async def _robot(tx: Tx, robot_id: int) -> Standing | None:
-    query = select(robots.c.revision, robots.c.disabled, robots.c.expires_at).where(
-        robots.c.id == robot_id
-    )
-    row = (await tx.execute(query)).one_or_none()
+    row = await tx.find(_ROBOT, id=robot_id)
     if row is None:
         return None
     expires = row.expires_at.timestamp() if row.expires_at else None

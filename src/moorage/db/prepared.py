@@ -11,8 +11,8 @@ is a module's constant; its parameters are `bindparam`s.
 """
 
 from collections import namedtuple
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 from sqlalchemy import Executable
@@ -90,8 +90,9 @@ class _Compiled:
         ]
 
     @cached_property
-    def _row(self) -> Any:
-        return namedtuple("Row", [name for name, _ in self._columns])
+    def _make(self) -> Callable[[Iterable[Any]], Any]:
+        names = [name for name, _ in self._columns]
+        return partial(tuple.__new__, namedtuple("Row", names))
 
     @cached_property
     def _processors(self) -> Sequence[tuple[int, Callable[[Any], Any]]]:
@@ -107,7 +108,7 @@ class _Compiled:
 
     def named(self, rows: Sequence[Row]) -> Sequence[Any]:
         """The rows with the names and the types of their columns."""
-        make, processors = self._row._make, self._processors
+        make, processors = self._make, self._processors
         if not processors:
             return [make(row) for row in rows]
         found = []

@@ -39,16 +39,12 @@ class Timestamp(TypeDecorator[datetime]):
         return sqlite_text(value)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Any:
-        """A plain function: lists have thousands of times."""
-        return _from_text if dialect.name == "sqlite" else _in_utc
+        """A plain function: lists have thousands of times. asyncpg's own are in UTC."""
+        return _from_text if dialect.name == "sqlite" else None
 
 
 def _from_text(value: str | None) -> datetime | None:
-    return None if value is None else datetime.fromisoformat(value).replace(tzinfo=UTC)
-
-
-def _in_utc(value: datetime | None) -> datetime | None:
-    return value if value is None or value.tzinfo is UTC else value.astimezone(UTC)
+    return None if value is None else datetime.fromisoformat(value + "+00:00")
 
 
 class now(FunctionElement[datetime]):
