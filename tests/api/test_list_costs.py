@@ -61,6 +61,8 @@ CASES: dict[str, list[tuple[str, dict[str, str]]]] = {
     "/projects/{project_name}/repositories/{repository_name}/tags": [
         (f"{TEAM}/repositories/app/tags", {"with_immutable_status": "true"}),
         (f"{TEAM}/repositories/app/tags", {"sort": "-version"}),
+        (f"{TEAM}/repositories/app/tags", {"sort": "-version", "with_artifact": "true"}),
+        (f"{TEAM}/repositories/app/tags", {"q": "name=~t", "with_artifact": "true"}),
     ],
     f"{OF_REPOSITORY}/tag-history": [
         (f"{TEAM}/repositories/app/tag-history", {}),

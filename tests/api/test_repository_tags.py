@@ -2,10 +2,14 @@
 
 import pytest
 from tests.api.world import World
+from tests.support.accounts import in_project
+
+from moorage.artifacts import tagnames
 
 pytestmark = pytest.mark.anyio
 
 TAGS = "/projects/team/repositories/app/tags"
+ARTIFACTS = "/projects/team/repositories/app/artifacts"
 
 
 async def names(world: World, **params: str) -> list[str]:
@@ -38,6 +42,53 @@ async def test_each_tag_says_what_it_points_at(world: World) -> None:
     assert tag["digest"] == artifact.json()["digest"]
     assert tag["immutable"] is False
     assert answer.headers["x-total-count"] == "1"
+
+
+async def test_an_artifact_comes_with_the_first_of_its_tags(world: World) -> None:
+    """As the list of artifacts says it, and once on a page: it may be large, and its tags many."""
+    for tag in ("1.0.0", "2.0.0"):
+        await world.content.push_image("team/app", tag, tag.encode())
+    root = world.people["sysadmin"]
+    two = await world.services.catalogue.artifact("team/app", "2.0.0")
+    for tag in ("2.0", "latest"):
+        await world.content.manifests.add_tag(root, "team/app", two.digest, tag)
+    asked = {"sort": "-version", "with_artifact": "true"}
+    listed = (await world.call("guest", "GET", TAGS, params=asked)).json()
+    assert [each["name"] for each in listed] == ["2.0.0", "1.0.0", "2.0", "latest"]
+    assert [each["artifact_id"] == two.id for each in listed] == [True, False, True, True]
+    everything = dict.fromkeys(("with_label", "with_accessory", "with_child"), "true")
+    whole = await world.call("guest", "GET", ARTIFACTS, params=everything)
+    by_id = {each["id"]: each for each in whole.json()}
+    assert [each.get("artifact") for each in listed] == [
+        *(by_id[two.id], by_id[listed[1]["artifact_id"]]),
+        *(None, None),
+    ]
+    assert "artifact" not in (await world.call("guest", "GET", TAGS)).json()[0]
+
+
+async def test_whoever_may_list_tags_only_sees_no_artifacts(world: World) -> None:
+    """A robot account has its rights one by one."""
+    await world.content.push_image("team/app", "v1")
+    await world.robot("names", in_project("team", "tag:list"))
+    await world.robot("both", in_project("team", "tag:list", "artifact:list"))
+    assert (await world.call("names", "GET", TAGS)).status_code == 200
+    refused = await world.call("names", "GET", TAGS, params={"with_artifact": "true"})
+    assert refused.status_code == 403
+    (tag,) = (await world.call("both", "GET", TAGS, params={"with_artifact": "true"})).json()
+    assert tag["artifact"]["digest"] == tag["digest"]
+
+
+async def test_names_that_are_too_many_to_order_are_in_the_order_of_the_database(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With as many the versions are in order yet; with one more the newest push is first."""
+    for tag in ("1.2.0", "1.10.0", "1.9.0"):
+        await world.content.push_image("team/app", tag)
+    monkeypatch.setattr(tagnames, "MAX_VERSIONS", 3)
+    assert await names(world, sort="-version") == ["1.10.0", "1.9.0", "1.2.0"]
+    monkeypatch.setattr(tagnames, "MAX_VERSIONS", 2)
+    assert await names(world, sort="-version") == ["1.9.0", "1.10.0", "1.2.0"]
+    assert await names(world, sort="-version", q="name=~1.1") == ["1.10.0"]
 
 
 async def test_a_repository_that_is_not_there_has_no_tags(world: World) -> None:

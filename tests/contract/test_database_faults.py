@@ -242,6 +242,7 @@ async def test_cancelled_readers_give_their_connections_back(database: Database)
         async with database.read() as tx:
             await tx.execute(text("SELECT 1"))
             await tx.fetch(VALUE, n="row")
+            await tx.select(VALUE, n="row")
 
     tasks = [asyncio.create_task(reading()) for _ in range(60)]
     for task in tasks:

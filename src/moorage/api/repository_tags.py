@@ -1,6 +1,5 @@
 """The tags of a repository and the layers of an artifact. Ours, not Harbor's."""
 
-from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from fastapi import APIRouter, Query, Request
@@ -20,7 +19,10 @@ from moorage.projects.records import ProjectRef
 
 router = APIRouter(tags=["artifact"])
 
-WITH_ARTIFACT = "What each points at, with its tags, labels, accessories and children."
+WITH_ARTIFACT = (
+    "What they point at, with its tags, labels, accessories and children: "
+    "each artifact with the first of its tags on this page."
+)
 
 
 class NamedTagResp(TagResp):
@@ -42,8 +44,8 @@ class LayerResp(Wire):
     shared: int = 0
 
 
-def _named(found: Named, artifacts: Mapping[int, ArtifactResp]) -> NamedTagResp:
-    artifact = artifacts.get(found.tag.artifact_id)
+def _named(found: Named, artifacts: dict[int, ArtifactResp]) -> NamedTagResp:
+    artifact = artifacts.pop(found.tag.artifact_id, None)  # once: it may be large, its tags many
     return NamedTagResp(**told(found.tag), digest=found.digest, artifact=artifact)
 
 

@@ -40,7 +40,7 @@ MAX_VERSIONS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A tag, the digest that it points at, and what that is, where it was asked for."""
+    """A tag, the digest that it points at, and what that is, if that was asked for."""
 
     tag: Tag
     digest: str

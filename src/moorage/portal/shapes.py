@@ -285,6 +285,7 @@ class NamedTag(Tag):
 
     digest: str = ""
     artifact: Artifact | None = None
+    """With the first of its tags only."""
 
 
 def _text(value: object) -> str:

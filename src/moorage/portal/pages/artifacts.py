@@ -285,7 +285,8 @@ async def _by_tag(visit: Visit, found: Place, view: View) -> tuple[Sequence[Line
         with_immutable_status=True,
         with_artifact=True,
     )
-    return [Line(tag.name, tag.artifact, tag) for tag in tags.items], tags.total
+    held = {tag.artifact.id: tag.artifact for tag in tags.items if tag.artifact}
+    return [Line(tag.name, held.get(tag.artifact_id), tag) for tag in tags.items], tags.total
 
 
 async def _by_artifact(visit: Visit, found: Place, view: View) -> tuple[Sequence[Line], int]:
