@@ -23,6 +23,7 @@ from moorage.cache.local import LocalCache
 from moorage.clock import SystemClock
 from moorage.db import tables
 from moorage.db.engine import Database
+from moorage.db.groups import Grouped
 from moorage.db.types import now
 from moorage.errors import MoorageError
 
@@ -95,12 +96,12 @@ async def begun(
         "SELECT count(*) FROM pg_stat_activity "
         "WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
-    for attempt in range(6000):
+    for _ in range(6000):
         await asyncio.sleep(0.01)
         if task.done():
             return task
-        if db.dialect.name == "sqlite":  # one writer: it waits for its turn
-            if attempt == 10:
+        if isinstance(db._transactions, Grouped):  # one writer: it waits for its turn
+            if len(db._transactions._turn._waiters or ()) > others:
                 return task
             continue
         async with db.read() as tx:

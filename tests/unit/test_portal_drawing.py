@@ -15,7 +15,7 @@ from moorage.portal.drawing import Drawing, escaped, marked
 from moorage.portal.lines import Line, Lines
 from moorage.portal.parts import Cell, Column, Item, Row, Table, View
 from moorage.portal.rows import Rows
-from moorage.portal.shapes import Accessory, Artifact, Child, Inside, Label, Platform, Tag
+from moorage.portal.shapes import Accessory, Artifact, Child, Inside, Label, NamedTag, Platform, Tag
 
 HARM = "\"'><b id=harm>%(name)s&amp;"
 TEXTS = NullTranslations()
@@ -171,7 +171,7 @@ def test_a_line_holds_what_it_says() -> None:
         labels=[Label(name=HARM, description=HARM)],
         accessories=[Accessory(type=HARM)],
     )
-    tag = Tag(name=HARM, digest=HARM, push_time=NOW, immutable=True)
+    tag = NamedTag(name=HARM, digest=HARM, push_time=NOW, immutable=True)
     lines = [Line(HARM, one, tag), Line(HARM, one), Line(HARM, None, tag), Line("x", Artifact())]
     seen = harmless(LINES.lines(lines, f"/harbor/{HARM}"))
     assert seen.elements.count("tbody") == len(lines)
