@@ -129,7 +129,7 @@ class Visit:
         return Visitor(
             cookies="; ".join(f"{name}={value}" for name, value in passed.items()),
             address=request.client.host if request.client else "",
-            scheme=request.url.scheme,
+            scheme=request.scope["scheme"],
             csrf=unmasked(self.field("csrf")),
             quiet=quiet,
         )
@@ -293,7 +293,7 @@ class Visit:
     @property
     def secure(self) -> bool:
         """Whether the browser came by https."""
-        return self.request.url.scheme == "https"
+        return self.visitor.scheme == "https"
 
     @property
     def host(self) -> str:
