@@ -15,6 +15,7 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     and_,
+    bindparam,
     exists,
     func,
     select,
@@ -27,6 +28,7 @@ from moorage.artifacts.details import Wanted
 from moorage.artifacts.entries import Accessory, Artifact, Repository, Tag
 from moorage.artifacts.repositories import Place, listed
 from moorage.db.engine import Database
+from moorage.db.prepared import Prepared
 from moorage.db.queries import (
     AllOf,
     Columns,
@@ -38,6 +40,7 @@ from moorage.db.queries import (
     condition,
     count,
     narrow,
+    one_page,
     ordered,
     paged,
 )
@@ -208,10 +211,8 @@ class Catalogue:
                 query,
                 ARTIFACT_FIELDS,
             )
-            total = await count(tx, statement)
-            rows = await tx.execute(
-                paged(ordered(statement, query, ARTIFACT_FIELDS, manifests.c.id.desc()), query)
-            )
+            newest = ordered(statement, query, ARTIFACT_FIELDS, manifests.c.id.desc())
+            rows, total = await one_page(tx, newest, query)
             return Page([details.accessory(found, row.id) for found in rows], total)
 
     async def tags(
@@ -224,11 +225,8 @@ class Catalogue:
             statement = narrow(
                 details.tag_rows().where(tags.c.manifest_id == row.id), query, TAG_FIELDS
             )
-            total = await count(tx, statement)
-            sorted_ = ordered(
-                statement, query, TAG_FIELDS, tags.c.pushed_at.desc(), tags.c.id.desc()
-            )
-            rows = await tx.execute(paged(sorted_, query))
+            newest = tags.c.pushed_at.desc(), tags.c.id.desc()
+            rows, total = await one_page(tx, ordered(statement, query, TAG_FIELDS, *newest), query)
             found = [Tag(**each._mapping) for each in rows]
             if immutable:
                 rules = await immutability.in_force(tx, [place.project_id])
@@ -328,12 +326,26 @@ async def _narrow_special(
 
 
 async def _find(tx: Tx, place: Place, reference: str) -> Any:
-    statement = details.measured_rows().where(manifests.c.repository_id == place.id)
-    if is_digest(reference):
-        statement = statement.where(manifests.c.digest == reference)
-    else:
-        statement = statement.where(_is_tagged(Exact(reference)))
-    row = (await tx.execute(statement)).one_or_none()
+    query = _BY_DIGEST if is_digest(reference) else _BY_TAG
+    row = await tx.find(query, repository_id=place.id, reference=reference)
     if row is None:
         raise ManifestUnknown(f"artifact {place.name}:{reference} not found")
     return row
+
+
+_BY_DIGEST = Prepared(
+    lambda _: details.measured_rows().where(
+        manifests.c.repository_id == bindparam("repository_id"),
+        manifests.c.digest == bindparam("reference"),
+    )
+)
+_BY_TAG = Prepared(
+    lambda _: (
+        details.measured_rows()
+        .join(tags, tags.c.manifest_id == manifests.c.id)
+        .where(
+            tags.c.repository_id == bindparam("repository_id"),
+            tags.c.name == bindparam("reference"),
+        )
+    )
+)

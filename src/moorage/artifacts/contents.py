@@ -9,13 +9,14 @@ from typing import Any
 from sqlalchemy import Select, bindparam, select
 
 from moorage.artifacts.records import Blob
+from moorage.artifacts.repositories import listed
 from moorage.artifacts.types.processor import MAX_DOCUMENT, Addition, Document, parse
 from moorage.blobstore.base import BlobStore
 from moorage.db.dialects import Dialect
 from moorage.db.prepared import Prepared
-from moorage.db.tables import blobs, manifest_blobs, manifests, repositories, tags
+from moorage.db.tables import blobs, manifest_blobs, manifests, tags
 from moorage.db.transactions import Tx
-from moorage.errors import BlobUnknown, ManifestUnknown, RepositoryUnknown, TooLarge
+from moorage.errors import BlobUnknown, ManifestUnknown, TooLarge
 from moorage.oci.digest import is_digest
 
 
@@ -34,11 +35,9 @@ def rows() -> Select[Any]:
 
 async def find(tx: Tx, repository: str, reference: str) -> Any:
     """The row of the manifest of a tag or digest; raises RepositoryUnknown, ManifestUnknown."""
-    known = await tx.fetch(_LISTED, name=repository)
-    if not known:
-        raise RepositoryUnknown(f"repository {repository} not found")
+    place = await listed(tx, repository)
     query = _BY_DIGEST if is_digest(reference) else _BY_TAG
-    found = await tx.select(query, repository_id=known[0][0], reference=reference)
+    found = await tx.select(query, repository_id=place.id, reference=reference)
     if not found:
         raise ManifestUnknown(f"artifact {repository}:{reference} not found")
     return found[0]
@@ -62,11 +61,6 @@ async def blobs_of(
 
 # --- statements
 
-_LISTED = Prepared(
-    lambda _: select(repositories.c.id).where(
-        repositories.c.name == bindparam("name"), repositories.c.pushed_at.is_not(None)
-    )
-)
 _BY_DIGEST = Prepared(
     lambda _: rows().where(
         manifests.c.repository_id == bindparam("repository_id"),

@@ -11,13 +11,13 @@ from datetime import date, timedelta
 from sqlalchemy import ColumnElement, Table, bindparam, func, select
 
 from moorage.artifacts import pulldays
+from moorage.artifacts.repositories import listed
 from moorage.db.engine import Database
 from moorage.db.moments import today
 from moorage.db.prepared import Prepared
 from moorage.db.queries import Page, Query
-from moorage.db.tables import project_pulls, repositories, repository_pulls
+from moorage.db.tables import project_pulls, repository_pulls
 from moorage.db.transactions import Tx
-from moorage.errors import RepositoryUnknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class PullReports:
         elif tag:
             subject, name = pulldays.TAG, tag
         async with self._db.read() as tx:
-            number = await _repository(tx, repository)
+            number = (await listed(tx, repository)).id
             return await _days(tx, _REPOSITORY, number, days, subject, name)
 
     async def within_repository(
@@ -77,15 +77,8 @@ class PullReports:
     ) -> Page[Named]:
         """Its artifacts, its tags, or those who pulled from it; raises RepositoryUnknown."""
         async with self._db.read() as tx:
-            number = await _repository(tx, repository)
+            number = (await listed(tx, repository)).id
             return await _names(tx, _REPOSITORY, number, days, subject, query)
-
-
-async def _repository(tx: Tx, name: str) -> int:
-    found = await tx.fetch(_LISTED, name=name)
-    if not found:
-        raise RepositoryUnknown(f"repository {name} not found")
-    return int(found[0][0])
 
 
 async def _days(
@@ -107,7 +100,7 @@ async def _names(
     rows = await tx.select(table.names, **given, size=query.size, start=start)
     total = rows[0].total if rows else 0
     if start and not rows:  # behind the last page
-        total = (await tx.select(table.total, **given))[0].total
+        total = (await tx.find(table.total, **given)).total
     return Page([Named(name, int(pulls), int(size)) for name, pulls, size, _ in rows], total)
 
 
@@ -141,8 +134,3 @@ class _Counted:
 
 _PROJECT = _Counted(project_pulls, project_pulls.c.project_id)
 _REPOSITORY = _Counted(repository_pulls, repository_pulls.c.repository_id)
-_LISTED = Prepared(
-    lambda _: select(repositories.c.id).where(
-        repositories.c.name == bindparam("name"), repositories.c.pushed_at.is_not(None)
-    )
-)

@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, func, insert, select
 from moorage.artifacts.repositories import listed
 from moorage.db.engine import Database
 from moorage.db.prepared import Prepared
-from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
+from moorage.db.queries import Columns, Page, Query, narrow, one_page, ordered
 from moorage.db.tables import manifests, tag_moves
 from moorage.db.transactions import Tx
 
@@ -110,6 +110,6 @@ class TagMoves:
             columns = [column for column in tag_moves.c if column.name != "repository_id"]
             rows = select(*columns).where(tag_moves.c.repository_id == place.id)
             statement = narrow(rows, query, FIELDS)
-            total = await count(tx, statement)
-            page = paged(ordered(statement, query, FIELDS, tag_moves.c.id.desc()), query)
-            return Page([Moved(**row._mapping) for row in await tx.execute(page)], total)
+            newest = ordered(statement, query, FIELDS, tag_moves.c.id.desc())
+            found, total = await one_page(tx, newest, query)
+            return Page([Moved(**row._mapping) for row in found], total)

@@ -11,7 +11,7 @@ from moorage.db.types import now
 
 async def moment(tx: Tx) -> datetime:
     """What it says, in UTC."""
-    found: datetime = (await tx.select(_NOW))[0].moment
+    found: datetime = (await tx.find(_NOW)).moment
     return found
 
 

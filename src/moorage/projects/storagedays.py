@@ -98,11 +98,11 @@ class StorageDays:
     async def of_repository(self, repository: str, days: int) -> Sequence[RepositoryDay]:
         """The same of a repository; raises RepositoryUnknown."""
         async with self._db.read() as tx:
-            place = await tx.fetch(_LISTED, name=repository)
-            if not place:
+            place = await tx.find(_LISTED, name=repository)
+            if place is None:
                 raise RepositoryUnknown(f"repository {repository} not found")
             first = await _first(tx, days)
-            rows = await tx.select(_OF_REPOSITORY, repository_id=place[0][0], first=first)
+            rows = await tx.select(_OF_REPOSITORY, repository_id=place.id, first=first)
             return [RepositoryDay(day, Held(*bytes_)) for day, *bytes_ in rows]
 
     async def repositories(self, project_id: int, query: Query) -> Page[HeldBy]:

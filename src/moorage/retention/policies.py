@@ -55,16 +55,15 @@ class Policies:
     async def project_of(self, policy_id: int) -> int | None:
         """The id of the project whose policy that is."""
         async with self._db.read() as tx:
-            found = await tx.fetch(_PROJECT, id=policy_id)
-            return found[0][0] if found else None
+            found = await tx.find(_PROJECT, id=policy_id)
+            return None if found is None else found.project_id
 
     async def get(self, policy_id: int) -> Policy:
         """One policy; raises NotFound."""
         async with self._db.read() as tx:
-            found = await tx.select(_POLICY, id=policy_id)
-        if not found:
+            row = await tx.find(_POLICY, id=policy_id)
+        if row is None:
             raise _unknown(policy_id)
-        (row,) = found
         return Policy(row.id, row.project_id, checking.load(row.rules), row.cron or "")
 
     async def create(
