@@ -38,21 +38,15 @@ async def show(visit: Visit, found: Place) -> Response:
     """The differences of `a` and `b`, which are tags or digests."""
     _ = visit.gettext
     names = [visit.query.get("a", "")[:255], visit.query.get("b", "")[:255]]
-    tags = await visit.all(Tag, f"{found.api}/tags", sort="-version", page_size=100)
+    tags, sides = await asyncio.gather(
+        visit.all(Tag, f"{found.api}/tags", sort="-version", page_size=100),
+        _sides(visit, found, names),
+    )
     choices = [Choice(tag.name, tag.name) for tag in tags.items]
     fields = [
         Field("a", _("From"), value=names[0], required=True, choices=choices),
         Field("b", _("To"), value=names[1], required=True, choices=choices),
     ]
-    context: dict[str, Any] = {"sides": None}
-    if all(names):
-        try:
-            left, right = await asyncio.gather(*(_side(visit, found, name) for name in names))
-            context = {"sides": (left, right), **_differences(visit, left, right)}
-        except Problem as problem:
-            if problem.status not in (400, 404):
-                raise
-            visit.problem = problem  # the fields stay: one of them has a typo
     return await visit.render(
         "compare.html",
         title=_("Compare"),
@@ -60,8 +54,22 @@ async def show(visit: Visit, found: Place) -> Response:
         crumbs=found.crumbs(Crumb(_("Compare"))),
         place=found,
         fields=fields,
-        **context,
+        sides=sides,
+        **(_differences(visit, *sides) if sides else {}),
     )
+
+
+async def _sides(visit: Visit, found: Place, names: Sequence[str]) -> Sequence[Side] | None:
+    """Both, once they are named; None if one is not there."""
+    if not all(names):
+        return None
+    try:
+        return await asyncio.gather(*(_side(visit, found, name) for name in names))
+    except Problem as problem:
+        if problem.status not in (400, 404):
+            raise
+        visit.problem = problem  # the fields stay: one of them has a typo
+        return None
 
 
 async def _side(visit: Visit, found: Place, name: str) -> Side:

@@ -3,6 +3,7 @@
 …/tag-strategy/tag-retention
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,14 +44,17 @@ async def retention(visit: Visit) -> Response:
     policy = await _policy(visit, here)
     _ = visit.gettext
     view = visit.view("execution")
-    sections: list[object] = [_rules(visit, policy, view)]
+    above, below = [], []
     if visit.query.get("do") == "preview" and policy.rules:
-        sections.insert(0, await _preview(visit, here, policy))
+        above.append(_preview(visit, here, policy))
+        view = parts.View(visit.path, kept=view.kept)  # the other pages are the preview's
     execution = view.kept.get("execution", "")
     if policy.id and execution.isdigit():
-        sections.append(await _tasks(visit, policy, execution))
+        below.append(_tasks(visit, policy, execution))
     if policy.id:
-        sections.append(await _runs(visit, policy, view))
+        below.append(_runs(visit, policy, view))
+    found = await asyncio.gather(*above, *below)
+    sections = [*found[: len(above)], _rules(visit, policy, view), *found[len(above) :]]
     actions = []
     if here.may("tag-retention", "operate") and policy.rules:
         actions += [
