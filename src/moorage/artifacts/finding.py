@@ -91,6 +91,8 @@ class Finding:
             in_order = hits.order_by(place.rank, place.tag_id.desc(), place.manifest_id.desc())
             page = in_order.limit(max(0, min(query.size, MOST - start))).offset(start)
             found = [_hit(row) for row in await tx.execute(_whole(page))]
+            if not start and len(found) < query.size:
+                return Page(found, len(found))  # no need to look at everything again
             some = hits.limit(MOST).subquery()
             total = (await tx.execute(select(func.count()).select_from(some))).scalar_one()
             return Page(found, int(total))
