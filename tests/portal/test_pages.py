@@ -365,9 +365,12 @@ def test_harbors_paths_stay_good(site: Site) -> None:
 
 
 def test_what_is_not_there(site: Site) -> None:
-    """Has a page of its own, in the shell."""
+    """Has a page of its own, in the shell; so has a number that is too long to be read."""
     admin = site.admin()
-    for path in ("/nothing", "/harbor/nothing", "/harbor/projects/99999/repositories"):
+    for path in (
+        *("/nothing", "/harbor/nothing", "/harbor/projects%0A"),
+        *("/harbor/projects/99999/repositories", f"/harbor/replications/{'9' * 5000}"),
+    ):
         assert "Not found" in admin.get(path, 404)
     assert site.visitor().client.get("/static/none.js").status_code == 404
     assert site.visitor().client.put("/harbor/projects").status_code == 405

@@ -8,9 +8,12 @@ POST                the page's form; the API checks the CSRF token, and the brow
 """
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from urllib.parse import parse_qs, urlencode
 
+from starlette.convertors import Convertor
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
@@ -67,12 +70,10 @@ class Portal:
         if request.method not in ("GET", "HEAD", "POST"):
             return PlainTextResponse("method not allowed\n", 405, headers={"Allow": "GET, POST"})
         for (pattern, _, convertors), get, post in self._routes:
-            found = pattern.match(request.scope["path"])
-            if found is None:
+            params = _params(pattern, convertors, request.scope["path"])
+            if params is None:
                 continue
-            request.scope["path_params"] = {
-                name: convertors[name].convert(said) for name, said in found.groupdict().items()
-            }
+            request.scope["path_params"] = params
             if request.method == "POST":
                 if from_elsewhere(request.scope):
                     return PlainTextResponse("the form is on a page of another site\n", 403)
@@ -138,6 +139,19 @@ class Portal:
         except Exception:
             log.exception("%s failed", visit.path)
             return PlainTextResponse("internal server error\n", 500)
+
+
+def _params(
+    pattern: re.Pattern[str], convertors: Mapping[str, Convertor[Any]], path: str
+) -> Mapping[str, Any] | None:
+    """What a path names, or None if it is that of another page."""
+    found = pattern.fullmatch(path)
+    if found is None:
+        return None
+    try:
+        return {name: convertors[name].convert(said) for name, said in found.groupdict().items()}
+    except ValueError:  # Python reads no number of more than 4300 digits
+        return None
 
 
 async def _form(request: Request) -> Mapping[str, Sequence[str]]:
