@@ -139,6 +139,25 @@ async def test_an_api_that_cannot_be_reached_is_a_problem() -> None:
     assert caught.value.status == 502
 
 
+async def test_an_answer_that_cannot_be_read_is_none() -> None:
+    """Whatever stands between broke it."""
+
+    def garbled(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, headers={"Content-Encoding": "gzip"}, content=b"no gzip")
+
+    async with OverHttp(httpx2.MockTransport(garbled), "http://core") as core:
+        with pytest.raises(Problem) as caught:
+            await PortalApi(core).text(NOBODY, "/x")
+    assert caught.value.status == 502
+
+
+async def test_what_is_too_long_to_be_asked_is_refused() -> None:
+    """Escaped anew, the text of a filter is longer than it came."""
+    with pytest.raises(Problem) as caught:
+        await PortalApi(over_http(echo)).send(NOBODY, "GET", "/x", q="%" * 30_000)
+    assert caught.value.status == 414
+
+
 async def test_what_fails_is_no_answer() -> None:
     """Neither nothing at all nor the beginning of a text; what comes after the answer is not it."""
 

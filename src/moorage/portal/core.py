@@ -160,14 +160,16 @@ class OverHttp:
         await self._client.aclose()
 
     async def ask(self, question: Question) -> Answer:
-        """Its answer; raises Unreachable."""
+        """Its answer; raises Unreachable. What no client would send, no server takes either."""
         url = f"{question.path}?{question.query}" if question.query else question.path
         headers = list(question.headers)
         try:
             answer = await self._client.request(
                 question.method, url, content=question.content, headers=headers
             )
-        except httpx2.TransportError as error:
+        except httpx2.InvalidURL:
+            return Answer(414, Headers(), b"")
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise Unreachable from error
         found = [(name.lower(), value) for name, value in answer.headers.raw]
         return Answer(answer.status_code, Headers(raw=found), answer.content)
