@@ -26,6 +26,13 @@ def test_every_text_is_translated(language: str) -> None:
     assert not messages.stale(language)
 
 
+def test_nothing_is_called_nothing() -> None:
+    """In any language: a field that the API leaves empty is not the head of a catalogue."""
+    assert {code: texts.gettext("") for code, texts in i18n.catalogues().items()} == dict.fromkeys(
+        i18n.LANGUAGES, ""
+    )
+
+
 @pytest.mark.parametrize("file", sorted(rendering.FOLDER.glob("*.html")), ids=lambda f: f.name)
 def test_templates_hold_no_bare_text(file: Path) -> None:
     """What people read goes through gettext."""

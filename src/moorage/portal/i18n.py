@@ -22,6 +22,13 @@ def N_(text: str) -> str:
     return text
 
 
+class _Catalogue(GNUTranslations):
+    """Translations; of an empty text gettext itself says who translated, and when."""
+
+    def gettext(self, message: str) -> str:
+        return super().gettext(message) if message else ""
+
+
 def catalogues() -> Mapping[str, NullTranslations]:
     """Every language's texts."""
     found: dict[str, NullTranslations] = {}
@@ -29,7 +36,7 @@ def catalogues() -> Mapping[str, NullTranslations]:
         file = FOLDER / code / "portal.mo"
         if file.exists():
             with file.open("rb") as stream:
-                found[code] = GNUTranslations(stream)
+                found[code] = _Catalogue(stream)
         else:
             found[code] = NullTranslations()
     return found
