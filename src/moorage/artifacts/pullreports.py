@@ -100,7 +100,7 @@ async def _names(
     rows = await tx.select(table.names, **given, size=query.size, start=start)
     total = rows[0].total if rows else 0
     if start and not rows:  # behind the last page
-        total = (await tx.find(table.total, **given)).total
+        total = (await tx.select(table.total, **given))[0].total
     return Page([Named(name, int(pulls), int(size)) for name, pulls, size, _ in rows], total)
 
 

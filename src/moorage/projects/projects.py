@@ -169,10 +169,10 @@ class Projects:
         self, which: Prepared, missing: str, principal: Principal | None, **values: Any
     ) -> Project:
         async with self._db.read() as tx:
-            row = await tx.find(which, **values)
-            if row is None:
+            rows = await tx.select(which, **values)  # it counts: no mere look by a key
+            if not rows:
                 raise ProjectUnknown(missing)
-            return (await _described(tx, [row], principal))[0]
+            return (await _described(tx, rows, principal))[0]
 
 
 async def _create(
