@@ -1,5 +1,7 @@
 """The tags of a repository, in the order of versions; the layers of an artifact."""
 
+from typing import Any
+
 import pytest
 from tests.api.world import World
 from tests.support.accounts import in_project
@@ -69,12 +71,18 @@ async def test_an_artifact_comes_with_the_first_of_its_tags(world: World) -> Non
 async def test_whoever_may_list_tags_only_sees_no_artifacts(world: World) -> None:
     """A robot account has its rights one by one."""
     await world.content.push_image("team/app", "v1")
-    await world.robot("names", in_project("team", "tag:list"))
-    await world.robot("both", in_project("team", "tag:list", "artifact:list"))
-    assert (await world.call("names", "GET", TAGS)).status_code == 200
-    refused = await world.call("names", "GET", TAGS, params={"with_artifact": "true"})
-    assert refused.status_code == 403
-    (tag,) = (await world.call("both", "GET", TAGS, params={"with_artifact": "true"})).json()
+    for name, rights in {
+        "names": ("tag:list",),
+        "lists": ("tag:list", "artifact:list"),  # which leaves signatures out, tagged or not
+        "reads": ("tag:list", "artifact:read"),
+        "all": ("tag:list", "artifact:list", "artifact:read"),
+    }.items():
+        await world.robot(name, in_project("team", *rights))
+    for name in ("names", "lists", "reads"):
+        assert (await world.call(name, "GET", TAGS)).status_code == 200
+        refused = await world.call(name, "GET", TAGS, params={"with_artifact": "true"})
+        assert refused.status_code == 403
+    (tag,) = (await world.call("all", "GET", TAGS, params={"with_artifact": "true"})).json()
     assert tag["artifact"]["digest"] == tag["digest"]
 
 
@@ -113,3 +121,23 @@ async def test_layers_have_sizes_and_know_who_shares_them(world: World) -> None:
     assert {layer["shared"] for layer in shared} == {1}
     alone = (await world.call("guest", "GET", path, params={"with_shared": "false"})).json()
     assert alone == first
+
+
+async def test_an_artifact_of_a_tag_is_of_its_repository(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was deleted between two statements may have left its id to a push elsewhere."""
+    await world.content.push_image("team/app", "v1")
+    await world.content.push_image("other/app", "secret", b'{"secret": 1}')
+    elsewhere = await world.services.catalogue.artifact("other/app", "secret")
+    page = tagnames._page
+
+    async def before(*args: Any) -> Any:
+        rows, total = await page(*args)
+        return [row._replace(artifact_id=elsewhere.id) for row in rows], total
+
+    monkeypatch.setattr(tagnames, "_page", before)
+    asked = {"sort": "version", "with_artifact": "true"}
+    listed = await world.call("guest", "GET", TAGS, params=asked)
+    assert [each["artifact_id"] for each in listed.json()] == [elsewhere.id]
+    assert elsewhere.digest not in listed.text

@@ -74,6 +74,8 @@ async def list_repository_tags(
     """The tags of a repository; sort=-version puts the newest version of SemVer first."""
     if with_artifact:
         await allowed(api, who, ref, "artifact", "list")
+        # A tag may lead to what the list leaves out: a signature, say.
+        await allowed(api, who, ref, "artifact", "read")
     page = await api.tag_names.list(
         name,
         query,

@@ -7,7 +7,7 @@ from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Select, Text, and_, cast, func, select
+from sqlalchemy import Select, Text, and_, bindparam, cast, func, select
 
 from moorage.artifacts import icons, labels, types
 from moorage.artifacts.entries import Accessory, Artifact, Child, Reference, Tag
@@ -64,9 +64,11 @@ async def complete(tx: Tx, rows: Sequence[Any], wanted: Wanted) -> list[Artifact
     ]
 
 
-async def by_id(tx: Tx, ids: Collection[int], wanted: Wanted) -> dict[int, Artifact]:
-    """Artifacts by their ids; whatever is not there is left out."""
-    rows = await tx.select(_BY_ID, ids=tx.dialect.many(sorted(ids)))
+async def by_id(
+    tx: Tx, repository_id: int, ids: Collection[int], wanted: Wanted
+) -> dict[int, Artifact]:
+    """Artifacts of a repository by their ids; whatever is not there is left out."""
+    rows = await tx.select(_BY_ID, ids=tx.dialect.many(sorted(ids)), repository=repository_id)
     return {each.id: each for each in await complete(tx, rows, wanted)}
 
 
@@ -214,7 +216,13 @@ def accessory(row: Any, subject_id: int) -> Accessory:
 # --- statements: a page asks each of them once
 
 _subject = manifests.alias("subject")
-_BY_ID = Prepared(lambda dialect: measured_rows().where(dialect.among(manifests.c.id, "ids")))
+# Of one repository: SQLite may give the id of what was deleted to what another is pushed.
+_BY_ID = Prepared(
+    lambda dialect: measured_rows().where(
+        dialect.among(manifests.c.id, "ids"),
+        manifests.c.repository_id == bindparam("repository"),
+    )
+)
 _INSIDE = Prepared(
     lambda dialect: (
         select(

@@ -76,7 +76,7 @@ class TagNames:
             if immutable and found:
                 found = await _marked(tx, place, found)
             if artifacts is not None and found:
-                found = await _described(tx, found, artifacts)
+                found = await _described(tx, place, found, artifacts)
             return Page(found, total)
 
 
@@ -146,9 +146,10 @@ async def _marked(tx: Tx, place: Place, found: list[Named]) -> list[Named]:
     return [replace(each, tag=tag) for each, tag in zip(found, marked, strict=True)]
 
 
-async def _described(tx: Tx, found: list[Named], wanted: Wanted) -> list[Named]:
+async def _described(tx: Tx, place: Place, found: list[Named], wanted: Wanted) -> list[Named]:
     """The same with their artifacts; several may point at one, and one may be gone by now."""
-    artifacts = await details.by_id(tx, {each.tag.artifact_id for each in found}, wanted)
+    ids = {each.tag.artifact_id for each in found}
+    artifacts = await details.by_id(tx, place.id, ids, wanted)
     return [replace(each, artifact=artifacts.get(each.tag.artifact_id)) for each in found]
 
 
