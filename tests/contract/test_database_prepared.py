@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Select, bindparam, insert, select
+from sqlalchemy import Select, bindparam, insert, select, text
 from sqlalchemy.exc import MultipleResultsFound
 
 from moorage.db import Database, Tx, tables
@@ -77,3 +77,28 @@ async def test_a_statement_that_is_cancelled_ends_before_its_connection_goes_on(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert await asyncio.gather(*(read("stays") for _ in range(8))) == [["stays"]] * 8
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+async def test_a_type_that_changes_under_prepared_statements(database: Database) -> None:
+    """As a migration of the next version does under this one: none of them fails for it."""
+
+    async def by_driver(tx: Tx) -> bool:
+        return (await tx.find(BY_NAME, name="ends")).disabled
+
+    async def by_sqlalchemy(tx: Tx) -> int:
+        return len((await tx.execute(_rows())).all())
+
+    async def change(tx: Tx, length: int) -> None:
+        await tx.execute(text(f"ALTER TABLE robots ALTER COLUMN name TYPE varchar({length})"))
+
+    await database.run(fill)
+    for length in (1000, 2000):
+        assert await database.run(by_driver) is False
+        assert await database.run(by_sqlalchemy) == 2
+        await database.run(change, length)
+        assert await database.run(by_driver) is False
+        assert await database.run(by_sqlalchemy) == 2
+        await database.run(change, length + 1)
+        async with database.read() as tx:
+            assert await tx.find(BY_NAME, name="ends")

@@ -1,6 +1,7 @@
 """What drivers raise, told apart: try again, say that the database is away, or fail.
 
 40001 40P01 55P03, "database is locked"     somebody else was in the way: again
+a plan of before a migration                again: the driver has forgotten it by then
 the connection broke before the commit      again, on a fresh one
 08*, 57P0*, 53300, refused, pool empty      DatabaseUnavailable
 53100, "database or disk is full"           StorageFull
@@ -30,6 +31,10 @@ _TEXTS = ("unable to open database", "disk I/O error", "connection is closed")
 # thrown out while it was idle leave it so until its socket is seen to be closed, a moment later.
 _ASTRAY = "InternalClientError"
 
+# asyncpg, when a type changed under a statement that it had prepared. It tries again by itself, but
+# not inside of a transaction, which the error has ended.
+_STALE = "InvalidCachedStatementError"
+
 
 def _source(error: BaseException) -> BaseException:
     """The driver's own error: SQLAlchemy wraps what passes through it, `Tx.fetch` does not."""
@@ -48,7 +53,9 @@ def _of_driver(error: BaseException) -> bool:
 def contended(error: BaseException) -> bool:
     """Whether the same transaction will do better a moment later."""
     return _of_driver(error) and (
-        _state(error) in _CONTENDED or "database is locked" in str(_source(error))
+        _state(error) in _CONTENDED
+        or type(_source(error)).__name__ == _STALE
+        or "database is locked" in str(_source(error))
     )
 
 
