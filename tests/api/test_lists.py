@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.api.world import World
+from tests.support.statements import statements
 
 from moorage.db.queries import AllOf, AnyOf, Exact, Fuzzy, Page, Query, Range
 from moorage.errors import Invalid
@@ -179,3 +180,26 @@ async def test_no_filter_of_a_client_breaks_a_list(world: World) -> None:
         for path in ("/projects", "/repositories", "/projects/open/artifacts"):
             answer = await world.call("", "GET", path, params={"q": q, "sort": q})
             assert answer.status_code in (200, 400), (q, answer.text)
+
+
+@pytest.mark.parametrize("page", [1, 2, 3])
+async def test_a_list_is_counted_only_where_its_page_does_not_tell(world: World, page: int) -> None:
+    """Three of anything on pages of two: the first is full, the last ends it, behind it is none."""
+    for name in ("a", "b", "c"):
+        await world.content.push_image(f"team/{name}", "v1")
+    for name in ("v2", "v3"):
+        await world.content.push_image("team/a", name, name.encode())
+    team = "/projects/team"
+    for path in (
+        "/projects",
+        f"{team}/repositories",
+        f"{team}/repositories/a/artifacts",
+        f"{team}/repositories/a/tags",
+    ):
+        params = {"page": str(page), "page_size": "2"}
+        with statements() as seen:
+            answer = await world.call("sysadmin", "GET", path, params=params)
+        assert len(answer.json()) == (2, 1, 0)[page - 1], path
+        assert answer.headers["x-total-count"] == "3", path
+        counted = [each for each in seen if each.startswith("SELECT count(")]
+        assert bool(counted) == (page != 2), path

@@ -84,7 +84,8 @@ async def test_a_type_that_changes_under_prepared_statements(database: Database)
     """As a migration of the next version does under this one: none of them fails for it."""
 
     async def by_driver(tx: Tx) -> bool:
-        return (await tx.find(BY_NAME, name="ends")).disabled
+        row = await tx.find(BY_NAME, name="ends")
+        return bool(row.disabled)
 
     async def by_sqlalchemy(tx: Tx) -> int:
         return len((await tx.execute(_rows())).all())

@@ -38,11 +38,11 @@ from moorage.db.queries import (
     Page,
     Query,
     condition,
-    count,
     narrow,
     one_page,
     ordered,
     paged,
+    total_of,
 )
 from moorage.db.tables import manifests, projects, repositories, tags
 from moorage.db.transactions import Tx
@@ -104,11 +104,11 @@ class Catalogue:
         statement = narrow(_repositories().where(*where), query, REPOSITORY_FIELDS)
         only_ids = statement.with_only_columns(repositories.c.id)
         async with self._db.read() as tx:
-            total = await count(tx, only_ids)
             # Artifacts are counted for the repositories of this page only.
             chosen = paged(_by_name(only_ids, query), query).subquery()
             whole = _repositories().join(chosen, chosen.c.id == repositories.c.id)
             rows = (await tx.execute(_by_name(whole, query))).all()
+            total = await total_of(tx, rows, only_ids, query)
             return Page([Repository(**row._mapping) for row in rows], total)
 
     async def repository(self, name: str) -> Repository:
@@ -183,9 +183,7 @@ class Catalogue:
                 details.measured_rows().join(chosen, chosen.c.id == manifests.c.id), query
             )
             rows = (await tx.execute(whole)).all()
-            total = len(rows)
-            if query.page > 1 or total == query.size:  # else this page is all that there is
-                total = await count(tx, statement)
+            total = await total_of(tx, rows, statement, query)
             return Page(await details.complete(tx, rows, wanted), total)
 
     async def artifact(self, repository: str, reference: str, wanted: Wanted = PLAIN) -> Artifact:

@@ -21,7 +21,7 @@ from moorage.artifacts.entries import Artifact, Tag
 from moorage.artifacts.repositories import Place, listed
 from moorage.db.engine import Database
 from moorage.db.prepared import Prepared
-from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
+from moorage.db.queries import Columns, Page, Query, narrow, one_page, ordered
 from moorage.db.tables import manifests, tags
 from moorage.db.transactions import Tx
 from moorage.patterns import versions
@@ -87,10 +87,8 @@ async def _page(tx: Tx, place: Place, query: Query) -> tuple[Sequence[Any], int]
         if len(names) <= MAX_VERSIONS:
             return await _versions(tx, names, query), len(names)
     statement = _narrowed(place, query)
-    total = await count(tx, statement)
     newest = tags.c.pushed_at.desc(), tags.c.id.desc()
-    page = paged(ordered(statement, query, FIELDS, *newest), query)
-    return (await tx.execute(page)).all(), total
+    return await one_page(tx, ordered(statement, query, FIELDS, *newest), query)
 
 
 def _narrowed(place: Place, query: Query) -> Select[Any]:
@@ -105,7 +103,7 @@ def _rows() -> Select[Any]:
 async def _names(tx: Tx, place: Place, query: Query) -> Sequence[Any]:
     """Id and name of all tags that fit; one more than can be ordered, if there are more."""
     if not query.filters:
-        return await tx.select(_NAMES, repository=place.id)
+        return await tx.select(_NAMES, repository=place.id, most=MAX_VERSIONS + 1)
     named = _narrowed(place, query).with_only_columns(tags.c.id, tags.c.name)
     return (await tx.execute(named.limit(MAX_VERSIONS + 1))).all()
 
@@ -157,7 +155,7 @@ _NAMES = Prepared(
     lambda _: (
         select(tags.c.id, tags.c.name)
         .where(tags.c.repository_id == bindparam("repository"))
-        .limit(MAX_VERSIONS + 1)
+        .limit(bindparam("most"))
     )
 )
 _BY_ID = Prepared(lambda dialect: _rows().where(dialect.among(tags.c.id, "ids")))

@@ -173,15 +173,20 @@ def paged(statement: Select[Any], query: Query) -> Select[Any]:
 
 
 async def one_page(tx: Tx, statement: Select[Any], query: Query) -> tuple[Sequence[Any], int]:
-    """The rows of the asked page of `statement`, and how many there are on all.
-
-    Those are counted only where this page does not tell: it is full, or empty and not the first.
-    """
+    """The rows of the asked page of `statement`, and how many there are on all."""
     rows = (await tx.execute(paged(statement, query))).all()
+    return rows, await total_of(tx, rows, statement, query)
+
+
+async def total_of(tx: Tx, rows: Sequence[Any], statement: Select[Any], query: Query) -> int:
+    """How many rows `statement` has on all pages; the asked one has `rows`.
+
+    They are counted only where this page does not tell: it is full, or empty and not the first.
+    """
     before = (query.page - 1) * query.size
     if len(rows) < query.size and (rows or not before):
-        return rows, before + len(rows)
-    return rows, await count(tx, statement)
+        return before + len(rows)
+    return await count(tx, statement)
 
 
 async def count(tx: Tx, statement: Select[Any]) -> int:

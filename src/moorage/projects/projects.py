@@ -10,7 +10,7 @@ from moorage.access.roles import PRECEDENCE, PROJECT_ADMIN
 from moorage.accounts.memberships import belonging
 from moorage.db.engine import Database
 from moorage.db.prepared import Prepared
-from moorage.db.queries import Columns, Page, Query, count, narrow, ordered, paged
+from moorage.db.queries import Columns, Page, Query, narrow, one_page, ordered
 from moorage.db.tables import (
     project_members,
     project_metadata,
@@ -89,9 +89,8 @@ class Projects:
         """What the caller may see, by name unless asked otherwise."""
         statement = narrow(_rows().where(visible(principal)), query, FIELDS)
         async with self._db.read() as tx:
-            total = await count(tx, statement)
-            sorted_ = ordered(statement, query, FIELDS, projects.c.name)
-            found = (await tx.execute(paged(sorted_, query))).all()
+            by_name = ordered(statement, query, FIELDS, projects.c.name)
+            found, total = await one_page(tx, by_name, query)
             return Page(await _described(tx, found, principal), total)
 
     async def counts(self, principal: Principal) -> dict[str, int]:
