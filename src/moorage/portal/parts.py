@@ -1,4 +1,5 @@
-"""What pages are put together from: tables, forms and their pieces. Data; templates draw them.
+"""What pages are put together from: tables, forms and their pieces. Data; templates draw them,
+and `rows` what comes by the dozen.
 
 Table ─► Column*, Row* ─► Cell*, Item*      sorted and paged by the URL
 Form  ─► Field*                             posted to the page that shows it

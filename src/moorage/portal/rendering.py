@@ -65,15 +65,7 @@ def _environment(texts: NullTranslations, assets: Assets) -> Environment:
         undefined=StrictUndefined,
         auto_reload=False,
     )
-    found.filters |= {
-        "filesize": filesize,
-        "ago": partial(ago, texts),
-        "moment": moment,
-        "until": partial(until, texts),
-        "thousands": thousands,
-        "short": short_digest,
-    }
-    found.filters |= drawing.names
+    found.filters |= {"filesize": filesize, "thousands": thousands, "short": short_digest}
     figures: Mapping[str, Figure] = {
         "number": thousands,
         "size": filesize,
