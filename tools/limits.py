@@ -4,7 +4,7 @@ from moorage import patterns
 from moorage.access import jwts, scopes
 from moorage.accounts import attempts
 from moorage.api import paths
-from moorage.artifacts import attributes, copying, details, finding, layers
+from moorage.artifacts import attributes, copying, details, finding, layers, tagnames
 from moorage.artifacts import labels as artifact_labels
 from moorage.artifacts.types import archives, documents, processor
 from moorage.distribution import listing, referrers
@@ -68,6 +68,17 @@ LIMITS = (
         "Annotations and attributes in a page of artifacts",
         f"{size(details.MAX_TEXTS)}; the artifacts behind them are listed without theirs",
         MEMORY,
+    ),
+    (
+        "Tags that are in the order of their versions",
+        f"{tagnames.MAX_VERSIONS}; of a repository with more, the last pushed comes first",
+        MEMORY,
+    ),
+    ("Children of indexes that one answer describes", str(details.MAX_CHILDREN), MEMORY),
+    (
+        "Accessories of accessories in one answer",
+        f"{details.MAX_ATTACHED} of each level, {details.LEVELS} levels",
+        "Anybody who may push may hang a lot onto an image.",
     ),
     (
         "Label",

@@ -1,6 +1,6 @@
 """Templates as they are compiled: what every page says alike is drawn there, once a language.
 
-{{ _("Sign out") }}  ─► Abmelden              a text without anything to fill in
+{{ _("Sign out") }}  ─► 로그아웃              a text without anything to fill in
 {{ icon("lock") }}   ─► <svg class="i" …>     a function of its own words alone
 """
 
