@@ -15,7 +15,6 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     and_,
-    bindparam,
     exists,
     func,
     select,
@@ -24,11 +23,11 @@ from sqlalchemy import (
 
 from moorage.access.principals import Principal
 from moorage.artifacts import details, labels, typed
+from moorage.artifacts.contents import ByReference
 from moorage.artifacts.details import Wanted
 from moorage.artifacts.entries import Accessory, Artifact, Repository, Tag
 from moorage.artifacts.repositories import Place, listed
 from moorage.db.engine import Database
-from moorage.db.prepared import Prepared
 from moorage.db.queries import (
     AllOf,
     Columns,
@@ -49,7 +48,6 @@ from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import ManifestUnknown, RepositoryUnknown, TagUnknown
 from moorage.events import RepositoryUpdated, emit
-from moorage.oci.digest import is_digest
 from moorage.projects import immutability
 from moorage.projects.visibility import visible
 
@@ -324,26 +322,11 @@ async def _narrow_special(
 
 
 async def _find(tx: Tx, place: Place, reference: str) -> Any:
-    query = _BY_DIGEST if is_digest(reference) else _BY_TAG
+    query = _BY_REFERENCE.of(reference)
     row = await tx.find(query, repository_id=place.id, reference=reference)
     if row is None:
         raise ManifestUnknown(f"artifact {place.name}:{reference} not found")
     return row
 
 
-_BY_DIGEST = Prepared(
-    lambda _: details.measured_rows().where(
-        manifests.c.repository_id == bindparam("repository_id"),
-        manifests.c.digest == bindparam("reference"),
-    )
-)
-_BY_TAG = Prepared(
-    lambda _: (
-        details.measured_rows()
-        .join(tags, tags.c.manifest_id == manifests.c.id)
-        .where(
-            tags.c.repository_id == bindparam("repository_id"),
-            tags.c.name == bindparam("reference"),
-        )
-    )
-)
+_BY_REFERENCE = ByReference(details.measured_rows)

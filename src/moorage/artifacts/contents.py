@@ -3,10 +3,10 @@
 A short read finds the rows; the bytes come afterwards, without a connection to the database.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import BindParameter, Select, bindparam, select
 
 from moorage.artifacts.records import Blob
 from moorage.artifacts.repositories import listed
@@ -36,7 +36,7 @@ def rows() -> Select[Any]:
 async def find(tx: Tx, repository: str, reference: str) -> Any:
     """The row of the manifest of a tag or digest; raises RepositoryUnknown, ManifestUnknown."""
     place = await listed(tx, repository)
-    query = _BY_DIGEST if is_digest(reference) else _BY_TAG
+    query = _BY_REFERENCE.of(reference)
     found = await tx.select(query, repository_id=place.id, reference=reference)
     if not found:
         raise ManifestUnknown(f"artifact {repository}:{reference} not found")
@@ -61,23 +61,36 @@ async def blobs_of(
 
 # --- statements
 
-_BY_DIGEST = Prepared(
-    lambda _: rows().where(
-        manifests.c.repository_id == bindparam("repository_id"),
-        manifests.c.digest == bindparam("reference"),
-    )
-)
-# The repository of the tag, not of the manifest: by that, each of its manifests would be looked at.
-_BY_TAG = Prepared(
-    lambda _: (
-        rows()
-        .join(tags, tags.c.manifest_id == manifests.c.id)
-        .where(
-            tags.c.repository_id == bindparam("repository_id"),
-            tags.c.name == bindparam("reference"),
+
+class ByReference:
+    """Statements that find a manifest of a repository by its digest, or by a tag.
+
+    `rows` selects what is read of it; their parameters are `repository_id` and `reference`.
+    """
+
+    def __init__(self, rows: Callable[[], Select[Any]]) -> None:
+        reference: BindParameter[str] = bindparam("reference")
+        self._by_digest = Prepared(
+            lambda _: rows().where(
+                manifests.c.repository_id == bindparam("repository_id"),
+                manifests.c.digest == reference,
+            )
         )
-    )
-)
+        # The repository of the tag: by that of the manifest, each of its manifests is looked at.
+        self._by_tag = Prepared(
+            lambda _: (
+                rows()
+                .join(tags, tags.c.manifest_id == manifests.c.id)
+                .where(tags.c.repository_id == bindparam("repository_id"), tags.c.name == reference)
+            )
+        )
+
+    def of(self, reference: str) -> Prepared:
+        """The one that understands it."""
+        return self._by_digest if is_digest(reference) else self._by_tag
+
+
+_BY_REFERENCE = ByReference(rows)
 
 
 def _held(dialect: Dialect) -> Select[Any]:

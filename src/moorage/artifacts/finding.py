@@ -82,7 +82,7 @@ class Finding:
     async def artifacts(self, caller: Principal, text: str, query: Query) -> Page[Hit]:
         """A page of what fits `text`; `total` is MOST at most."""
         sought = parse(text)
-        start = (query.page - 1) * query.size
+        start = query.start
         if sought.tag is None and sought.digest is None:
             return Page([], 0)
         async with self._db.read() as tx:

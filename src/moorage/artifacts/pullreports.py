@@ -96,10 +96,9 @@ async def _names(
 ) -> Page[Named]:
     first = await today(tx) - timedelta(days=days - 1)
     given = {"owner": owner, "subject": subject, "first": first}
-    start = (query.page - 1) * query.size
-    rows = await tx.select(table.names, **given, size=query.size, start=start)
+    rows = await tx.select(table.names, **given, size=query.size, start=query.start)
     total = rows[0].total if rows else 0
-    if start and not rows:  # behind the last page
+    if query.start and not rows:  # behind the last page
         total = (await tx.select(table.total, **given))[0].total
     return Page([Named(name, int(pulls), int(size)) for name, pulls, size, _ in rows], total)
 

@@ -13,6 +13,7 @@ from sqlalchemy import bindparam, select
 from moorage.access.principals import Principal
 from moorage.artifacts.kinds import BLOB, MANIFEST, TAG
 from moorage.artifacts.records import Blob, Manifest, Resolved
+from moorage.artifacts.repositories import listed
 from moorage.artifacts.statistics import PullCounts
 from moorage.blobstore.base import BlobStore
 from moorage.cache.base import Cache
@@ -20,7 +21,7 @@ from moorage.cache.lru import BytesLRU
 from moorage.db.engine import Database
 from moorage.db.prepared import Prepared
 from moorage.db.tables import blobs, manifests, repositories, repository_blobs, tags
-from moorage.errors import BlobUnknown, ManifestUnknown, RepositoryUnknown
+from moorage.errors import BlobUnknown, ManifestUnknown
 from moorage.oci import digest as digests
 from moorage.oci import names
 
@@ -118,8 +119,7 @@ class Pulls:
 
     async def _check_repository(self, name: str) -> None:
         async with self._db.read() as tx:
-            if not await tx.fetch(_LISTED, repository=name):
-                raise RepositoryUnknown(f"repository {name} not found", detail={"name": name})
+            await listed(tx, name)
 
     async def blob(self, repository: str, digest: str) -> Blob:
         """A blob that the repository holds; raises BlobUnknown, also for those of others."""
@@ -163,11 +163,6 @@ _RESOLVED = (
 )
 
 
-_LISTED = Prepared(
-    lambda dialect: select(repositories.c.id).where(
-        repositories.c.name == bindparam("repository"), repositories.c.pushed_at.is_not(None)
-    )
-)
 _BY_DIGEST = Prepared(
     lambda dialect: (
         select(*_RESOLVED)

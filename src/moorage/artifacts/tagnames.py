@@ -115,8 +115,7 @@ async def _versions(tx: Tx, names: Sequence[Any], query: Query) -> Sequence[Any]
         in_order = await asyncio.to_thread(_in_order, names, descending)
     else:
         in_order = _in_order(names, descending)
-    start = (query.page - 1) * query.size
-    ids = in_order[start : start + query.size]
+    ids = in_order[query.start : query.start + query.size]
     if not ids:
         return []
     by_id = {row.id: row for row in await tx.select(_BY_ID, ids=tx.dialect.many(ids))}

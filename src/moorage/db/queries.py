@@ -78,6 +78,11 @@ class Query:
     page: int = 1
     size: int = 10
 
+    @property
+    def start(self) -> int:
+        """Items of the pages before."""
+        return (self.page - 1) * self.size
+
     def with_filter(self, name: str, match: Match) -> "Query":
         """The same query, narrowed further."""
         return Query({**self.filters, name: match}, self.sort, self.page, self.size)
@@ -169,7 +174,7 @@ def ordered(
 
 def paged(statement: Select[Any], query: Query) -> Select[Any]:
     """`statement` cut to the asked page."""
-    return statement.limit(query.size).offset((query.page - 1) * query.size)
+    return statement.limit(query.size).offset(query.start)
 
 
 async def one_page(tx: Tx, statement: Select[Any], query: Query) -> tuple[Sequence[Any], int]:
@@ -183,9 +188,8 @@ async def total_of(tx: Tx, rows: Sequence[Any], statement: Select[Any], query: Q
 
     They are counted only where this page does not tell: it is full, or empty and not the first.
     """
-    before = (query.page - 1) * query.size
-    if len(rows) < query.size and (rows or not before):
-        return before + len(rows)
+    if len(rows) < query.size and (rows or not query.start):
+        return query.start + len(rows)
     return await count(tx, statement)
 
 

@@ -71,9 +71,9 @@ class Drawing:
 
     @property
     def names(self) -> Mapping[str, Callable[..., Markup]]:
-        """What templates call these: functions, or filters where there are many of them."""
-        own = (self.icon, self.chip, self.copyable, self.when, self.attached, self.bar)
-        return {each.__name__: marked(each) for each in own}
+        """What templates call all of these."""
+        own = (self.when, self.attached, self.bar)
+        return {**self.pure, **{each.__name__: marked(each) for each in own}}
 
     @property
     def pure(self) -> Mapping[str, Callable[..., Markup]]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from sqlalchemy import bindparam, case, exists, func, select
+from sqlalchemy import Column, bindparam, case, exists, func, select
 
 from moorage.db.engine import Database
 from moorage.db.moments import today
@@ -92,7 +92,7 @@ class StorageDays:
         """The last days of which something was noted, the first first."""
         async with self._db.read() as tx:
             first = await _first(tx, days)
-            rows = await tx.select(_OF_PROJECT, project_id=project_id, first=first)
+            rows = await tx.select(_OF_PROJECT, owner=project_id, first=first)
             return [ProjectDay(day, ProjectUsage(*bytes_)) for day, *bytes_ in rows]
 
     async def of_repository(self, repository: str, days: int) -> Sequence[RepositoryDay]:
@@ -102,7 +102,7 @@ class StorageDays:
             if place is None:
                 raise RepositoryUnknown(f"repository {repository} not found")
             first = await _first(tx, days)
-            rows = await tx.select(_OF_REPOSITORY, repository_id=place.id, first=first)
+            rows = await tx.select(_OF_REPOSITORY, owner=place.id, first=first)
             return [RepositoryDay(day, Held(*bytes_)) for day, *bytes_ in rows]
 
     async def repositories(self, project_id: int, query: Query) -> Page[HeldBy]:
@@ -183,35 +183,29 @@ async def _note(
     await tx.execute(whole)
 
 
-_OF_PROJECT = Prepared(
-    lambda _: (
-        select(
-            project_storage.c.day,
-            project_storage.c.logical,
-            project_storage.c.counted,
-            project_storage.c.physical,
-            project_storage.c.shared,
+def _since(owner: Column[int], *figures: Column[int]) -> Prepared:
+    """The figures of an owner on each day from the first on."""
+    day = owner.table.c.day
+    return Prepared(
+        lambda _: (
+            select(day, *figures)
+            .where(owner == bindparam("owner"), day >= bindparam("first"))
+            .order_by(day)
         )
-        .where(
-            project_storage.c.project_id == bindparam("project_id"),
-            project_storage.c.day >= bindparam("first"),
-        )
-        .order_by(project_storage.c.day)
     )
+
+
+_OF_PROJECT = _since(
+    project_storage.c.project_id,
+    project_storage.c.logical,
+    project_storage.c.counted,
+    project_storage.c.physical,
+    project_storage.c.shared,
 )
-_OF_REPOSITORY = Prepared(
-    lambda _: (
-        select(
-            repository_storage.c.day,
-            repository_storage.c.physical,
-            repository_storage.c.shared,
-        )
-        .where(
-            repository_storage.c.repository_id == bindparam("repository_id"),
-            repository_storage.c.day >= bindparam("first"),
-        )
-        .order_by(repository_storage.c.day)
-    )
+_OF_REPOSITORY = _since(
+    repository_storage.c.repository_id,
+    repository_storage.c.physical,
+    repository_storage.c.shared,
 )
 _LISTED = Prepared(
     lambda _: select(repositories.c.id).where(

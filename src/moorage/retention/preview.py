@@ -41,11 +41,10 @@ class Preview:
         and Conflict as a policy with these rules.
         """
         checked = checking.check(rules)
-        first = (query.page - 1) * query.size
         async with self._db.read() as tx:
             counts = await _counts(tx, project_id, await covered(tx, project_id, checked))
             total = sum(count for _, _, count in counts)
-            chosen, skipped = _within(counts, first, query.size)
+            chosen, skipped = _within(counts, query.start, query.size)
             found = await candidates.read(tx, [number for number, _ in chosen])
             covering = (await immutability.in_force(tx, [project_id]))[project_id]
             at = await moment(tx)
@@ -56,7 +55,7 @@ class Preview:
             for number, name in chosen
         }
         decided = await asyncio.to_thread(_decided, checked, chosen, found, immutable, at)
-        start = first - skipped
+        start = query.start - skipped
         return Page(decided[start : start + query.size], total)
 
 
