@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from sqlalchemy import func, select, text
 from tests.support.databases import PostgresServer, running_postgres, sqlite_template
 from tests.support.jobs import ask, ended, tasks_of, worker, working
-from tests.support.jobworker import EFFECTS, Fleet, opened, prepare
+from tests.support.jobworker import EFFECTS, Fleet, frozen, opened, prepare
 from tests.support.redis_server import RedisServer
 from tests.support.requirements import find
 
@@ -253,15 +253,16 @@ async def _sleeping(place: Place, fleet: Fleet) -> tuple[int, int, int]:
     return made, task.id, fleet.number(task.owner)
 
 
-async def _freeze(place: Place, frozen: float, within: float, **jobs: float) -> None:
+async def _freeze(place: Place, lasting: float, within: float, **jobs: float) -> None:
     fleet = place.start(2, jobs=JOBS | jobs)
     made, task_id, number = await _sleeping(place, fleet)
     fleet.signal(number, signal.SIGSTOP)
+    await _until(lambda: frozen(fleet.processes[number].pid), 10)
     (place.folder / "act").touch()  # the first thing that the zombie does is too late
     began = time.monotonic()
     found = await ended(place.db, made, within)
     assert found.status == "Success"
-    await asyncio.sleep(frozen - (time.monotonic() - began))
+    await asyncio.sleep(lasting - (time.monotonic() - began))
     fleet.signal(number, signal.SIGCONT)
     await _until((place.folder / f"refused-{task_id}").exists, 240)
     await _until((place.folder / f"cancelled-{task_id}").exists, 240)

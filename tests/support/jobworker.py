@@ -13,7 +13,6 @@ a clock that stands until somebody moves it.
 """
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
@@ -35,7 +34,7 @@ from moorage.config.redis import RedisSettings
 from moorage.db import Database, connect
 from moorage.db.transactions import Tx
 from moorage.db.types import Timestamp
-from moorage.errors import Conflict
+from moorage.errors import Conflict, DatabaseUnavailable
 from moorage.jobs import Context, Kind, Lost, NewTask, extend
 from moorage.jobs.bell import open_bell
 from moorage.jobs.schedules import Ticker, single
@@ -111,6 +110,7 @@ class _Traces:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._astray: list[asyncio.Task[None]] = []
 
     async def limited(self, context: Context) -> None:
         inside = self._folder / "inside"
@@ -125,35 +125,46 @@ class _Traces:
         await _quick(context)
 
     async def sleeper(self, context: Context) -> None:
-        """The first run sleeps, and afterwards tries to leave an effect."""
+        """The first run sleeps; whatever becomes of it, something of it acts when it is told to."""
         fence = context.claim.fence
         (self._folder / f"began-{context.claim.id}-{fence}").touch()
         if fence == 1:
+            self._astray.append(asyncio.create_task(self._act(context)))
             try:
-                await self._sleep(context)
+                await asyncio.sleep(600)
             except asyncio.CancelledError:
                 (self._folder / f"cancelled-{context.claim.id}").touch()
                 raise
         await context.run(_effect, context, 1)
 
-    async def _sleep(self, context: Context) -> None:
-        while True:
+    async def _act(self, context: Context) -> None:
+        """Try to leave an effect; no cancel of the run reaches this, as it reaches no thread."""
+        while not (self._folder / "act").exists():  # noqa: ASYNC110 - told by a process
             await asyncio.sleep(0.05)
-            with contextlib.suppress(FileNotFoundError):
-                (self._folder / "act").unlink()
-                try:
-                    await context.run(_effect, context, 0)
-                except Lost:
-                    (self._folder / f"refused-{context.claim.id}").touch()
-                    await asyncio.sleep(600)
+        try:
+            await context.run(_effect, context, 0)
+        except Lost:
+            (self._folder / f"refused-{context.claim.id}").touch()
+        except DatabaseUnavailable:  # the server ended a connection that was frozen in its midst
+            await self._act(context)
+
+
+def _state(pid: int) -> str:
+    """The letter that the kernel has for it; a dead one that nobody waited for is a Z."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return "Z"
 
 
 def alive(pid: int) -> bool:
     """Whether a process runs, or could."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    return _state(pid) != "Z"
+
+
+def frozen(pid: int) -> bool:
+    """Whether a process has heard of its SIGSTOP."""
+    return _state(pid) == "T"
 
 
 def kinds(folder: Path) -> Sequence[Kind]:
