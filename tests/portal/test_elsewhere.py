@@ -7,7 +7,7 @@ from tests.portal.visitor import Site
 
 from moorage.portal import parts
 from moorage.portal.pages import replication_runs
-from moorage.portal.shapes import ReplicationTask
+from moorage.portal.shapes.replication import ReplicationTask
 from moorage.replication.transfer import Progress
 
 

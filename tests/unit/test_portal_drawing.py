@@ -15,7 +15,16 @@ from moorage.portal.drawing import Drawing, escaped, marked
 from moorage.portal.lines import Line, Lines
 from moorage.portal.parts import Cell, Column, Item, Row, Table, View
 from moorage.portal.rows import Rows
-from moorage.portal.shapes import Accessory, Artifact, Child, Inside, Label, NamedTag, Platform, Tag
+from moorage.portal.shapes.artifacts import (
+    Accessory,
+    Artifact,
+    Child,
+    Inside,
+    Label,
+    NamedTag,
+    Platform,
+    Tag,
+)
 
 HARM = "\"'><b id=harm>%(name)s&amp;"
 TEXTS = NullTranslations()

@@ -13,7 +13,7 @@ import orjson
 from pydantic import TypeAdapter
 
 from moorage.portal.core import Answer, Core, Question, Unreachable
-from moorage.portal.shapes import Shape
+from moorage.portal.shapes.shape import Shape
 from moorage.telemetry.logs import REQUEST_ID, TRACEPARENT
 
 T = TypeVar("T", bound=Shape)

@@ -14,7 +14,7 @@ from typing import ParamSpec, Protocol
 from markupsafe import Markup, escape
 
 from moorage.portal.i18n import N_
-from moorage.portal.shapes import Label
+from moorage.portal.shapes.artifacts import Label
 
 P = ParamSpec("P")
 

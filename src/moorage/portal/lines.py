@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from moorage.portal.drawing import Drawing, escaped
-from moorage.portal.shapes import Artifact, Child, Label, NamedTag
+from moorage.portal.shapes.artifacts import Artifact, Child, Label, NamedTag
 
 FORM = "bulk-artifacts"
 """The id of the form for what is chosen."""

@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote
 from moorage.portal.client import Problem, segment
 from moorage.portal.parts import Crumb, Tab
 from moorage.portal.scope import Scope, scope
-from moorage.portal.shapes import Repository
+from moorage.portal.shapes.artifacts import Repository
 from moorage.portal.visits import Visit
 
 _REST = re.compile(

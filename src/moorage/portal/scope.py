@@ -8,7 +8,8 @@ from typing import Any
 from moorage.portal.client import PREFIX, segment, several
 from moorage.portal.i18n import N_
 from moorage.portal.parts import Crumb, Tab
-from moorage.portal.shapes import Pair, Project
+from moorage.portal.shapes.accounts import Pair
+from moorage.portal.shapes.projects import Project
 from moorage.portal.visits import Visit
 
 PROJECTS = "/harbor/projects"

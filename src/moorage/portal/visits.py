@@ -33,7 +33,9 @@ from moorage.portal.client import (
 )
 from moorage.portal.core import Answer
 from moorage.portal.parts import DEFAULT_SIZE, PAGE_SIZES, Form, View
-from moorage.portal.shapes import Shape, SystemInfo, User
+from moorage.portal.shapes.accounts import User
+from moorage.portal.shapes.installation import SystemInfo
+from moorage.portal.shapes.shape import Shape
 from moorage.web.csrf import CSRF_COOKIE, SESSION_COOKIE, cookie, cookies
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from starlette.responses import Response
 from moorage.portal import parts
 from moorage.portal.client import Problem, plain
 from moorage.portal.parts import Column, Crumb, Fact, Facts, Field, Form, Item, Once, Row, Table
-from moorage.portal.shapes import AccessToken, Secret, Shape, User
+from moorage.portal.shapes.accounts import AccessToken, Secret, User
+from moorage.portal.shapes.shape import Shape
 from moorage.portal.visits import Visit
 
 

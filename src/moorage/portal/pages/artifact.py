@@ -13,7 +13,7 @@ from moorage.portal.pages import completions, usage
 from moorage.portal.parts import Crumb, Fact, Facts, Field, Form, Item, Tab
 from moorage.portal.places import Place
 from moorage.portal.rendering import short_digest
-from moorage.portal.shapes import Accessory, Artifact, Dependency, File, Label, Layer
+from moorage.portal.shapes.artifacts import Accessory, Artifact, Dependency, File, Label, Layer
 from moorage.portal.visits import Visit
 
 EVERYTHING = dict.fromkeys(

@@ -13,7 +13,7 @@ from moorage.portal.pages.bulk import Bulk, carried_out
 from moorage.portal.parts import Choice, Column, Crumb, Field, Filter, Form, Item, Tab, View
 from moorage.portal.places import COMPARE, INFO, USAGE, Place, place
 from moorage.portal.scope import PROJECTS
-from moorage.portal.shapes import Artifact, Label, NamedTag
+from moorage.portal.shapes.artifacts import Artifact, Label, NamedTag
 from moorage.portal.visits import Visit
 
 TYPES = ("IMAGE", "CHART", "CNAB", "WASM", "SBOM", "MODEL")

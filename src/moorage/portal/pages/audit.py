@@ -10,7 +10,7 @@ from moorage.portal import parts
 from moorage.portal.client import quoted
 from moorage.portal.parts import Choice, Column, Crumb, Filter, Row, Table
 from moorage.portal.scope import PROJECTS, scope
-from moorage.portal.shapes import Logged
+from moorage.portal.shapes.installation import Logged
 from moorage.portal.visits import Visit
 
 OPERATIONS = (

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from moorage.portal.parts import Choice, Field, Form
 from moorage.portal.scope import PROJECTS
-from moorage.portal.shapes import Registry
+from moorage.portal.shapes.registries import Registry
 from moorage.portal.visits import Visit
 
 

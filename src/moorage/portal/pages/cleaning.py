@@ -24,7 +24,8 @@ from moorage.portal.parts import (
     Tab,
     Table,
 )
-from moorage.portal.shapes import History, Shape
+from moorage.portal.shapes.jobs import History
+from moorage.portal.shapes.shape import Shape
 from moorage.portal.visits import Visit
 
 BASE = "/harbor/clearing-job"

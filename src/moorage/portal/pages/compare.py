@@ -12,7 +12,7 @@ from moorage.portal.client import Problem
 from moorage.portal.pages.artifact import not_shown
 from moorage.portal.parts import Choice, Crumb, Field
 from moorage.portal.places import Place
-from moorage.portal.shapes import Artifact, Layer, Tag
+from moorage.portal.shapes.artifacts import Artifact, Layer, Tag
 from moorage.portal.visits import Visit
 
 

@@ -9,7 +9,9 @@ from starlette.responses import JSONResponse, Response
 
 from moorage.portal.client import quoted, segment
 from moorage.portal.parts import Completion
-from moorage.portal.shapes import Group, Project, Repository, User
+from moorage.portal.shapes.accounts import Group, User
+from moorage.portal.shapes.artifacts import Repository
+from moorage.portal.shapes.projects import Project
 from moorage.portal.visits import Visit
 
 MOST = 20

@@ -16,7 +16,8 @@ from typing import Any
 from moorage.portal.client import Problem, segment
 from moorage.portal.parts import Choice, Field, Form
 from moorage.portal.scope import rights_in
-from moorage.portal.shapes import Project, Secret
+from moorage.portal.shapes.accounts import Secret
+from moorage.portal.shapes.projects import Project
 from moorage.portal.visits import Shell, Visit
 
 DAYS = 30

@@ -7,7 +7,7 @@ from starlette.responses import RedirectResponse, Response
 from moorage.portal import parts
 from moorage.portal.client import Problem
 from moorage.portal.parts import Column, Crumb, Document, Item, Row, Stat, Tab, Table
-from moorage.portal.shapes import Paused, Pool, Queue, Scheduled, Worker
+from moorage.portal.shapes.jobs import Paused, Pool, Queue, Scheduled, Worker
 from moorage.portal.visits import Visit
 
 BASE = "/harbor/job-service-dashboard"

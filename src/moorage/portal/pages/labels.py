@@ -8,7 +8,7 @@ from moorage.portal import parts
 from moorage.portal.client import Problem
 from moorage.portal.parts import Choice, Column, Crumb, Field, Filter, Form, Item, Row, Table
 from moorage.portal.scope import PROJECTS, scope
-from moorage.portal.shapes import Label
+from moorage.portal.shapes.artifacts import Label
 from moorage.portal.visits import Visit
 
 COLORS = (

@@ -9,7 +9,7 @@ from moorage.portal.client import Problem
 from moorage.portal.pages import completions
 from moorage.portal.parts import Choice, Column, Field, Filter, Form, Item, Row, Table
 from moorage.portal.scope import PROJECTS, ROLES, Scope, scope
-from moorage.portal.shapes import Member
+from moorage.portal.shapes.projects import Member
 from moorage.portal.visits import Visit
 
 

@@ -6,7 +6,7 @@ from moorage.portal import parts
 from moorage.portal.client import Problem, quoted
 from moorage.portal.i18n import N_
 from moorage.portal.parts import Choice, Column, Crumb, Field, Filter, Form, Item, Row, Table
-from moorage.portal.shapes import AccessToken, Group, User
+from moorage.portal.shapes.accounts import AccessToken, Group, User
 from moorage.portal.visits import Visit
 
 GROUPS = {1: N_("LDAP"), 3: N_("OpenID Connect")}

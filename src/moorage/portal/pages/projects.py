@@ -26,7 +26,10 @@ from moorage.portal.parts import (
 )
 from moorage.portal.rendering import filesize, thousands
 from moorage.portal.scope import PROJECTS, ROLES, Scope, scope
-from moorage.portal.shapes import Project, Secret, Statistics, Summary, Usage
+from moorage.portal.shapes.accounts import Secret
+from moorage.portal.shapes.installation import Statistics
+from moorage.portal.shapes.projects import Project, Summary
+from moorage.portal.shapes.usage import Usage
 from moorage.portal.visits import Shell, Visit
 
 

@@ -10,7 +10,10 @@ from moorage.portal.client import Problem
 from moorage.portal.parts import Column, Crumb, Field, Form, Item, Row, Stat, Table
 from moorage.portal.rendering import filesize
 from moorage.portal.scope import PROJECTS
-from moorage.portal.shapes import Quota, Setting, Shape, Usage
+from moorage.portal.shapes.installation import Setting
+from moorage.portal.shapes.projects import Quota
+from moorage.portal.shapes.shape import Shape
+from moorage.portal.shapes.usage import Usage
 from moorage.portal.visits import Visit
 
 

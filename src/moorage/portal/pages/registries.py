@@ -10,7 +10,7 @@ from moorage.portal import parts
 from moorage.portal.client import Problem, plain, quoted
 from moorage.portal.i18n import N_
 from moorage.portal.parts import Choice, Column, Crumb, Field, Filter, Form, Item, Row, Table
-from moorage.portal.shapes import Provider, Registry
+from moorage.portal.shapes.registries import Provider, Registry
 from moorage.portal.visits import Visit
 
 BASE = "/harbor/registries"

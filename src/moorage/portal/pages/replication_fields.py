@@ -5,7 +5,8 @@ from typing import Any
 
 from moorage.portal.i18n import N_
 from moorage.portal.parts import Choice, Field
-from moorage.portal.shapes import Condition, Registry, Replication
+from moorage.portal.shapes.registries import Registry
+from moorage.portal.shapes.replication import Condition, Replication
 from moorage.portal.visits import Visit
 
 TRIGGERS = {

@@ -34,7 +34,8 @@ from moorage.portal.parts import (
     Table,
     View,
 )
-from moorage.portal.shapes import Movable, Registry, Replication
+from moorage.portal.shapes.registries import Registry
+from moorage.portal.shapes.replication import Movable, Replication
 from moorage.portal.visits import Visit
 
 PREVIEWED = 100

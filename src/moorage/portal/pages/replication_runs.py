@@ -23,7 +23,7 @@ from moorage.portal.parts import (
     View,
 )
 from moorage.portal.rendering import filesize, moment, thousands
-from moorage.portal.shapes import Replication, ReplicationRun, ReplicationTask
+from moorage.portal.shapes.replication import Replication, ReplicationRun, ReplicationTask
 from moorage.portal.visits import Visit
 
 BASE = "/harbor/replications"

@@ -9,7 +9,7 @@ from moorage.portal.client import quoted, segment
 from moorage.portal.pages.bulk import Bulk, carried_out
 from moorage.portal.parts import Column, Crumb, Field, Filter, Form, Item, Row, Table
 from moorage.portal.scope import PROJECTS, scope
-from moorage.portal.shapes import Repository
+from moorage.portal.shapes.artifacts import Repository
 from moorage.portal.visits import Visit
 
 

@@ -22,7 +22,8 @@ from moorage.portal.pages.rules import (
 )
 from moorage.portal.parts import Choice, Column, Field, Form, Item, Row, Table
 from moorage.portal.scope import PROJECTS, Scope, scope
-from moorage.portal.shapes import Execution, Previewed, Retention, Task
+from moorage.portal.shapes.jobs import Execution, Task
+from moorage.portal.shapes.rules import Previewed, Retention
 from moorage.portal.visits import Visit
 
 SCHEDULES = {

@@ -9,7 +9,7 @@ from moorage.portal import parts
 from moorage.portal.client import Problem, plain, quoted
 from moorage.portal.parts import Column, Crumb, Field, Filter, Form, Item, Once, Row, Table
 from moorage.portal.scope import PROJECTS, Scope, scope
-from moorage.portal.shapes import Pair, Permission, Rights, Robot, Secret
+from moorage.portal.shapes.accounts import Pair, Permission, Rights, Robot, Secret
 from moorage.portal.visits import Visit
 
 ACTIONS = ("pull", "push", "list", "read", "create", "update", "delete", "stop")

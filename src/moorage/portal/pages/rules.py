@@ -15,7 +15,7 @@ from moorage.portal.client import Problem
 from moorage.portal.i18n import N_
 from moorage.portal.parts import Choice, Column, Field, Form, Item, Row, Tab, Table
 from moorage.portal.scope import PROJECTS, Scope, scope
-from moorage.portal.shapes import Rule, Selector
+from moorage.portal.shapes.rules import Rule, Selector
 from moorage.portal.visits import Visit
 
 TEMPLATES = {

@@ -20,7 +20,9 @@ from moorage.portal import parts
 from moorage.portal.client import Listing, quoted
 from moorage.portal.parts import Column, Crumb, Item, Row, Tab, Table, View
 from moorage.portal.scope import PROJECTS
-from moorage.portal.shapes import FoundArtifact, Project, Repository, Shape
+from moorage.portal.shapes.artifacts import FoundArtifact, Repository
+from moorage.portal.shapes.projects import Project
+from moorage.portal.shapes.shape import Shape
 from moorage.portal.visits import Visit
 
 T = TypeVar("T", bound=Shape)

@@ -9,7 +9,8 @@ from moorage.portal import parts
 from moorage.portal.client import PREFIX, Problem, plain
 from moorage.portal.i18n import N_
 from moorage.portal.parts import Choice, Column, Crumb, Field, Form, Item, Row, Tab, Table
-from moorage.portal.shapes import Health, Setting, Shape
+from moorage.portal.shapes.installation import Health, Setting
+from moorage.portal.shapes.shape import Shape
 from moorage.portal.visits import Visit
 
 BASE = "/harbor/configs"

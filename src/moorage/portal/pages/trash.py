@@ -6,7 +6,7 @@ from moorage.portal import parts
 from moorage.portal.client import repository_path
 from moorage.portal.parts import Column, Item, Row, Table
 from moorage.portal.scope import PROJECTS, scope
-from moorage.portal.shapes import Restored, Trashed
+from moorage.portal.shapes.artifacts import Restored, Trashed
 from moorage.portal.visits import Visit
 
 

@@ -13,11 +13,11 @@ from starlette.responses import Response
 from moorage.portal import charts, parts
 from moorage.portal.charts import PERIODS, Chart, Period, Point, Rank, Ranking
 from moorage.portal.client import Listing, quoted
-from moorage.portal.figures import PullDay, Pulled, RepositoryStorage, StorageDay, TagMove
 from moorage.portal.parts import Cell, Column, Crumb, Row, Table
 from moorage.portal.places import USAGE, Place
 from moorage.portal.rendering import filesize, short_digest, thousands
 from moorage.portal.scope import PROJECTS, Scope, scope
+from moorage.portal.shapes.usage import PullDay, Pulled, RepositoryStorage, StorageDay, TagMove
 from moorage.portal.visits import Visit
 
 MOST_NAMES = 10

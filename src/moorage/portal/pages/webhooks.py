@@ -9,7 +9,8 @@ from moorage.portal import parts
 from moorage.portal.client import Problem
 from moorage.portal.parts import Choice, Column, Crumb, Document, Field, Form, Item, Row, Table
 from moorage.portal.scope import PROJECTS, Scope, scope
-from moorage.portal.shapes import Execution, Task, Webhook, WebhookEvents
+from moorage.portal.shapes.jobs import Execution, Task
+from moorage.portal.shapes.webhooks import Webhook, WebhookEvents
 from moorage.portal.visits import Visit
 
 FORMATS = ("Default", "CloudEvents")

@@ -1,8 +1,18 @@
-"""What the API says of usage and of the history of tags, as pages read it."""
+"""Usage in bytes and pulls, and the history of tags."""
 
 from datetime import date
 
-from moorage.portal.shapes import Moment, Shape
+from moorage.portal.shapes.shape import Moment, Shape
+
+
+class Usage(Shape):
+    """Bytes, counted in several ways."""
+
+    logical: int = 0
+    unique: int = 0
+    physical: int = 0
+    shared: int = 0
+    trash: int = 0
 
 
 class PullDay(Shape):
