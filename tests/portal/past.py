@@ -17,7 +17,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Table, delete, insert, select
+from sqlalchemy import Table, delete, insert, select, update
 
 from moorage.artifacts.pulldays import ALL, ARTIFACT, CALLER, REPOSITORY, TAG
 from moorage.clock import SystemClock
@@ -78,7 +78,7 @@ class Year:
             found = (await tx.execute(select(repositories).order_by(repositories.c.id))).all()
             held = (
                 select(manifests.c.repository_id, manifests.c.digest, manifests.c.total_size)
-                .add_columns(tags.c.name)
+                .add_columns(tags.c.name, tags.c.id, tags.c.manifest_id)
                 .join(tags, tags.c.manifest_id == manifests.c.id)
                 .order_by(tags.c.id.desc())
             )
@@ -92,6 +92,7 @@ class Year:
         for repository in found:
             self._pulls(repository, tagged.get(repository.id, []))
             self._moves(repository, tagged.get(repository.id, []))
+            await self._last_pulls(repository, tagged.get(repository.id, []))
             await self._sums(repository_pulls, "repository_id", self._of_repository)
         await self._sums(project_pulls, "project_id", self._of_project)
         for table, rows in storage.items():
@@ -99,6 +100,19 @@ class Year:
         for table in (project_storage, repository_storage, tag_moves):
             await self._write(table)
         return self._written
+
+    async def _last_pulls(self, repository: Any, tagged: Sequence[Any]) -> None:
+        """What the repository, its tags and artifacts say themselves of the same pulls."""
+        counted = [counts["pulls"] for key, counts in self._of_repository.items() if key[2] == ALL]
+        recent = datetime.now(UTC) - timedelta(minutes=self._dice.randrange(600))
+        pulled = tagged[: len(SHARES)]
+        of_tags = tags.c.id.in_([row.id for row in pulled])
+        of_artifacts = manifests.c.id.in_([row.manifest_id for row in pulled])
+        mine = repositories.c.id == repository.id
+        async with self._db.write() as tx:
+            await tx.execute(update(repositories).where(mine).values(pull_count=sum(counted)))
+            await tx.execute(update(tags).where(of_tags).values(pulled_at=recent))
+            await tx.execute(update(manifests).where(of_artifacts).values(pulled_at=recent))
 
     async def _sums(self, table: Table, owner: str, sums: dict[Key, Counter[str]]) -> None:
         for (number, day, subject, name), counts in sums.items():

@@ -18,23 +18,24 @@ QUEUES = f"{JOBS}/pending-jobs"
 @fires((GC, "run"), (GC, "schedule"), (GC, "stop"), (QUEUES, "pause"), (QUEUES, "resume"))
 def test_garbage_is_collected(flow: Flow) -> None:
     """Now, followed with its log; by schedule; and one that waits is stopped."""
-    clean_up(flow, GC, "Collect now", "GARBAGE_COLLECTION")
+    clean_up(flow, GC, "Collect now", "GARBAGE_COLLECTION", "would go")
 
 
 @fires((PURGE, "run"), (PURGE, "schedule"), (PURGE, "stop"), (QUEUES, "pause"), (QUEUES, "resume"))
 def test_the_audit_log_is_purged(flow: Flow) -> None:
     """In the same way."""
-    clean_up(flow, PURGE, "Purge now", "PURGE_AUDIT_LOG")
+    clean_up(flow, PURGE, "Purge now", "PURGE_AUDIT_LOG", "0")
 
 
-def clean_up(flow: Flow, path: str, now: str, queue: str) -> None:
-    """Run it for counting alone, set when it comes again, and stop one that waits."""
+def clean_up(flow: Flow, path: str, now: str, queue: str, told: str) -> None:
+    """Run it for counting alone, which it tells; then by schedule; and stop one that waits."""
     flow.go(path)
     flow.follow(now)
     flow.submit("run", "It runs.", dry_run=True)
     run = flow.page.url.rpartition("=")[2]
     flow.page.get_by_role("heading", name=f"Log of run {run}").wait_for()
     flow.row(f"#{run}").get_by_text("Done").wait_for()
+    flow.row(f"#{run}").get_by_text(told, exact=True).wait_for()
     hold(flow, queue)
     flow.go(path)
     flow.follow(now)

@@ -55,6 +55,31 @@ def test_who_pulls_is_shown_to_project_admins_alone(site: Site) -> None:
     assert "Storage" not in re.sub("<nav.*?</nav>", "", nobody, flags=re.DOTALL)
 
 
+def test_a_repository_shows_its_figures_where_its_list_begins(site: Site) -> None:
+    """To each as far as they may read them; not to whoever narrows the list or turns it."""
+    where = f"/harbor/projects/{site.project('payments')}/{APP}"
+    admin = site.admin()
+    for end in (
+        "",
+        "/artifacts-tab",
+        "/artifacts-tab?view=artifacts",
+        "/artifacts-tab?sort=version",
+    ):
+        figures = _figures(admin.get(f"{where}{end}"))
+        assert list(figures) == ["Pulls in 30 days", "Storage", "Artifacts"], end
+        assert "on the 30 days before" in figures["Pulls in 30 days"]
+        assert figures["Pulls in 30 days"].count('class="bar"') == 30
+    for end in ("?q=1", "?page=2", "?size=50", "?view=artifacts&type=IMAGE"):
+        assert not _figures(admin.get(f"{where}/artifacts-tab{end}")), end
+    public = f"/harbor/projects/{site.project('checkout')}/{APP}"
+    assert list(_figures(site.visitor().get(public))) == ["Pulls in 30 days"]
+
+
+def _figures(page: str) -> dict[str, str]:
+    """What stands at the head of a page: each title to its HTML."""
+    return dict(re.findall(r"<article><h2>(.*?)</h2>(.*?)</article>", page, re.DOTALL))
+
+
 def test_a_tag_has_its_history(site: Site) -> None:
     """Made, moved and deleted: the page is there when the tag is gone."""
     maker = site.maker()

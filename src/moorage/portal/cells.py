@@ -43,6 +43,7 @@ class Cells:
         self._kinds: Mapping[str, Callable[[Cell], str]] = {
             "link": self._link,
             "code": self._code,
+            "each": self._each,
             "time": lambda cell: drawing.when(cell.value),
             "chips": self._chips,
             "state": self._state,
@@ -58,6 +59,9 @@ class Cells:
     def _text(self, cell: Cell) -> str:
         value = escaped(cell.value)
         return f'<span class="cut" title="{value}">{value}</span>{_under(cell)}'
+
+    def _each(self, cell: Cell) -> str:
+        return "".join([f'<span class="one">{escaped(value)}</span>' for value in cell.value])
 
     def _link(self, cell: Cell) -> str:
         lead = f'<span class="lead">{self._drawing.icon(cell.tone)}</span>' if cell.tone else ""

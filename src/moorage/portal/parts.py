@@ -36,6 +36,17 @@ def text(value: object, note: object = "") -> Cell:
     return Cell("text", str(value), note=str(note))
 
 
+def each(values: Sequence[str]) -> Cell:
+    """Texts below each other, as many characters of them as one value may have."""
+    lines, room = [], LONGEST_LINE
+    for value in values:
+        if room <= 0:
+            break
+        lines.append(value[:room])
+        room -= len(value) + 1
+    return Cell("each", lines)
+
+
 def link(value: object, href: str, note: object = "", tone: str = "") -> Cell:
     """A text that leads somewhere; `tone` names an icon before it."""
     return Cell("link", str(value), href, str(note), tone)

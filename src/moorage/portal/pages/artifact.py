@@ -10,6 +10,7 @@ from starlette.responses import Response
 from moorage.portal import parts
 from moorage.portal.client import Problem, plain, repository_path
 from moorage.portal.pages import completions, usage
+from moorage.portal.pages.attributes import Line, attributes
 from moorage.portal.parts import Crumb, Fact, Facts, Field, Form, Item, Tab
 from moorage.portal.places import Place
 from moorage.portal.rendering import short_digest
@@ -208,32 +209,20 @@ async def _overview(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]
     if one.platforms:
         facts.insert(2, Fact(_("Platforms"), parts.text(", ".join(one.platforms))))
     sections: list[object] = [Facts(_("Artifact"), facts)]
-    extra = [
-        (name.replace("_", " ").capitalize(), str(value))
-        for name, value in sorted(one.extra_attrs.items())
-        if isinstance(value, str | int | float) and value != ""
-    ]
-    config = one.extra_attrs.get("config")
-    if isinstance(config, dict):
-        extra += [
-            (name, value if isinstance(value, str) else ", ".join(map(str, value)))
-            for name, value in sorted(config.items())
-            if isinstance(value, str | list | dict)
-        ]
-    if extra:
-        sections.append(Facts(_("Configuration"), _said(visit, extra)))
+    if said := attributes(visit, one.extra_attrs):
+        sections.append(Facts(_("Configuration"), _said(visit, said)))
     if one.annotations:
-        said = _said(visit, sorted(one.annotations.items()))
-        sections.append(Facts(_("Annotations"), said))
+        lines = [
+            (name[: parts.LONGEST_LINE], parts.text(value[: parts.LONGEST_LINE]))
+            for name, value in sorted(one.annotations.items())
+        ]
+        sections.append(Facts(_("Annotations"), _said(visit, lines)))
     return {"sections": sections}
 
 
-def _said(visit: Visit, lines: Sequence[tuple[str, str]]) -> list[Fact]:
+def _said(visit: Visit, lines: Sequence[Line]) -> list[Fact]:
     """What somebody pushed, as much of it as one page shows."""
-    found = [
-        Fact(name[: parts.LONGEST_LINE], parts.text(value[: parts.LONGEST_LINE]))
-        for name, value in lines[: parts.MOST_LINES]
-    ]
+    found = [Fact(name, cell) for name, cell in lines[: parts.MOST_LINES]]
     more = not_shown(visit, len(lines))
     return [*found, Fact("…", parts.text(more))] if more else found
 

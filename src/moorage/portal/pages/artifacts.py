@@ -8,9 +8,21 @@ from starlette.responses import RedirectResponse, Response
 
 from moorage.portal.client import Problem, quoted
 from moorage.portal.lines import Line
-from moorage.portal.pages import artifact, compare, usage
+from moorage.portal.pages import artifact, compare, glance, usage
 from moorage.portal.pages.bulk import Bulk, carried_out
-from moorage.portal.parts import Choice, Column, Crumb, Field, Filter, Form, Item, Tab, View
+from moorage.portal.parts import (
+    DEFAULT_SIZE,
+    Choice,
+    Column,
+    Crumb,
+    Field,
+    Filter,
+    Form,
+    Item,
+    Stat,
+    Tab,
+    View,
+)
 from moorage.portal.places import COMPARE, INFO, USAGE, Place, place
 from moorage.portal.scope import PROJECTS
 from moorage.portal.shapes.artifacts import Artifact, Label, NamedTag
@@ -58,12 +70,15 @@ async def artifacts(visit: Visit, found: Place) -> Response:
         "view", "type", "tagged", "label", sort="-push_time" if by_artifact else "-version"
     )
     listed = _by_artifact(visit, found, view) if by_artifact else _by_tag(visit, found, view)
-    (lines, total), labels = await asyncio.gather(listed, _labels(visit, found))
+    (lines, total), labels, figures = await asyncio.gather(
+        listed, _labels(visit, found), _figures(visit, found, view)
+    )
     narrowed = view.kept.keys() - {"view"}
     return await visit.render(
         "artifacts.html",
         **found.head(found.tab),
         view=view,
+        figures=figures,
         lines=lines,
         total=total,
         by_artifact=by_artifact,
@@ -304,6 +319,13 @@ async def _by_artifact(visit: Visit, found: Place, view: View) -> tuple[Sequence
         Artifact, f"{found.api}/artifacts", view, q=",".join(parts), **artifact.EVERYTHING
     )
     return [Line(each.digest, each) for each in listed.items], listed.total
+
+
+async def _figures(visit: Visit, found: Place, view: View) -> Sequence[Stat]:
+    """What stands above the list where it begins: whoever turns or narrows it has seen them."""
+    if view.page > 1 or view.kept.keys() - {"view"} or view.size != DEFAULT_SIZE:
+        return ()
+    return await glance.figures(visit, found)
 
 
 async def _labels(visit: Visit, found: Place) -> Sequence[Label]:

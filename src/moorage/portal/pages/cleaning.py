@@ -12,6 +12,7 @@ from moorage.portal import parts
 from moorage.portal.client import Problem
 from moorage.portal.i18n import N_
 from moorage.portal.parts import (
+    Cell,
     Choice,
     Column,
     Crumb,
@@ -24,6 +25,7 @@ from moorage.portal.parts import (
     Tab,
     Table,
 )
+from moorage.portal.rendering import filesize
 from moorage.portal.shapes.jobs import History
 from moorage.portal.shapes.shape import Shape
 from moorage.portal.visits import Visit
@@ -38,6 +40,17 @@ SCHEDULES = {
 }
 SAME = {"Schedule": "Custom"}
 """Other words of the API for a type of schedule."""
+OUTCOMES = frozenset(
+    {
+        "purged_manifests",
+        "purged_blobs",
+        "freed_space",
+        "deleted_objects",
+        "deleted_space",
+        "purged",
+    }
+)
+"""What a run says of itself, beside what it was begun with."""
 UNITS = {"days": (24, N_("days")), "hours": (1, N_("hours"))}
 """In which the age of entries is said: hours of each."""
 
@@ -112,6 +125,7 @@ async def _page(visit: Visit, kind: Kind) -> Response:
             parts.state(each.job_status),
             parts.text(each.job_kind.lower()),
             parts.text(_details(each.job_parameters)),
+            outcome(visit, each.job_parameters),
             parts.time(each.creation_time),
             parts.time(each.update_time),
         ]
@@ -121,6 +135,7 @@ async def _page(visit: Visit, kind: Kind) -> Response:
         Column(_("State")),
         Column(_("Trigger")),
         Column(_("With")),
+        Column(_("Freed") if kind is GC else _("Deleted entries")),
         Column(_("Begun")),
         Column(_("Changed")),
     ]
@@ -161,11 +176,34 @@ def _read(parameters: str) -> Mapping[str, Any]:
 
 
 def _details(parameters: str) -> str:
+    """With what a run was begun."""
     return ", ".join(
         name.replace("_", " ") if value is True else f"{name.replace('_', ' ')}: {value}"
         for name, value in sorted(_read(parameters).items())
         if isinstance(value, bool | int | str) and value not in (False, "", 0)
+        if name not in OUTCOMES
     )[:300]
+
+
+def outcome(visit: Visit, parameters: str) -> Cell:
+    """What a run did, or a dry one would do; nothing of one that has not told it yet."""
+    _ = visit.gettext
+    said = {
+        name: value
+        for name, value in _read(parameters).items()
+        if name in OUTCOMES and isinstance(value, int)
+    }
+    if "purged" in said:
+        return parts.number(said["purged"])
+    if "freed_space" not in said:
+        return parts.text("")
+    dry = _read(parameters).get("dry_run") is True
+    size = filesize(said["freed_space"] if dry else said.get("deleted_space", 0))
+    if dry:
+        return parts.text(size, _("would go"))
+    blobs = said.get("purged_blobs", 0)
+    note = visit.ngettext("%(count)s blob collected", "%(count)s blobs collected", blobs)
+    return parts.text(size, note)
 
 
 async def _form(visit: Visit, kind: Kind, schedule: History) -> Form | None:
