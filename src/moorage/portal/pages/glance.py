@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from moorage.portal.figures import PullDay, StorageDay
 from moorage.portal.parts import Stat
 from moorage.portal.places import Place
 from moorage.portal.rendering import filesize, thousands
 from moorage.portal.shapes.artifacts import Repository
+from moorage.portal.shapes.usage import PullDay, StorageDay
 from moorage.portal.visits import Visit
 
 DAYS = 30
