@@ -322,8 +322,9 @@ async def _by_artifact(visit: Visit, found: Place, view: View) -> tuple[Sequence
 
 
 async def _figures(visit: Visit, found: Place, view: View) -> Sequence[Stat]:
-    """What stands above the list where it begins: whoever turns or narrows it has seen them."""
-    if view.page > 1 or view.kept.keys() - {"view"} or view.size != DEFAULT_SIZE:
+    """What stands above the list where it begins: whoever does anything there has seen them."""
+    turned = view.page > 1 or view.size != DEFAULT_SIZE
+    if turned or view.kept.keys() - {"view"} or _doing(visit):
         return ()
     return await glance.figures(visit, found)
 
