@@ -1,6 +1,6 @@
 """The audit log: of everything, and of one project."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from moorage.portal import parts
 from moorage.portal.client import quoted
-from moorage.portal.parts import Choice, Column, Crumb, Filter, Row, Table
+from moorage.portal.parts import Choice, Column, Crumb, Filter, Row, Table, View
 from moorage.portal.scope import PROJECTS, scope
 from moorage.portal.shapes.installation import Logged
 from moorage.portal.visits import Visit
@@ -48,32 +48,7 @@ async def _page(visit: Visit, path: str, head: dict[str, Any], kinds: Sequence[s
     view = visit.view("who", "operation", "type", sort="-op_time")
     if view.column != "op_time":  # there may be millions: only their times are in an order
         view = replace(view, sort="-op_time")
-    kept, wanted = view.kept, []
-    if kept.get("q"):
-        wanted.append(f"resource=~{quoted(kept['q'])}")
-    if kept.get("who"):
-        wanted.append(f"username=~{quoted(kept['who'])}")
-    if kept.get("operation") in OPERATIONS:
-        wanted.append(f"operation={kept['operation']}")
-    if kept.get("type") in KINDS:
-        wanted.append(f"resource_type={kept['type']}")
-    found = await visit.page(Logged, path, view, q=",".join(wanted))
-    rows = [
-        Row(
-            [
-                parts.time(each.op_time),
-                parts.text(each.username),
-                parts.chips((each.operation, "plain")),
-                parts.text(each.resource, each.operation_description),
-                parts.text(_said(each.resource_type)),
-                parts.chips(
-                    (_("done"), "signed") if each.operation_result else (_("failed"), "red")
-                ),
-            ]
-        )
-        for each in found.items
-    ]
-    every = Choice("", _("All"))
+    found = await visit.page(Logged, path, view, q=_wanted(view.kept))
     table = Table(
         _("Audit log"),
         [
@@ -84,29 +59,56 @@ async def _page(visit: Visit, path: str, head: dict[str, Any], kinds: Sequence[s
             Column(_("Kind")),
             Column(_("Result")),
         ],
-        rows,
+        [_row(visit, each) for each in found.items],
         found.total,
         view,
         _("Nothing happened yet"),
         icon="scroll-text",
-        filters=[
-            Filter("q", _("Filter by resource"), kept.get("q", "")),
-            Filter("who", _("Filter by user"), kept.get("who", "")),
-            Filter(
-                "operation",
-                _("Did"),
-                kept.get("operation", ""),
-                [every, *(Choice(each, each) for each in OPERATIONS)],
-            ),
-            Filter(
-                "type",
-                _("Kind"),
-                kept.get("type", ""),
-                [every, *(Choice(each, _said(each)) for each in kinds)],
-            ),
-        ],
+        filters=_filters(visit, view, kinds),
     )
     return await visit.render("page.html", **head, sections=[table])
+
+
+def _wanted(kept: Mapping[str, str]) -> str:
+    """What the filters ask for, as the API reads it; a choice that is none asks for nothing."""
+    wanted = []
+    if kept.get("q"):
+        wanted.append(f"resource=~{quoted(kept['q'])}")
+    if kept.get("who"):
+        wanted.append(f"username=~{quoted(kept['who'])}")
+    if kept.get("operation") in OPERATIONS:
+        wanted.append(f"operation={kept['operation']}")
+    if kept.get("type") in KINDS:
+        wanted.append(f"resource_type={kept['type']}")
+    return ",".join(wanted)
+
+
+def _row(visit: Visit, logged: Logged) -> Row:
+    _ = visit.gettext
+    result = (_("done"), "signed") if logged.operation_result else (_("failed"), "red")
+    return Row(
+        [
+            parts.time(logged.op_time),
+            parts.text(logged.username),
+            parts.chips((logged.operation, "plain")),
+            parts.text(logged.resource, logged.operation_description),
+            parts.text(_said(logged.resource_type)),
+            parts.chips(result),
+        ]
+    )
+
+
+def _filters(visit: Visit, view: View, kinds: Sequence[str]) -> list[Filter]:
+    _, kept = visit.gettext, view.kept
+    every = Choice("", _("All"))
+    operations = [every, *(Choice(each, each) for each in OPERATIONS)]
+    types = [every, *(Choice(each, _said(each)) for each in kinds)]
+    return [
+        Filter("q", _("Filter by resource"), kept.get("q", "")),
+        Filter("who", _("Filter by user"), kept.get("who", "")),
+        Filter("operation", _("Did"), kept.get("operation", ""), operations),
+        Filter("type", _("Kind"), kept.get("type", ""), types),
+    ]
 
 
 def _said(kind: str) -> str:

@@ -1,6 +1,7 @@
 """The job dashboard: what waits, what runs and where, what comes again; with live logs."""
 
 import asyncio
+from collections.abc import Sequence
 
 from starlette.responses import RedirectResponse, Response
 
@@ -78,10 +79,22 @@ async def workers(visit: Visit) -> Response:
     pools, running = await asyncio.gather(
         visit.all(Pool, "/jobservice/pools"), visit.all(Worker, "/jobservice/pools/all/workers")
     )
-    slots = sum(each.concurrency for each in pools.items)
-    busy = len(running.items)
-    view = parts.View(visit.path, size=100)
-    doing = Table(
+    sections: list[object] = [_doing(visit, running.items), _processes(visit, pools.items)]
+    job = visit.query.get("job", "")
+    if job.isdigit():
+        text = await visit.text(f"/jobservice/jobs/{job}/log")
+        empty = _("Nothing was logged yet.")
+        sections.insert(0, Document(_("Log of job %(id)s", id=job), text, empty=empty))
+    busy, slots = len(running.items), sum(each.concurrency for each in pools.items)
+    part = busy / slots if slots else 0.0
+    stats = [Stat(_("Busy"), f"{busy} / {slots}", _("jobs of what can run at a time"), part)]
+    return await _page(visit, "workers", [], stats, sections)
+
+
+def _doing(visit: Visit, running: Sequence[Worker]) -> Table:
+    """What each worker is at."""
+    _ = visit.gettext
+    return Table(
         _("Running now"),
         [
             Column(_("Job")),
@@ -103,14 +116,19 @@ async def workers(visit: Visit) -> Response:
                 each.job_id,
                 [Item(_("Stop"), op="job", danger=True, values={"job": each.job_id})],
             )
-            for each in running.items
+            for each in running
         ],
-        busy,
-        view,
+        len(running),
+        parts.View(visit.path, size=100),
         _("Nothing runs"),
         icon="activity",
     )
-    processes = Table(
+
+
+def _processes(visit: Visit, pools: Sequence[Pool]) -> Table:
+    """Where the workers are."""
+    _ = visit.gettext
+    return Table(
         _("Processes"),
         [
             Column(_("Id")),
@@ -131,22 +149,13 @@ async def workers(visit: Visit) -> Response:
                     parts.time(each.heartbeat_at),
                 ]
             )
-            for each in pools.items
+            for each in pools
         ],
-        len(pools.items),
-        view,
+        len(pools),
+        parts.View(visit.path, size=100),
         _("No process does jobs"),
         icon="server",
     )
-    sections: list[object] = [doing, processes]
-    job = visit.query.get("job", "")
-    if job.isdigit():
-        text = await visit.text(f"/jobservice/jobs/{job}/log")
-        empty = _("Nothing was logged yet.")
-        sections.insert(0, Document(_("Log of job %(id)s", id=job), text, empty=empty))
-    part = busy / slots if slots else 0.0
-    stats = [Stat(_("Busy"), f"{busy} / {slots}", _("jobs of what can run at a time"), part)]
-    return await _page(visit, "workers", [], stats, sections)
 
 
 async def schedules(visit: Visit) -> Response:

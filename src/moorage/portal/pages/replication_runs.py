@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from starlette.responses import Response
 
 from moorage.portal import parts
-from moorage.portal.client import Problem
+from moorage.portal.client import Listing, Problem
 from moorage.portal.i18n import N_
 from moorage.portal.parts import (
     Cell,
@@ -135,30 +135,7 @@ async def tasks(visit: Visit) -> Response:
         text = await visit.text(f"{api}/tasks/{task}/log")
         title = _("Log of task %(id)s", id=task)
         sections.append(Document(title, text, empty=_("Nothing was logged yet.")))
-    columns = [
-        Column(_("Id")),
-        Column(_("From")),
-        Column(_("To")),
-        Column(_("Did")),
-        Column(_("State"), "status"),
-        Column(_("Moved")),
-        Column(_("Begun"), "start_time"),
-        Column(_("Ended"), "end_time"),
-    ]
-    rows = [_row(visit, view, each) for each in found.items]
-    shown = View(view.path, view.page, view.size, view.sort, visit.chosen("status"))
-    sections.append(
-        Table(
-            _("Tasks"),
-            columns,
-            rows,
-            found.total,
-            shown,
-            _("Nothing had to be copied") if run.end_time else _("It looks for what has to move"),
-            icon="arrow-left-right",
-            filters=[_by_state(visit, view)],
-        )
-    )
+    sections.append(_table(visit, view, run, found))
     stop = Item(_("Stop"), op="stop", icon="circle-slash", danger=True)
     return await visit.render(
         "page.html",
@@ -174,6 +151,30 @@ async def tasks(visit: Visit) -> Response:
         stats=_stats(visit, run, found.items, whole=len(found.items) == run.total),
         live=view.url(live="1"),
         sections=sections,
+    )
+
+
+def _table(visit: Visit, view: View, run: ReplicationRun, found: Listing[ReplicationTask]) -> Table:
+    _ = visit.gettext
+    columns = [
+        Column(_("Id")),
+        Column(_("From")),
+        Column(_("To")),
+        Column(_("Did")),
+        Column(_("State"), "status"),
+        Column(_("Moved")),
+        Column(_("Begun"), "start_time"),
+        Column(_("Ended"), "end_time"),
+    ]
+    return Table(
+        _("Tasks"),
+        columns,
+        [_row(visit, view, each) for each in found.items],
+        found.total,
+        View(view.path, view.page, view.size, view.sort, visit.chosen("status")),
+        _("Nothing had to be copied") if run.end_time else _("It looks for what has to move"),
+        icon="arrow-left-right",
+        filters=[_by_state(visit, view)],
     )
 
 

@@ -8,7 +8,7 @@ from moorage.portal import parts
 from moorage.portal.client import quoted, segment
 from moorage.portal.pages.bulk import Bulk, carried_out
 from moorage.portal.parts import Column, Crumb, Field, Filter, Form, Item, Row, Table
-from moorage.portal.scope import PROJECTS, scope
+from moorage.portal.scope import PROJECTS, Scope, scope
 from moorage.portal.shapes.artifacts import Repository
 from moorage.portal.visits import Visit
 
@@ -22,36 +22,7 @@ async def repositories(visit: Visit) -> Response:
     found = await visit.page(
         Repository, f"{here.named}/repositories", view, q=f"name=~{quoted(q)}" if q else ""
     )
-    chosen = visit.query.getlist("id") if here.may("repository", "delete") else []
-    form = None
-    if chosen and visit.query.get("do") == "delete":
-        form = Form(
-            "delete",
-            visit.ngettext("Delete a repository?", "Delete %(count)s repositories?", len(chosen)),
-            [Field("id", "", "hidden", name) for name in chosen],
-            _("Delete"),
-            _("All artifacts in it go to the trash, from where they can be restored for a while."),
-            danger=True,
-            cancel=visit.back,
-            names=[f"{here.project.name}/{name}" for name in chosen],
-        )
-    rows = [
-        Row(
-            [
-                parts.link(
-                    each.short,
-                    f"{here.path}/repositories/{quote(each.short, safe='')}",
-                    tone="package",
-                ),
-                parts.number(each.artifact_count),
-                parts.number(each.pull_count),
-                parts.time(each.update_time),
-            ],
-            key=each.short,
-            name=each.short,
-        )
-        for each in found.items
-    ]
+    rows = [_row(here, each) for each in found.items]
     cached = here.project.registry_id != 0
     table = Table(
         _("Repositories"),
@@ -73,8 +44,41 @@ async def repositories(visit: Visit) -> Response:
         if here.may("repository", "delete") and rows
         else (),
     )
+    form = _form(visit, here)
     return await visit.render(
         "repositories.html", **here.head("repositories"), here=here, form=form, sections=[table]
+    )
+
+
+def _row(here: Scope, repository: Repository) -> Row:
+    name = repository.short
+    return Row(
+        [
+            parts.link(name, f"{here.path}/repositories/{quote(name, safe='')}", tone="package"),
+            parts.number(repository.artifact_count),
+            parts.number(repository.pull_count),
+            parts.time(repository.update_time),
+        ],
+        key=name,
+        name=name,
+    )
+
+
+def _form(visit: Visit, here: Scope) -> Form | None:
+    """Whether those that were chosen shall be deleted."""
+    _ = visit.gettext
+    chosen = visit.query.getlist("id") if here.may("repository", "delete") else []
+    if not chosen or visit.query.get("do") != "delete":
+        return None
+    return Form(
+        "delete",
+        visit.ngettext("Delete a repository?", "Delete %(count)s repositories?", len(chosen)),
+        [Field("id", "", "hidden", name) for name in chosen],
+        _("Delete"),
+        _("All artifacts in it go to the trash, from where they can be restored for a while."),
+        danger=True,
+        cancel=visit.back,
+        names=[f"{here.project.name}/{name}" for name in chosen],
     )
 
 

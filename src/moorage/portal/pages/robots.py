@@ -112,29 +112,20 @@ async def _forms(visit: Visit, here: Scope | None) -> tuple[Form | None, dict[st
     robot = Robot()
     if do in ("edit", "secret", "delete") and chosen.isdigit():
         robot = await visit.unless_gone(visit.get(Robot, f"/robots/{chosen}")) or robot
-    kept, names = {"id": chosen}, [robot.name]
-    if do == "secret" and robot.id:
-        title, note = _("Make a new secret?"), _("The old one stops working at once.")
-        return Form("secret", title, (), _("Make it"), note, True, visit.back, kept, names), {}
-    if do == "delete" and robot.id:
-        title = _("Delete this robot account?")
-        return Form("delete", title, (), _("Delete"), "", True, visit.back, kept, names), {}
+    kept = {"id": chosen}
+    if do in ("secret", "delete") and robot.id:
+        return _sure(visit, do, robot, kept), {}
     if do not in ("new", "edit") or (do == "edit" and not robot.id):
         return None, {}
     rights = await visit.get(Rights, "/permissions")
     matrix = {"project": _matrix(rights.project)}
     if here is None:
         matrix["system"] = _matrix(rights.system)
+    days, never = _("Days until it ends"), _("-1 for never.")
     fields = [
         Field("name", _("Name"), value=robot.name, required=True, disabled=do == "edit"),
         Field("description", _("Description"), value=robot.description),
-        Field(
-            "duration",
-            _("Days until it ends"),
-            "number",
-            robot.duration or 30,
-            help=_("-1 for never."),
-        ),
+        Field("duration", days, "number", robot.duration or 30, help=never),
     ]
     if _differ(robot):
         note = _("Its rights differ between projects. They stay as they are, whatever is saved.")
@@ -148,13 +139,6 @@ async def _forms(visit: Visit, here: Scope | None) -> tuple[Form | None, dict[st
         fields.append(
             Field("projects", _("Projects"), "textarea", text, _("One a line; * for every one."))
         )
-    held = {
-        f"{each.kind}:{pair.resource}:{pair.action}"
-        for each in robot.permissions
-        for pair in each.access
-    }
-    if do == "new":
-        held = {f"project:{resource}:{action}" for resource, action in FIRST}
     form = Form(
         "edit" if do == "edit" else "create",
         _("Edit the robot account") if do == "edit" else _("New robot account"),
@@ -164,8 +148,30 @@ async def _forms(visit: Visit, here: Scope | None) -> tuple[Form | None, dict[st
         values=kept if do == "edit" else {},
     )
     mine = form.sends(visit.field("op")) and visit.field("id") == form.values.get("id", "")
-    ticked = set(visit.fields("right")) if visit.problem and mine else held
+    sent = visit.problem and mine
+    ticked = set(visit.fields("right")) if sent else _held(robot if do == "edit" else None)
     return form, {"rights": matrix, "ticked": ticked}
+
+
+def _sure(visit: Visit, do: str, robot: Robot, kept: Mapping[str, str]) -> Form:
+    """Asks once more, before there is a new secret, or no account any more."""
+    _, names = visit.gettext, [robot.name]
+    if do == "secret":
+        title, note = _("Make a new secret?"), _("The old one stops working at once.")
+        return Form("secret", title, (), _("Make it"), note, True, visit.back, kept, names)
+    title = _("Delete this robot account?")
+    return Form("delete", title, (), _("Delete"), "", True, visit.back, kept, names)
+
+
+def _held(robot: Robot | None) -> set[str]:
+    """The boxes that are ticked; for a new one, those that it is offered."""
+    if robot is None:
+        return {f"project:{resource}:{action}" for resource, action in FIRST}
+    return {
+        f"{each.kind}:{pair.resource}:{pair.action}"
+        for each in robot.permissions
+        for pair in each.access
+    }
 
 
 def _differ(robot: Robot) -> bool:

@@ -95,8 +95,22 @@ async def _form(visit: Visit, here: Scope) -> Form | None:
     if do not in ("new", "edit") or (do == "edit" and not hook.id):
         return None
     events = await visit.get(WebhookEvents, f"{here.api}/webhook/events")
+    new = do == "new"
+    title = _("New webhook") if new else _("Edit the webhook")
+    return Form(
+        "create" if new else "edit",
+        title,
+        _fields(visit, hook, events),
+        _("Create") if new else _("Save"),
+        cancel=visit.back,
+        values={} if new else {"id": chosen},
+    )
+
+
+def _fields(visit: Visit, hook: Webhook, events: WebhookEvents) -> list[Field]:
+    _ = visit.gettext
     target = hook.targets[0] if hook.targets else None
-    fields = [
+    return [
         Field("name", _("Name"), value=hook.name, required=True),
         Field("description", _("Description"), value=hook.description),
         Field(
@@ -148,16 +162,6 @@ async def _form(visit: Visit, here: Scope) -> Form | None:
             choices=[Choice(each, each) for each in events.event_type],
         ),
     ]
-    new = do == "new"
-    title = _("New webhook") if new else _("Edit the webhook")
-    return Form(
-        "create" if new else "edit",
-        title,
-        fields,
-        _("Create") if new else _("Save"),
-        cancel=visit.back,
-        values={} if new else {"id": chosen},
-    )
 
 
 def _others(visit: Visit, hook: Webhook) -> str:
