@@ -18,7 +18,7 @@ from moorage.errors import AddressRefused, Unreachable
 from moorage.outgoing import Guard
 from moorage.outgoing.addresses import allowed
 from moorage.roles.jobs import kinds
-from moorage.roles.resources import opened
+from moorage.roles.opening import opened
 from moorage.telemetry.metrics import Metrics
 from moorage.webhooks.delivery import Delivery
 

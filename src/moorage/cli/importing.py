@@ -24,6 +24,8 @@ from moorage.cli.progress import progress
 if TYPE_CHECKING:
     from moorage.access.principals import Principal
     from moorage.config.settings import Settings
+    from moorage.config.storage import StorageSettings
+    from moorage.moving.storage.adoption import Options
 
 app = typer.Typer(help="Take over what another registry has.", no_args_is_help=True)
 
@@ -39,6 +41,30 @@ class Phase(StrEnum):
 
 ReportFile = Annotated[
     Path | None, typer.Option("--report", help="Write the whole report into this file, as JSON.")
+]
+NewSecrets = Annotated[
+    Path | None,
+    typer.Option(
+        "--secrets-file",
+        help="New secrets of robot accounts and new passwords of users go into this file, "
+        "readable by its owner only.",
+    ),
+]
+RegistrySecrets = Annotated[
+    Path | None,
+    typer.Option(
+        "--registry-secrets",
+        help="File with the secrets of the other registries' accounts, which no API tells: a "
+        'line of JSON for each, {"name": "docker hub", "secret": "…"}.',
+    ),
+]
+OfArtifacts = Annotated[
+    bool,
+    typer.Option(
+        "--artifacts",
+        help="Also give tags, labels and descriptions to what is here already, "
+        "by an import of storage or a replication.",
+    ),
 ]
 
 
@@ -88,44 +114,61 @@ def storage(
     found = settings(config, data)
 
     async def work(resources: Any) -> Any:
-        from moorage.blobstore import open as open_store
-        from moorage.config.storage import StorageSettings
-        from moorage.moving.places import identity
-        from moorage.moving.places import place as named
-        from moorage.moving.storage.adoption import PHASES, Adoption, Options
-        from moorage.moving.storage.inventory import Inventory
+        from moorage.moving.storage.adoption import Options
 
-        base = settings(place_config, None).storage if place_config else found.storage
-        where: StorageSettings = named(place, base) if place else found.storage
-        here = identity(where, found.data_dir) == identity(found.storage, found.data_dir)
+        where, here = _source(found, place, place_config)
         if not here and not copy:
             fail(
                 f"{place} is not the storage of the settings: set [storage] to it to take it over "
                 "in place, or give --copy"
             )
-        source = open_store(where, data_dir=found.data_dir)
-        inventory = Inventory(found.data_dir)
-        try:
-            with progress() as tell:
-                run = Adoption(
-                    resources.db,
-                    source,
-                    resources.ground.store,
-                    inventory,
-                    resources.projects,
-                    await first_administrator(resources),
-                    Options(project, public, copy=not here),
-                    tell,
-                )
-                return await run.run(PHASES if phase == Phase.all else [phase.value])
-        finally:
-            inventory.close()
-            await source.close()
+        return await _take_over(resources, where, phase, Options(project, public, copy=not here))
 
     done = on_resources(found, work)
     written(done, report, as_json=json)
     if done.unverified:
         raise typer.Exit(1)
+
+
+def _source(
+    found: "Settings", place: str, place_config: Path | None
+) -> tuple["StorageSettings", bool]:
+    """The storage of the old registry, and whether it is that of the settings."""
+    from moorage.moving.places import identity
+    from moorage.moving.places import place as named
+
+    base = settings(place_config, None).storage if place_config else found.storage
+    where = named(place, base) if place else found.storage
+    return where, identity(where, found.data_dir) == identity(found.storage, found.data_dir)
+
+
+async def _take_over(
+    resources: Any, where: "StorageSettings", phase: Phase, options: "Options"
+) -> Any:
+    """The report on what is here now of that storage."""
+    from moorage.blobstore import open as open_store
+    from moorage.moving.storage.adoption import PHASES, Adoption
+    from moorage.moving.storage.inventory import Inventory
+
+    data_dir = resources.settings.data_dir
+    source = open_store(where, data_dir=data_dir)
+    inventory = Inventory(data_dir)
+    try:
+        with progress() as tell:
+            run = Adoption(
+                resources.db,
+                source,
+                resources.ground.store,
+                inventory,
+                resources.projects,
+                await first_administrator(resources),
+                options,
+                tell,
+            )
+            return await run.run(PHASES if phase == Phase.all else [phase.value])
+    finally:
+        inventory.close()
+        await source.close()
 
 
 @app.command("adopt")
@@ -194,30 +237,9 @@ def harbor(
         Path | None,
         typer.Option("--to-password-file", help="File with that password; asked for unless given."),
     ] = None,
-    secrets_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--secrets-file",
-            help="New secrets of robot accounts and new passwords of users go into this file, "
-            "readable by its owner only.",
-        ),
-    ] = None,
-    registry_secrets: Annotated[
-        Path | None,
-        typer.Option(
-            "--registry-secrets",
-            help="File with the secrets of the other registries' accounts, which no API tells: a "
-            'line of JSON for each, {"name": "docker hub", "secret": "…"}.',
-        ),
-    ] = None,
-    artifacts: Annotated[
-        bool,
-        typer.Option(
-            "--artifacts",
-            help="Also give tags, labels and descriptions to what is here already, "
-            "by an import of storage or a replication.",
-        ),
-    ] = False,
+    secrets_file: NewSecrets = None,
+    registry_secrets: RegistrySecrets = None,
+    artifacts: OfArtifacts = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be carried, and what not.")
     ] = False,

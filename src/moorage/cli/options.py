@@ -91,7 +91,7 @@ def on_resources(
     """
     from moorage import __version__
     from moorage.db.migrator import arrived, status
-    from moorage.roles.resources import opened
+    from moorage.roles.opening import opened
     from moorage.roles.server import CannotStart, locked
     from moorage.telemetry.metrics import Metrics
 

@@ -1,4 +1,4 @@
-"""Makes every object once, from settings, and closes them in reverse.
+"""Makes every object once, over what `opening` opened.
 
 Database ─► Configurations ─► Keys, Passwords ─► Standings ─► Logins ─► Callers ─┐
     │                                                          ├─► faces
@@ -6,11 +6,9 @@ Database ─► Configurations ─► Keys, Passwords ─► Standings ─► Lo
     └─► BlobStore ─► Uploads, Manifests, Pulls, Listing ───────┘
 """
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from moorage.access.exchanged import ExchangedTokens
@@ -42,16 +40,13 @@ from moorage.artifacts.statistics import PullCounts
 from moorage.artifacts.trashed import TrashList
 from moorage.artifacts.uploads import Uploads
 from moorage.audit import AuditLog, Syslog
-from moorage.blobstore import open as open_store
 from moorage.blobstore.base import BlobStore
-from moorage.cache import open_cache
 from moorage.cache.base import Cache
 from moorage.cache.lru import BytesLRU
-from moorage.clock import Clock, SystemClock
+from moorage.clock import Clock
 from moorage.config.settings import Settings
-from moorage.db import connect
 from moorage.db.engine import Database
-from moorage.jobs.bell import Bell, open_bell
+from moorage.jobs.bell import Bell
 from moorage.jobs.dashboard import Dashboard
 from moorage.jobs.history import History
 from moorage.jobs.requests import Requests
@@ -77,7 +72,6 @@ from moorage.proxy import (
 )
 from moorage.remotes import Registries
 from moorage.replication import Here, Replicating
-from moorage.roles.fence import DatabaseFence
 from moorage.scanning import Adapter, Registrations
 from moorage.settings import Configurations
 from moorage.telemetry.metrics import Metrics
@@ -126,72 +120,92 @@ class Resources:
         self.secret_key = key
         self.box = SecretBox(key, [k.get_secret_value() for k in auth.previous_secret_keys])
         self.ring = KeyRing()
-        self.configurations = Configurations(
-            ground.db,
-            ground.cache,
+        self.scanners = Registrations(ground.db, self.box)
+        self.passwords = Passwords()
+        self.standings = Standings(ground.db, ground.cache, ground.clock)
+        self.access_tokens = AccessTokens(ground.db, self.standings, ground.clock)
+        self.sessions = Sessions(
+            ground.db, ground.cache, self.standings, self.configurations, ground.clock
+        )
+        self.grants = Grants(ground.db, ground.cache, ground.clock)
+
+    def _own_key(self) -> str:
+        return secret_key_file(self.settings.data_dir / SECRET_KEY)
+
+    @cached_property
+    def configurations(self) -> Configurations:
+        return Configurations(
+            self.db,
+            self.ground.cache,
             self.box,
-            settings.configuration,
+            self.settings.configuration,
             reach=self.syslog.reach,
             checks=CHECKS,
             follow=groups.follow,
         )
-        self.scanners = Registrations(ground.db, self.box)
-        self.keys = Keys(
-            ground.db,
+
+    @cached_property
+    def keys(self) -> Keys:
+        return Keys(
+            self.db,
             self.box,
             self.ring,
             token_lifetime=LONGEST_TOKEN,
-            rotation=auth.key_rotation_days * 86400,
+            rotation=self.settings.auth.key_rotation_days * 86400,
             others=(
                 self.configurations.seal_anew,
                 self.scanners.seal_anew,
                 self.webhooks.seal_anew,
                 self.registries.seal_anew,
             ),
-            clock=ground.clock,
+            clock=self.ground.clock,
         )
-        self.tokens = Tokens(
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        auth = self.settings.auth
+        return Tokens(
             self.ring,
             issuer=auth.token_issuer,
             audience=auth.token_service,
             lifetime=LONGEST_TOKEN,
         )
-        self.passwords = Passwords()
-        self.standings = Standings(ground.db, ground.cache, ground.clock)
-        self.access_tokens = AccessTokens(ground.db, self.standings, ground.clock)
+
+    @cached_property
+    def lending(self) -> Lending:
+        auth = self.settings.auth
         exchanged = ExchangedTokens(
             self.ring,
             issuer=auth.token_issuer,
             audience=auth.token_service,
             longest=LONGEST_TOKEN,
         )
-        self.lending = Lending(exchanged, self.keys, self.standings, ground.clock)
-        self.id_tokens = IdTokens(ground.db, self.configurations, self.oidc, self.standings)
-        self.logins = Logins(
-            ground.db,
+        return Lending(exchanged, self.keys, self.standings, self.ground.clock)
+
+    @cached_property
+    def logins(self) -> Logins:
+        return Logins(
+            self.db,
             self.passwords,
             self.standings,
             settings=self.configurations,
             directory=self.ldap_accounts,
             lenders=(self.access_tokens, self.lending, self.id_tokens),
-            clock=ground.clock,
+            clock=self.ground.clock,
         )
-        self.sessions = Sessions(
-            ground.db, ground.cache, self.standings, self.configurations, ground.clock
-        )
-        self.grants = Grants(ground.db, ground.cache, ground.clock)
-        self.callers = Callers(
+
+    @cached_property
+    def callers(self) -> Callers:
+        """Who calls, by any of the ways to say so."""
+        return Callers(
             self.tokens,
             self.keys,
             self.logins,
             self.standings,
             self.sessions,
             self.grants,
-            ground.clock,
+            self.ground.clock,
         )
-
-    def _own_key(self) -> str:
-        return secret_key_file(self.settings.data_dir / SECRET_KEY)
 
     @cached_property
     def guard(self) -> Guard:
@@ -219,6 +233,10 @@ class Resources:
     def oidc(self) -> Provider:
         # Issuers of its own: those of rules, which many may make, cannot push the provider out.
         return Provider(self.guard, Issuers(self.guard))
+
+    @cached_property
+    def id_tokens(self) -> IdTokens:
+        return IdTokens(self.db, self.configurations, self.oidc, self.standings)
 
     @cached_property
     def federation_rules(self) -> FederationRules:
@@ -407,46 +425,3 @@ class Resources:
 
         found: dict[str, Probe] = {"database": database, "storage": storage}
         return found | ({"redis": cache} if self.settings.redis else {})
-
-
-@asynccontextmanager
-async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[Resources]:
-    """Everything, closed in reverse at the end; nothing asks the database yet."""
-    clock = SystemClock()
-    data_dir = settings.data_dir
-    async with AsyncExitStack() as stack:
-        db = connect(settings.database, data_dir=data_dir, clock=clock)
-        stack.push_async_callback(db.close)
-        store = open_store(
-            settings.storage,
-            data_dir=data_dir,
-            observe=metrics.observe_storage,
-            missed=metrics.missing_blobs.inc,
-        )
-        stack.push_async_callback(store.close)
-        cache = await _cache(settings, data_dir, clock, stack)
-        stack.push_async_callback(cache.close)
-        db.notifier = cache
-        bell = open_bell(settings.redis if settings.database.postgres else None)
-        stack.push_async_callback(bell.close)
-        resources = Resources(Ground(settings, db, store, cache, clock, metrics, bell))
-        stack.push_async_callback(resources.close)
-        yield resources
-
-
-async def _cache(settings: Settings, data_dir: Path, clock: Clock, stack: AsyncExitStack) -> Cache:
-    """A SQLite database belongs to one process; beside PostgreSQL there may always be others."""
-    fence = None
-    if settings.database.postgres and settings.redis is not None:
-        # A pool of its own: a fence that waits behind requests would look lost.
-        own = settings.database.model_copy(update={"pool_size": 1, "wait_seconds": 2.0})
-        aside = connect(own, data_dir=data_dir, clock=clock)
-        stack.push_async_callback(aside.close)
-        fence = DatabaseFence(aside)
-    return await open_cache(
-        settings.cache,
-        settings.redis,
-        single_process=not settings.database.postgres,
-        clock=clock,
-        fence=fence,
-    )

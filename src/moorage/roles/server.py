@@ -33,7 +33,8 @@ from moorage.roles.connections import BoundedConnection
 from moorage.roles.ending import Server
 from moorage.roles.faces import Faces, Role, layered
 from moorage.roles.jobs import ensure_schedules, worker
-from moorage.roles.resources import Resources, opened
+from moorage.roles.opening import opened
+from moorage.roles.resources import Resources
 from moorage.telemetry.metrics import Metrics
 from moorage.telemetry.tracing import NoTraces, Tracing
 

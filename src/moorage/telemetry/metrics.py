@@ -47,6 +47,10 @@ class Metrics:
 
     def __init__(self, version: str) -> None:
         self.registry = CollectorRegistry()
+
+        def counter(name: str, meaning: str, *labels: str) -> Counter:
+            return Counter(name, meaning, labels, registry=self.registry)
+
         ProcessCollector(registry=self.registry)
         self.registry_requests = RegistryRequests()
         self.core_requests = CoreRequests()
@@ -67,28 +71,19 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
-        self.background = Counter(
-            "moorage_background_runs",
-            "Batches of background work that ended",
-            ["work", "outcome"],
-            registry=self.registry,
+        self.background = counter(
+            "moorage_background_runs", "Batches of background work that ended", "work", "outcome"
         )
-        self.collected_blobs = Counter(
-            "moorage_gc_collected_blobs", "Blobs put into the trash", registry=self.registry
+        self.collected_blobs = counter("moorage_gc_collected_blobs", "Blobs put into the trash")
+        self.collected_bytes = counter(
+            "moorage_gc_collected_bytes", "Bytes of the blobs put into the trash"
         )
-        self.collected_bytes = Counter(
-            "moorage_gc_collected_bytes",
-            "Bytes of the blobs put into the trash",
-            registry=self.registry,
-        )
-        self.swept_objects = Counter(
-            "moorage_gc_swept_objects", "Objects deleted from the trash", registry=self.registry
-        )
-        self.tasks = Counter(
+        self.swept_objects = counter("moorage_gc_swept_objects", "Objects deleted from the trash")
+        self.tasks = counter(
             "harbor_jobservice_task",
             "Tasks of background jobs that this process did",
-            ["type", "status"],
-            registry=self.registry,
+            "type",
+            "status",
         )
         self.pools = Gauge(
             "harbor_jobservice_info",
@@ -96,15 +91,12 @@ class Metrics:
             ["node", "pool", "workers"],
             registry=self.registry,
         )
-        self.missing_blobs = Counter(
+        self.missing_blobs = counter(
             "moorage_blob_missing",
             "Reads that found no object where the database says that there is one",
-            registry=self.registry,
         )
-        self.failed_deletes = Counter(
-            "moorage_gc_delete_failures",
-            "Deletions of objects that the store refused",
-            registry=self.registry,
+        self.failed_deletes = counter(
+            "moorage_gc_delete_failures", "Deletions of objects that the store refused"
         )
         self.proxies = ProxyCounters(self.registry)
         info = Gauge("moorage_info", "The running version", ["version"], registry=self.registry)
