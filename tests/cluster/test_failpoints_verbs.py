@@ -6,9 +6,7 @@ Backups, their pruning, a restore and an import, on SQLite with files and on Pos
 
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from tests.support.pushing import Pusher
 from tests.support.requirements import require
 from tests.support.serving import Fetcher, Registry
 from tests.support.stores import Bucket
+from tests.support.verbs import crash
 
 from moorage.failpoints import NAMES
 
@@ -29,10 +28,15 @@ pytestmark = pytest.mark.slow
 KEY = "a-secret-key-of-the-tests-0123456789"
 # What nobody needs goes when it is asked for, and not before.
 CALM = {"gc.enabled": False, "gc.lease_seconds": 0, "gc.drain_seconds": 0, "gc.trash_seconds": 0}
-BACKUP = ("backup.dumped", "copy.written", "2*copy.written", "backup.copied")
-PRUNE = ("prune.dropped", "prune.swept")
-RESTORE = ("copy.written", "refill.objects", "refill.rows")
-IMPORT = ("import.batch", "import.committed")
+BACKUP = (
+    "backup.dumped=crash",
+    "copy.written=crash",
+    "copy.written=2*crash",
+    "backup.copied=crash",
+)
+PRUNE = ("prune.dropped=crash", "prune.swept=crash")
+RESTORE = ("copy.written=crash", "refill.objects=crash", "refill.rows=crash")
+IMPORT = ("import.batch=crash", "import.committed=crash")
 
 
 @dataclass(frozen=True)
@@ -70,23 +74,6 @@ def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Stack:
     return Stack(settings, f"s3://{bucket.bucket}/backups", bucket)
 
 
-def crash(registry: Registry, steps: Sequence[str], *verb: str) -> None:
-    """Run a verb once for each step, and end it there as a lost machine would."""
-    for step in steps:
-        times, _, name = step.rpartition("*")
-        armed = f"{name}={times}*crash" if times else f"{name}=crash"
-        died = subprocess.run(
-            [sys.executable, "-m", "moorage", *verb],
-            cwd=registry.folder,
-            env={**registry.environment(), "MOORAGE_FAILPOINTS": armed},
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert died.returncode == 137, (step, died.stdout, died.stderr)
-
-
 def pulled(registry: Registry, tags: Mapping[tuple[str, str], bytes]) -> None:
     """Nothing is damaged or too much, and every tag pulls byte for byte."""
     found = json.loads(registry.run("verify", "--deep", "--json"))
@@ -107,7 +94,7 @@ def pushed(registry: Registry, *names: str) -> dict[tuple[str, str], bytes]:
 
 def test_no_step_is_left_out() -> None:
     """A new one has its place in this file, too."""
-    crashed = {step.rpartition("*")[2] for step in (*BACKUP, *PRUNE, *RESTORE, *IMPORT)}
+    crashed = {step.partition("=")[0] for step in (*BACKUP, *PRUNE, *RESTORE, *IMPORT)}
     verbs = ("backup.", "copy.", "prune.", "refill.", "import.")
     assert crashed == {name for name in NAMES if name.startswith(verbs)}
 
@@ -117,7 +104,7 @@ def test_backups_and_a_restore(stack: Stack, tmp_path: Path) -> None:
     before = stack.registry(tmp_path, "before", **CALM)
     create = "backup", "create", stack.place, "--json"
     known = pushed(before, "one", "two", "three")
-    crash(before, BACKUP, *create)
+    crash(create, before.folder, *BACKUP, environment=before.environment())
     assert json.loads(before.run("backup", "list", stack.place, "--json")) == []
     (unneeded,) = pushed(before, "unneeded").values()
     before.run(*create)
@@ -125,11 +112,11 @@ def test_backups_and_a_restore(stack: Stack, tmp_path: Path) -> None:
     with before.running():
         Pusher(before).delete("library/app", sha256(unneeded))
         assert json.loads(before.run("gc", "--empty-trash", "--json"))["blobs"] > 0
-    crash(before, BACKUP[:1], *create)
+    crash(create, before.folder, BACKUP[0], environment=before.environment())
     made = json.loads(before.run(*create))
 
     prune = "backup", "prune", stack.place, "--keep-last", "1", "--json"
-    crash(before, PRUNE, *prune)
+    crash(prune, before.folder, *PRUNE, environment=before.environment())
     before.run(*prune)
     left = json.loads(before.run("backup", "list", stack.place, "--json"))
     assert [each["id"] for each in left] == [made["id"]]
@@ -138,8 +125,9 @@ def test_backups_and_a_restore(stack: Stack, tmp_path: Path) -> None:
 
     after = stack.registry(tmp_path, "after", **{"auth.admin_password": before.password})
     after.password = before.password
-    crash(after, RESTORE, "restore", stack.place, "--json")
-    done = json.loads(after.run("restore", stack.place, "--json"))
+    restore = "restore", stack.place, "--json"
+    crash(restore, after.folder, *RESTORE, environment=after.environment())
+    done = json.loads(after.run(*restore))
     assert (done["objects"], done["missing"]) == (made["objects"], 0)
     pulled(after, known)
 
@@ -157,8 +145,9 @@ def test_an_import_of_a_distribution(stack: Stack, tmp_path: Path) -> None:
         where = {"storage.s3": stack.bucket.section()}
     registry = stack.registry(tmp_path, "ours", **where)
     registry.run("migrate")
-    crash(registry, IMPORT, "import", "storage", "--json")
-    done = json.loads(registry.run("import", "storage", "--json"))
+    take_over = "import", "storage", "--json"
+    crash(take_over, registry.folder, *IMPORT, environment=registry.environment())
+    done = json.loads(registry.run(*take_over))
     assert done["manifests"] + done["there"] == 200
     assert (done["verified"], done["problems"]) == (200, [])
     pulled(registry, tags_of(20, 10))

@@ -16,6 +16,7 @@ from tests.support.peers import DockerRegistry
 from tests.support.requirements import path_of
 from tests.support.serving import Fetcher, Registry
 from tests.support.stores import Bucket
+from tests.support.verbs import crash
 
 pytestmark = pytest.mark.slow
 
@@ -148,16 +149,8 @@ def test_an_import_killed_many_times(tmp_path: Path) -> None:
         tmp_path / "ours", settings={"storage.filesystem.rootdirectory": tmp_path / "old"}
     )
     registry.run("migrate")
-    for crash in ("import.batch=crash", "import.committed=crash", "import.committed=1*crash"):
-        ended = subprocess.run(
-            [sys.executable, "-m", "moorage", "import", "storage"],
-            cwd=registry.folder,
-            env={**registry.environment(), "MOORAGE_FAILPOINTS": crash},
-            capture_output=True,
-            timeout=300,
-            check=False,
-        )
-        assert ended.returncode == 137, ended.stderr
+    steps = "import.batch=crash", "import.committed=crash", "import.committed=1*crash"
+    crash(["import", "storage"], registry.folder, *steps, environment=registry.environment())
     done = json.loads(registry.run("import", "storage", "--json"))
     assert done["manifests"] + done["there"] == 800
     assert done["there"] >= 500

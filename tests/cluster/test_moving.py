@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,8 +9,9 @@ import pytest
 from tests.support.content import sha256
 from tests.support.databases import PostgresServer
 from tests.support.pushing import Pusher
-from tests.support.serving import ROOT, Fetcher, Registry
+from tests.support.serving import Fetcher, Registry
 from tests.support.stores import Bucket
+from tests.support.verbs import crash, ran
 
 pytestmark = pytest.mark.slow
 
@@ -30,20 +29,6 @@ def _value(setting: object) -> str:
     if isinstance(setting, dict):
         return "{" + ", ".join(f"{key} = {_value(each)}" for key, each in setting.items()) + "}"
     return json.dumps(setting)
-
-
-def moorage(folder: Path, *arguments: str, failpoint: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a verb with files of settings only."""
-    outer = {name: text for name, text in os.environ.items() if not name.startswith("MOORAGE_")}
-    return subprocess.run(
-        [sys.executable, "-m", "moorage", *arguments],
-        cwd=folder,
-        env={**outer, "PYTHONPATH": str(ROOT / "src"), "MOORAGE_FAILPOINTS": failpoint},
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
 
 
 def pushed(registry: Registry) -> dict[str, bytes]:
@@ -87,19 +72,18 @@ def test_a_killed_move_to_a_bucket_goes_on(
     move = ["move", "--config", "old.toml", "--to", "new.toml", "--json"]
 
     for failpoint in STEPS:
-        died = moorage(tmp_path, *move, failpoint=failpoint)
-        assert died.returncode == 137, (failpoint, died.stderr)
-        refused = moorage(tmp_path, "verify", "--config", "new.toml")
+        crash(move, tmp_path, failpoint)
+        refused = ran(["verify", "--config", "new.toml"], tmp_path)
         assert refused.returncode == 1
         assert "run `moorage move` again" in refused.stderr
-    done = moorage(tmp_path, *move)
+    done = ran(move, tmp_path)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     # The runs before have moved all objects and rows; this one compared, and let it start.
     assert (told["objects"], told["objects_now"], told["rows_now"]) == (len(known) + 1, 0, 0)
     assert told["missing"] == {}
 
-    verified = moorage(tmp_path, "verify", "--config", "new.toml", "--deep", "--json")
+    verified = ran(["verify", "--config", "new.toml", "--deep", "--json"], tmp_path)
     assert verified.returncode == 0, verified.stdout + verified.stderr
     found = json.loads(verified.stdout)
     assert (found["damaged"], found["orphans"]) == (0, 0)
@@ -129,10 +113,8 @@ def test_a_move_from_a_bucket_back_to_files(
     (tmp_path / "old.toml").write_text(toml(old))
     (tmp_path / "new.toml").write_text(toml({**settings, "data_dir": str(after.folder / "data")}))
     move = ["move", "--config", "old.toml", "--to", "new.toml", "--json"]
-    for failpoint in STEPS:
-        died = moorage(tmp_path, *move, failpoint=failpoint)
-        assert died.returncode == 137, (failpoint, died.stderr)
-    done = moorage(tmp_path, *move)
+    crash(move, tmp_path, *STEPS)
+    done = ran(move, tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["objects"] == len(known) + 1
     with after.running():

@@ -1,9 +1,6 @@
 """From one installation into another one: killed anywhere, gone on with, compared at the end."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +9,7 @@ from tests.support.content import ALICE, Content, sha256
 from tests.support.databases import count
 from tests.support.invariants import violations
 from tests.support.moving import EVERY, quiet
+from tests.support.verbs import crash, ran
 
 from moorage import failpoints
 from moorage.db import migrator, tables
@@ -21,8 +19,6 @@ from moorage.moving.transfer import Transfer
 from moorage.projects.storagedays import StorageDays
 
 pytestmark = pytest.mark.anyio
-
-ROOT = Path(__file__).parents[2]
 
 
 async def some(inhabited: Content, images: int) -> dict[str, bytes]:
@@ -142,26 +138,13 @@ async def test_the_verb_moves_and_is_killed(inhabited: Content, tmp_path: Path) 
     (tmp_path / "new.toml").write_text(f'data_dir = "{tmp_path / "new"}"\n')
     (tmp_path / "old.toml").write_text(f'data_dir = "{tmp_path}"\n')
 
-    def moorage(
-        verb: str, *arguments: str, failpoint: str = ""
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "moorage", verb, *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "MOORAGE_FAILPOINTS": failpoint, "PYTHONPATH": str(ROOT / "src")},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    move = ["--config", "old.toml", "--to", "new.toml", "--json"]
-    assert moorage("move", *move, failpoint="move.batch=5*crash").returncode == 137
-    refused = moorage("verify", "--config", "new.toml")
+    move = ["move", "--config", "old.toml", "--to", "new.toml", "--json"]
+    crash(move, tmp_path, "move.batch=5*crash")
+    refused = ran(["verify", "--config", "new.toml"], tmp_path)
     assert refused.returncode == 1
     assert "run `moorage move` again" in refused.stderr
-    done = moorage("move", *move)
+    done = ran(move, tmp_path)
     assert done.returncode == 0, done.stderr
-    verified = moorage("verify", "--config", "new.toml", "--deep", "--json")
+    verified = ran(["verify", "--config", "new.toml", "--deep", "--json"], tmp_path)
     assert verified.returncode == 0, verified.stderr
     assert f'"checked": {len(known)}' in verified.stdout

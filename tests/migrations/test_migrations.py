@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 from tests.support.databases import PostgresServer, count
+from tests.support.verbs import ran
 
 from moorage.clock import SystemClock
 from moorage.config.database import DatabaseSettings
@@ -44,14 +43,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Empty:
 
 def run(environment: dict[str, str], failpoint: str = "") -> int:
     """`moorage migrate` as a process; its exit status."""
-    return subprocess.run(
-        [sys.executable, "-m", "moorage", "migrate"],
-        cwd=ROOT,
-        env={**os.environ, **environment, "MOORAGE_FAILPOINTS": failpoint},
-        capture_output=True,
-        timeout=60,
-        check=False,
-    ).returncode
+    return ran(["migrate"], ROOT, environment=environment, failpoint=failpoint).returncode
 
 
 def difference(connection: Connection) -> list[object]:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.images import INDEX, MANIFEST, references
+from tests.support.verbs import ran
 from tools.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -83,15 +84,7 @@ class Registry:
 
     def run(self, *arguments: str, seconds: float = 240) -> str:
         """Run another verb of the command line with the same settings; its standard output."""
-        done = subprocess.run(
-            [sys.executable, "-m", "moorage", *arguments],
-            cwd=self.folder,
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
+        done = ran(arguments, self.folder, environment=self.environment(), seconds=seconds)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
