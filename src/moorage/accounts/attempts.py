@@ -11,6 +11,7 @@ import unicodedata
 
 from sqlalchemy import delete, select, update
 
+from moorage.db.moments import moment
 from moorage.db.tables import login_attempts
 from moorage.db.transactions import Tx
 from moorage.db.types import from_now, now
@@ -72,11 +73,11 @@ async def count(tx: Tx, account: str, address: str) -> float:
         login_attempts.c.failures, login_attempts.c.blocked_until, login_attempts.c.updated_at
     ).where(here)
     row = (await tx.execute(tx.dialect.for_update(query))).one()
-    moment = (await tx.execute(select(now()))).scalar_one()
-    wait = (row.blocked_until - moment).total_seconds()
+    at = await moment(tx)
+    wait = (row.blocked_until - at).total_seconds()
     if wait > 0:
         return float(wait)
-    stale = (moment - row.updated_at).total_seconds() > FORGET
+    stale = (at - row.updated_at).total_seconds() > FORGET
     failures = 1 if stale else row.failures + 1
     await tx.execute(
         update(login_attempts)

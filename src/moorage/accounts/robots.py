@@ -22,6 +22,7 @@ from moorage.accounts.permissions import Held, Level, Scoped
 from moorage.accounts.records import Made, Permission, Robot
 from moorage.accounts.standing import touch_robot
 from moorage.db.engine import Database
+from moorage.db.moments import moment
 from moorage.db.queries import Exact, Page, Query, narrow, one_page, ordered
 from moorage.db.tables import projects, robot_permissions, robots
 from moorage.db.transactions import Tx
@@ -167,8 +168,7 @@ class Robots:
                 await rights.store(tx, robot_id, wanted)
             if duration is not None and duration != robot.duration:
                 days = values["duration"] * 86400.0
-                age = await tx.execute(select(now()))
-                lived = (age.scalar_one() - robot.created_at).total_seconds()
+                lived = (await moment(tx) - robot.created_at).total_seconds()
                 values["expires_at"] = None if duration == FOREVER else from_now(days - lived)
             await _change(tx, robot_id, values)
             names = values.keys() - {"expires_at"} | (

@@ -17,9 +17,9 @@ from datetime import date
 
 from sqlalchemy import Table, bindparam, func, select, update
 
+from moorage.db.moments import today
 from moorage.db.tables import project_pulls, repository_pulls
 from moorage.db.transactions import Tx
-from moorage.db.types import now
 
 ALL, ARTIFACT, TAG, CALLER, REPOSITORY = "all", "artifact", "tag", "caller", "repository"
 """What rows are about."""
@@ -66,7 +66,7 @@ class PullDays:
 
     async def add(self, tx: Tx, pulled: Sequence[Pulled]) -> Written:
         """Step: count these today."""
-        day = (await tx.execute(select(now()))).scalar_one().date()
+        day = await today(tx)
         keys: list[tuple[str, Key]] = []
         for table, owner in ((repository_pulls, "repository_id"), (project_pulls, "project_id")):
             pulls, sizes = self._summed(pulled, owner)

@@ -2,11 +2,12 @@
 
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Table, delete, select
+from sqlalchemy import ColumnElement, Table, delete
 
 from moorage.artifacts.pulldays import ALL, ARTIFACT, CALLER, REPOSITORY, TAG
 from moorage.config.usage import UsageSettings
 from moorage.db.engine import Database
+from moorage.db.moments import today
 from moorage.db.tables import (
     project_pulls,
     project_storage,
@@ -15,7 +16,7 @@ from moorage.db.tables import (
     tag_moves,
 )
 from moorage.db.transactions import Tx
-from moorage.db.types import from_now, now
+from moorage.db.types import from_now
 
 _BATCH = 2000
 _DAY = 86400
@@ -31,9 +32,9 @@ class UsageAging:
     async def run_once(self) -> bool:
         """One batch of each kind; whether there may be more."""
         async with self._db.read() as tx:
-            today = (await tx.execute(select(now()))).scalar_one().date()
-        whole = today - timedelta(days=self._settings.days)
-        detail = today - timedelta(days=self._settings.detail_days)
+            day = await today(tx)
+        whole = day - timedelta(days=self._settings.days)
+        detail = day - timedelta(days=self._settings.detail_days)
         history = tag_moves.c.moved_at < from_now(-_DAY * self._settings.tag_history_days)
         old: list[tuple[Table, ColumnElement[bool]]] = [(tag_moves, history)]
         for table in (repository_pulls, project_pulls):

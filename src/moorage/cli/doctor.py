@@ -87,12 +87,10 @@ async def _schema(found: "Settings") -> str:
 
 
 async def _clock(found: "Settings") -> str:
-    from sqlalchemy import select
-
-    from moorage.db.types import now
+    from moorage.db.moments import moment
 
     async with _database(found) as db, db.read() as tx:
-        theirs: datetime = (await tx.execute(select(now()))).scalar_one()
+        theirs = await moment(tx)
     skew = abs((datetime.now(UTC) - theirs).total_seconds())
     if skew > 5:
         raise RuntimeError(f"{skew:.0f} s away from the database's clock; run NTP on both")

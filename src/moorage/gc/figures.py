@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import case, func, select
 
 from moorage.db.engine import Database
+from moorage.db.moments import moment
 from moorage.db.tables import blob_trash, blobs, gc_candidates, outbox, uploads
-from moorage.db.types import now
 from moorage.telemetry.figures import Values
 
 _CANDIDATES = select(func.count().label("amount"), func.min(gc_candidates.c.review_after))
@@ -28,7 +28,7 @@ async def figures(db: Database) -> Values:
         async def row(query: Any) -> Any:
             return (await tx.execute(query)).one()
 
-        moment = (await row(select(now())))[0]
+        at = await moment(tx)
         candidates, due = await row(_CANDIDATES)
         objects, size, failures = await row(_TRASH)
         open_, rested = await row(_UPLOADS)
@@ -36,12 +36,12 @@ async def figures(db: Database) -> Values:
         (waiting,) = await row(_WAITING)
     return {
         "moorage_garbage_candidates": [((), candidates)],
-        "moorage_garbage_oldest_seconds": [((), _since(due, moment))],
+        "moorage_garbage_oldest_seconds": [((), _since(due, at))],
         "moorage_trash_objects": [((), objects)],
         "moorage_trash_bytes": [((), float(size))],
         "moorage_trash_delete_failures": [((), failures)],
         "moorage_uploads_open": [((), open_)],
-        "moorage_uploads_oldest_seconds": [((), _since(rested, moment))],
+        "moorage_uploads_oldest_seconds": [((), _since(rested, at))],
         "moorage_blobs_damaged": [((), damaged)],
         "moorage_outbox_waiting": [((), waiting)],
     }
@@ -54,5 +54,5 @@ async def slow_figures(db: Database) -> Values:
     return {"harbor_statistics_total_storage_consumption": [((), float(size))]}
 
 
-def _since(then: datetime | None, moment: datetime) -> float:
-    return max(0.0, (moment - then).total_seconds()) if then else 0.0
+def _since(then: datetime | None, at: datetime) -> float:
+    return max(0.0, (at - then).total_seconds()) if then else 0.0

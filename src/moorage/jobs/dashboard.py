@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select
 
 from moorage.db.engine import Database
+from moorage.db.moments import moment
 from moorage.db.tables import job_queues, tasks, workers
 from moorage.db.types import from_now, now
 from moorage.jobs.history import TASK_COLUMNS, task_of
@@ -48,10 +49,10 @@ class Dashboard:
         )
         paused = select(job_queues.c.kind).where(job_queues.c.paused)
         async with self._db.read() as tx:
-            moment = (await tx.execute(select(now()))).scalar_one()
+            at = await moment(tx)
             found = {row.kind: row for row in await tx.execute(waiting)}
             held = set((await tx.execute(paused)).scalars())
-        return [_queue(kind, found.get(kind), moment, kind in held) for kind in self.kinds]
+        return [_queue(kind, found.get(kind), at, kind in held) for kind in self.kinds]
 
     async def workers(self) -> list[Worker]:
         """Who was seen lately, the oldest first."""
@@ -70,8 +71,8 @@ class Dashboard:
             return [task_of(row) for row in await tx.execute(query)]
 
 
-def _queue(kind: str, row: Any, moment: datetime, paused: bool) -> Queue:
+def _queue(kind: str, row: Any, at: datetime, paused: bool) -> Queue:
     if row is None:
         return Queue(kind, 0, 0, paused)
-    latency = int((moment - row.at).total_seconds())
+    latency = int((at - row.at).total_seconds())
     return Queue(kind, row._mapping["count"], max(latency, 0), paused)

@@ -11,7 +11,7 @@ learns from the number of rows whether it still is.
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -32,6 +32,7 @@ from sqlalchemy import (
 )
 
 from moorage import failpoints
+from moorage.db.moments import moment
 from moorage.db.prepared import Prepared
 from moorage.db.tables import executions, job_queues, tasks
 from moorage.db.transactions import Tx
@@ -137,7 +138,7 @@ async def _insert_rows(tx: Tx, new: Sequence[tuple[int, NewTask]]) -> None:
     """Tasks, each of an execution."""
     if not new:
         return
-    moment: datetime = (await tx.execute(select(now()))).scalar_one()
+    at = await moment(tx)
     for start in range(0, len(new), _BATCH):
         rows = [
             {
@@ -147,7 +148,7 @@ async def _insert_rows(tx: Tx, new: Sequence[tuple[int, NewTask]]) -> None:
                 "extra": dict(each.extra),
                 "status": PENDING,
                 "rank": each.rank,
-                "run_at": moment + timedelta(seconds=each.delay),
+                "run_at": at + timedelta(seconds=each.delay),
             }
             for execution_id, each in new[start : start + _BATCH]
         ]

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, and_, case, delete, select, update
 
 from moorage import failpoints
 from moorage.db.engine import Database
+from moorage.db.moments import moment
 from moorage.db.queries import Page, Query, one_page
 from moorage.db.tables import job_queues, schedules
 from moorage.db.transactions import Tx
@@ -56,13 +57,12 @@ async def put(
     nothing. Raises Invalid.
     """
     plain = cron.check(expression or cron.PRESETS.get(kind, ""))
-    moment = (await tx.execute(select(now()))).scalar_one()
     values = {
         "type": kind,
         "cron": plain,
         "arguments": dict(arguments or {}),
         "enabled": enabled,
-        "next_at": cron.following(plain, moment),
+        "next_at": cron.following(plain, await moment(tx)),
     }
     insert = tx.dialect.insert(schedules).values(
         vendor_type=vendor_type, vendor_id=vendor_id, **values
@@ -174,26 +174,26 @@ class Ticker:
         row = (await tx.execute(tx.dialect.for_update(query, skip_locked=True))).one_or_none()
         if row is None:  # somebody else fires it, or did
             return 0
-        moment = (await tx.execute(select(self._now))).scalar_one()
+        at = (await tx.execute(select(self._now))).scalar_one()
         mine = schedules.c.id == schedule_id
         schedule = _schedule(row)
         mark = f"{schedule_id}@{schedule.next_at.isoformat()}"
         try:
             await self._fires[schedule.vendor_type](tx, schedule, mark)
-            following = cron.following(schedule.cron, moment)
+            following = cron.following(schedule.cron, at)
         except (Invalid, NotFound) as error:
             log.warning("schedule %d is removed: %s", schedule_id, error.message)
             await tx.execute(delete(schedules).where(mine))
             return 1
         await tx.execute(update(schedules).where(mine).values(next_at=following))
-        _tell_missed(schedule, moment)
+        _tell_missed(schedule, at)
         await failpoints.reach("schedule.firing")
         return 1
 
 
-def _tell_missed(schedule: Schedule, moment: datetime) -> None:
+def _tell_missed(schedule: Schedule, at: datetime) -> None:
     """Of one that came so late that it stands for others too."""
-    missed = cron.count(schedule.cron, schedule.next_at, moment, _COUNTED)
+    missed = cron.count(schedule.cron, schedule.next_at, at, _COUNTED)
     if missed:
         many = f"{missed} or more" if missed == _COUNTED else str(missed)
         log.warning(

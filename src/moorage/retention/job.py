@@ -11,7 +11,6 @@ no delete makes another artifact less new.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -20,9 +19,9 @@ from moorage.artifacts import removal, repositories
 from moorage.artifacts.repositories import Place
 from moorage.artifacts.rules import Rules as ContentRules
 from moorage.db.engine import Database
+from moorage.db.moments import moment
 from moorage.db.tables import executions, manifests, tags
 from moorage.db.transactions import Tx
-from moorage.db.types import now
 from moorage.errors import ManifestUnknown, PreconditionFailed, RepositoryUnknown
 from moorage.events import TagRetentionFinished, emit
 from moorage.jobs import ERROR, STOPPED, SUCCESS, Context, Lost, Stopping
@@ -125,7 +124,7 @@ class RetentionJob:
                 return []
             found = (await candidates.read(tx, [place.id]))[place.id]
             kept = await _immutable(tx, place, found)
-            at: datetime = (await tx.execute(select(now()))).scalar_one()
+            at = await moment(tx)
         own = [each for each in found if not each.tied]
         return await asyncio.to_thread(evaluation.decide, rules, own, kept, at)
 

@@ -2,13 +2,13 @@
 
 import secrets
 from dataclasses import replace
-from datetime import datetime
 
 import orjson
 from sqlalchemy import select
 
 from moorage.cache.fence import FenceState
 from moorage.db.engine import Database
+from moorage.db.moments import moment
 from moorage.db.tables import properties
 from moorage.db.transactions import Tx
 from moorage.db.types import now
@@ -37,11 +37,6 @@ class DatabaseFence:
         return await self._db.run(_suspend, seconds, server)
 
 
-async def _clock(tx: Tx) -> datetime:
-    instant: datetime = (await tx.execute(select(now()))).scalar_one()
-    return instant
-
-
 async def _read(tx: Tx, *, lock: bool = False) -> FenceState | None:
     query = select(properties.c.value, now().label("now")).where(properties.c.name == _NAME)
     row = (await tx.execute(tx.dialect.for_update(query) if lock else query)).one_or_none()
@@ -56,7 +51,7 @@ async def _read(tx: Tx, *, lock: bool = False) -> FenceState | None:
 
 
 async def _open(tx: Tx) -> FenceState:
-    instant = (await _clock(tx)).timestamp()
+    instant = (await moment(tx)).timestamp()
     fresh = {"generation": secrets.token_hex(8), "server": "", "until": instant}
     insert = tx.dialect.insert(properties).values(name=_NAME, value=orjson.dumps(fresh).decode())
     await tx.execute(insert.on_conflict_do_nothing())
@@ -76,7 +71,7 @@ async def _keep(tx: Tx, state: FenceState) -> FenceState:
     value = {
         "generation": state.generation,
         "server": state.server,
-        "until": (await _clock(tx)).timestamp() + state.remaining,
+        "until": (await moment(tx)).timestamp() + state.remaining,
     }
     change = properties.update().where(properties.c.name == _NAME)
     await tx.execute(change.values(value=orjson.dumps(value).decode(), updated_at=now()))

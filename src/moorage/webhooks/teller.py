@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from moorage.db.moments import moment
 from moorage.db.tables import executions, project_metadata, projects, repositories, webhook_policies
 from moorage.db.transactions import Tx
-from moorage.db.types import now
 from moorage.errors import NotFound
 from moorage.events import Fact, Happened, JobStarted, emit
 from moorage.jobs import EVENT, MANUAL, NewExecution, NewTask, enqueue, enqueue_each
@@ -96,9 +96,9 @@ class Teller:
         name = (await tx.execute(query)).scalar_one()
         event_type = policy.event_types[0]
         scene = Scene(Project(name, public=False), {}, self._host)
-        moment = (await tx.execute(select(now()))).scalar_one().timestamp()
+        at = (await moment(tx)).timestamp()
         data = sample(event_type, scene)
-        event = Event(str(uuid.uuid4()), event_type, moment, operator, project_id, data)
+        event = Event(str(uuid.uuid4()), event_type, at, operator, project_id, data)
         told = tellings(policy, event)
         made = await enqueue(
             tx,
