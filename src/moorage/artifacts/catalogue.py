@@ -48,7 +48,6 @@ from moorage.db.transactions import Tx
 from moorage.db.types import now
 from moorage.errors import ManifestUnknown, RepositoryUnknown, TagUnknown
 from moorage.events import RepositoryUpdated, emit
-from moorage.projects import immutability
 from moorage.projects.visibility import visible
 
 REPOSITORY_FIELDS: Columns = {
@@ -225,8 +224,7 @@ class Catalogue:
             rows, total = await one_page(tx, ordered(statement, query, TAG_FIELDS, *newest), query)
             found = [Tag(**each._mapping) for each in rows]
             if immutable:
-                rules = await immutability.in_force(tx, [place.project_id])
-                found = await details.marked(found, rules[place.project_id], place.name)
+                found = await details.marked(tx, place, found)
             return Page(found, total)
 
     async def tag(self, repository: str, reference: str, name: str) -> Tag:

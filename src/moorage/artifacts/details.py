@@ -11,6 +11,7 @@ from sqlalchemy import Select, Text, and_, bindparam, cast, func, select
 
 from moorage.artifacts import icons, labels, types
 from moorage.artifacts.entries import Accessory, Artifact, Child, Reference, Tag
+from moorage.artifacts.repositories import Place
 from moorage.artifacts.room import fitting
 from moorage.db.dialects import Dialect
 from moorage.db.prepared import Prepared
@@ -121,7 +122,7 @@ async def _tags(tx: Tx, rows: Sequence[Any], immutable: bool) -> dict[int, list[
         rules = await immutability.in_force(tx, {row.project_id for row in rows})
         for row in rows:
             mine, covering = found_tags.get(row.id, []), rules[row.project_id]
-            found_tags[row.id] = await marked(mine, covering, row.repository_name)
+            found_tags[row.id] = await _kept(mine, covering, row.repository_name)
     return found_tags
 
 
@@ -192,8 +193,13 @@ async def attached(tx: Tx, accessories: Sequence[Accessory]) -> list[Accessory]:
     return found
 
 
-async def marked(found: list[Tag], rules: immutability.Covering, repository: str) -> list[Tag]:
-    """The tags, and which of them a rule keeps."""
+async def marked(tx: Tx, place: Place, found: list[Tag]) -> list[Tag]:
+    """Tags of one repository, and which of them a rule keeps."""
+    rules = await immutability.in_force(tx, [place.project_id])
+    return await _kept(found, rules[place.project_id], place.name)
+
+
+async def _kept(found: list[Tag], rules: immutability.Covering, repository: str) -> list[Tag]:
     covered = await rules.covered(repository, [tag.name for tag in found])
     return [replace(tag, immutable=True) if tag.name in covered else tag for tag in found]
 

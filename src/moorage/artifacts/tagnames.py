@@ -25,7 +25,6 @@ from moorage.db.queries import Columns, Page, Query, narrow, one_page, ordered
 from moorage.db.tables import manifests, tags
 from moorage.db.transactions import Tx
 from moorage.patterns import versions
-from moorage.projects import immutability
 
 BY_VERSION = "version"
 FIELDS: Columns = {
@@ -137,9 +136,7 @@ def _in_order(names: Sequence[Any], descending: bool) -> Sequence[int]:
 
 async def _marked(tx: Tx, place: Place, found: list[Named]) -> list[Named]:
     """The same, and which of them a rule keeps."""
-    rules = await immutability.in_force(tx, [place.project_id])
-    own = [each.tag for each in found]
-    marked = await details.marked(own, rules[place.project_id], place.name)
+    marked = await details.marked(tx, place, [each.tag for each in found])
     return [replace(each, tag=tag) for each, tag in zip(found, marked, strict=True)]
 
 
