@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from moorage.portal.pages.project_fields import limit_field, name_field, public_field
 from moorage.portal.parts import Choice, Field, Form
 from moorage.portal.scope import PROJECTS
 from moorage.portal.shapes.registries import Registry
@@ -16,24 +17,15 @@ async def new_cache(visit: Visit) -> Form:
     if not others:
         note = _("Register the other registry first.")
     fields = [
-        Field(
-            "name",
-            _("Name"),
-            required=True,
-            help=_("Lower case letters, digits, dots, dashes and underscores."),
-        ),
+        name_field(visit),
         Field(
             "registry",
             _("The other registry"),
             "select",
             choices=[Choice(str(each.id), f"{each.name} — {each.url}") for each in others],
         ),
-        Field("public", _("Public"), "checkbox", help=_("Anybody can pull, without signing in.")),
-        Field(
-            "limit",
-            _("Quota"),
-            help=_("Such as 512 MiB or 1.5 GiB. Empty for the default, -1 for no limit."),
-        ),
+        public_field(visit),
+        limit_field(visit),
         *cache_fields(visit, {}),
     ]
     title = _("New proxy cache")

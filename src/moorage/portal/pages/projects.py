@@ -10,6 +10,7 @@ from moorage.portal import parts
 from moorage.portal.client import Listing, Problem, quoted
 from moorage.portal.pages import first
 from moorage.portal.pages.caches import cache_fields, cache_metadata, new_cache
+from moorage.portal.pages.project_fields import limit_field, name_field, public_field
 from moorage.portal.parts import (
     Choice,
     Column,
@@ -167,28 +168,9 @@ def _statistics(visit: Visit, shell: Shell, found: Statistics) -> Sequence[Stat]
 
 def _new(visit: Visit, *, admin: bool) -> Form:
     _ = visit.gettext
-    fields = [
-        Field(
-            "name",
-            _("Name"),
-            required=True,
-            help=_("Lower case letters, digits, dots, dashes and underscores."),
-        ),
-        Field(
-            "public",
-            _("Public"),
-            "checkbox",
-            help=_("Anybody can pull, without signing in."),
-        ),
-    ]
+    fields = [name_field(visit), public_field(visit)]
     if admin:
-        fields.append(
-            Field(
-                "limit",
-                _("Quota"),
-                help=_("Such as 512 MiB or 1.5 GiB. Empty for the default, -1 for no limit."),
-            )
-        )
+        fields.append(limit_field(visit))
     return Form("create", _("New project"), fields, _("Create"), cancel=PROJECTS)
 
 
@@ -274,15 +256,7 @@ async def settings(visit: Visit) -> Response:
     """What the project's administrators decide."""
     here = await scope(visit)
     _ = visit.gettext
-    fields = [
-        Field(
-            "public",
-            _("Public"),
-            "checkbox",
-            here.project.public,
-            help=_("Anybody can pull, without signing in."),
-        )
-    ]
+    fields = [public_field(visit, public=here.project.public)]
     if here.project.registry_id:
         fields += cache_fields(visit, here.project.metadata)
     form = Form("save", _("Settings"), fields, _("Save"))
