@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from moorage.blobstore import keys as storage_keys
-from moorage.blobstore.base import CHUNK, ObjectInfo
+from moorage.blobstore.base import CHUNK, ObjectInfo, joined
 from moorage.blobstore.files import Files, Piece, SystemFiles
 from moorage.errors import BlobUnknown, StorageFull, StorageUnavailable
 from moorage.oci.digest import Hasher
@@ -119,16 +119,7 @@ class FilesystemStore:
             files.close(fd)
 
     async def join(self, keys: Sequence[str], key: str, hasher: Hasher | None = None) -> int:
-        writer = self.create(key, hasher)
-        try:
-            for part in keys:
-                async for piece in self.read(part):
-                    await writer.write(piece)
-            await writer.commit()
-        except BaseException:
-            await writer.abort()
-            raise
-        return writer.size
+        return await joined(self, keys, key, hasher)
 
     async def delete(self, keys: Sequence[str]) -> None:
         paths = [self._path(key) for key in keys]

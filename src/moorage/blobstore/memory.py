@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 
 from moorage.blobstore import keys as storage_keys
-from moorage.blobstore.base import CHUNK, ObjectInfo
+from moorage.blobstore.base import CHUNK, ObjectInfo, joined
 from moorage.errors import BlobUnknown, StorageUnavailable
 from moorage.oci.digest import Hasher
 
@@ -39,12 +39,7 @@ class MemoryStore:
             raise StorageUnavailable(f"the stored object ends after {len(content)} bytes")
 
     async def join(self, keys: Sequence[str], key: str, hasher: Hasher | None = None) -> int:
-        writer = self.create(key, hasher)
-        for part in keys:
-            async for piece in self.read(part):
-                await writer.write(piece)
-        await writer.commit()
-        return writer.size
+        return await joined(self, keys, key, hasher)
 
     async def delete(self, keys: Sequence[str]) -> None:
         for key in keys:

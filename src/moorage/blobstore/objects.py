@@ -22,7 +22,7 @@ from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from moorage.blobstore import keys as storage_keys
-from moorage.blobstore.base import CHUNK, ObjectInfo
+from moorage.blobstore.base import CHUNK, ObjectInfo, joined
 from moorage.blobstore.objecterrors import first_line, storage_errors
 from moorage.blobstore.objectwriter import ObjectWriter
 from moorage.errors import BlobUnknown, StorageUnavailable
@@ -120,17 +120,7 @@ class ObjectStore:
                     raise StorageUnavailable("the blob storage ends its answers early")
 
     async def join(self, keys: Sequence[str], key: str, hasher: Hasher | None = None) -> int:
-        # Every byte has to pass the hasher anyway, so nothing is won by copying inside the store.
-        writer = self.create(key, hasher)
-        try:
-            for part in keys:
-                async for piece in self.read(part):
-                    await writer.write(piece)
-            await writer.commit()
-        except BaseException:
-            await writer.abort()
-            raise
-        return writer.size
+        return await joined(self, keys, key, hasher)
 
     async def delete(self, keys: Sequence[str]) -> None:
         await self.remove([self._name(key) for key in keys])

@@ -13,6 +13,7 @@ import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 from moorage.cache import scripts
 from moorage.cache.wire import ErrorReply, Wire, WireBroken
@@ -188,6 +189,34 @@ class Link:
                 return replace(address, hosts=(primary,))
             why = f"Sentinel {host[0]}:{host[1]} does not know {address.service}"
         raise NotUsable(why)
+
+
+class Line:
+    """A link of its own, for what can do without Redis: each call may fail at once."""
+
+    def __init__(self, settings: RedisSettings, name: str) -> None:
+        self._link = Link(settings, lambda: None)
+        self._keeper = asyncio.create_task(self._link.run(), name=name)
+
+    @property
+    def connected(self) -> bool:
+        """Whether Redis can be asked."""
+        return self._link.wire is not None
+
+    async def call(self, *words: Any) -> Any:
+        """What Redis answers; raises OSError, ErrorReply."""
+        if self._link.wire is None:
+            raise WireBroken
+        try:
+            return await self._link.wire.call(*words)
+        except ErrorReply as error:
+            self._link.refused(error)
+            raise
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        self._keeper.cancel()
+        await asyncio.gather(self._keeper, return_exceptions=True)
 
 
 async def examine(settings: RedisSettings) -> dict[str, str]:

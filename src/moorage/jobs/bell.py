@@ -6,10 +6,10 @@ RedisBell   between replicas: a counter that workers look at four times a second
 
 import asyncio
 import contextlib
-from typing import Any, Protocol
+from typing import Protocol
 
-from moorage.cache.link import Link
-from moorage.cache.wire import ErrorReply, WireBroken
+from moorage.cache.link import Line
+from moorage.cache.wire import ErrorReply
 from moorage.config.redis import RedisSettings
 
 _KEY = "moorage:jobs:bell"
@@ -62,14 +62,13 @@ class RedisBell:
 
     def __init__(self, settings: RedisSettings) -> None:
         self._near = LocalBell()
-        self._link = Link(settings, lambda: None)
-        self._keeper = asyncio.create_task(self._link.run(), name="bell")
+        self._line = Line(settings, "bell")
         self._seen: bytes | None = None
 
     async def ring(self) -> None:
         self._near.nudge()
         with contextlib.suppress(OSError, ErrorReply):
-            await self._call("INCR", _KEY)
+            await self._line.call("INCR", _KEY)
 
     def nudge(self) -> None:
         self._near.nudge()
@@ -88,7 +87,7 @@ class RedisBell:
         """Until the counter is another."""
         while True:
             try:
-                now = await self._call("GET", _KEY)
+                now = await self._line.call("GET", _KEY)
             except (OSError, ErrorReply):
                 now = self._seen
             if now != self._seen:
@@ -96,18 +95,8 @@ class RedisBell:
                 return
             await asyncio.sleep(_LOOK)
 
-    async def _call(self, *words: Any) -> Any:
-        if self._link.wire is None:
-            raise WireBroken
-        try:
-            return await self._link.wire.call(*words)
-        except ErrorReply as error:
-            self._link.refused(error)
-            raise
-
     async def close(self) -> None:
-        self._keeper.cancel()
-        await asyncio.gather(self._keeper, return_exceptions=True)
+        await self._line.close()
 
 
 def open_bell(settings: RedisSettings | None) -> Bell:

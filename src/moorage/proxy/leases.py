@@ -10,10 +10,10 @@ twice is stored once. So Redis may be away, flushed or wrong at any time.
 import asyncio
 import contextlib
 import secrets
-from typing import Any, Protocol
+from typing import Protocol
 
-from moorage.cache.link import Link
-from moorage.cache.wire import ErrorReply, WireBroken
+from moorage.cache.link import Line
+from moorage.cache.wire import ErrorReply
 from moorage.config.redis import RedisSettings
 
 LEASE = 10.0
@@ -58,18 +58,17 @@ class RedisLeases:
     """For replicas that share a Redis."""
 
     def __init__(self, settings: RedisSettings) -> None:
-        self._link = Link(settings, lambda: None)
-        self._keeper = asyncio.create_task(self._link.run(), name="proxy leases")
+        self._line = Line(settings, "proxy leases")
         self._me = secrets.token_hex(8)
 
     @property
     def connected(self) -> bool:
         """Whether Redis can be asked."""
-        return self._link.wire is not None
+        return self._line.connected
 
     async def take(self, key: str) -> bool:
         try:
-            taken = await self._call("SET", _name(key), self._me, "NX", "PX", _MILLISECONDS)
+            taken = await self._line.call("SET", _name(key), self._me, "NX", "PX", _MILLISECONDS)
         except (OSError, ErrorReply):
             return True
         return taken is not None
@@ -78,26 +77,16 @@ class RedisLeases:
         while True:
             await asyncio.sleep(RENEWED)
             with contextlib.suppress(OSError, ErrorReply):
-                await self._call("SET", _name(key), self._me, "XX", "PX", _MILLISECONDS)
+                await self._line.call("SET", _name(key), self._me, "XX", "PX", _MILLISECONDS)
 
     async def free(self, key: str) -> None:
         with contextlib.suppress(OSError, ErrorReply):
             # Two steps: a lease that changed hands in between costs a download, and no more.
-            if await self._call("GET", _name(key)) == self._me.encode():
-                await self._call("DEL", _name(key))
+            if await self._line.call("GET", _name(key)) == self._me.encode():
+                await self._line.call("DEL", _name(key))
 
     async def close(self) -> None:
-        self._keeper.cancel()
-        await asyncio.gather(self._keeper, return_exceptions=True)
-
-    async def _call(self, *words: Any) -> Any:
-        if self._link.wire is None:
-            raise WireBroken
-        try:
-            return await self._link.wire.call(*words)
-        except ErrorReply as error:
-            self._link.refused(error)
-            raise
+        await self._line.close()
 
 
 _MILLISECONDS = str(int(LEASE * 1000))
