@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from ipaddress import ip_network
-from itertools import pairwise
+from types import SimpleNamespace
 
 import httpx2
 import pytest
@@ -13,7 +13,8 @@ import pytest
 from moorage.config.health import MetricsSettings
 from moorage.errors import DatabaseUnavailable, StorageUnavailable
 from moorage.ops import Operations, Probe
-from moorage.roles.background import Work, keep_going
+from moorage.roles import background
+from moorage.roles.background import Work
 from moorage.telemetry.metrics import Metrics
 from moorage.web.requests import Forwarded
 
@@ -152,11 +153,24 @@ async def test_metrics_are_for_those_who_are_near(
         assert (await asking.get("/healthz", headers=headers)).status_code == 200
 
 
-async def run_for(work: Work, metrics: Metrics, seconds: float) -> None:
-    """Let the work go on for a while."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await keep_going(work, metrics)
+class Enough(Exception):
+    """The work has paused as often as the test wants."""
+
+
+async def pauses_of(work: Work, metrics: Metrics, count: int) -> list[float]:
+    """Let the work go on for so many pauses, which take no time; how long each would be."""
+    found: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        found.append(seconds)
+        if len(found) == count:
+            raise Enough
+        await asyncio.sleep(0)
+
+    with pytest.MonkeyPatch.context() as patch, suppress(Enough):
+        patch.setattr(background, "asyncio", SimpleNamespace(sleep=sleep))
+        await background.keep_going(work, metrics)
+    return found
 
 
 def runs(metrics: Metrics, outcome: str) -> float:
@@ -172,9 +186,9 @@ async def test_work_goes_on_while_there_is_more() -> None:
     async def batch() -> bool:
         return bool(left and left.pop())
 
-    await run_for(Work("sweeper", 0.01, batch), metrics, 0.2)
+    assert len(await pauses_of(Work("sweeper", 5, batch), metrics, 2)) == 2
     assert not left
-    assert runs(metrics, "success") >= 1
+    assert runs(metrics, "success") == 1
 
 
 @pytest.mark.parametrize("error", [DatabaseUnavailable("away"), RuntimeError("a bug")])
@@ -182,19 +196,20 @@ async def test_work_that_fails_is_tried_again(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     """More and more slowly; an outage is a line in the log, a bug is one with its traceback."""
-    metrics, times = Metrics("1"), []
+    metrics, tries = Metrics("1"), []
 
     async def batch() -> bool:
-        times.append(asyncio.get_running_loop().time())
-        if len(times) < 5:
+        tries.append(1)
+        if len(tries) < 5:
             raise error
         return False
 
     with caplog.at_level(logging.WARNING):
-        await run_for(Work("sweeper", 0.01, batch), metrics, 1)
+        first, *slower, after = await pauses_of(Work("sweeper", 5, batch), metrics, 6)
     assert runs(metrics, "failure") == 4
-    assert runs(metrics, "success") >= 1
-    pauses = [later - earlier for earlier, later in pairwise(times)]
-    assert pauses[3] > pauses[0]
+    assert runs(metrics, "success") == 1
+    assert [first, *slower] == sorted([first, *slower])
+    assert slower[-1] > 4 * first
+    assert after < slower[0]
     traced = [record for record in caplog.records if record.exc_info]
     assert len(traced) == (4 if isinstance(error, RuntimeError) else 0)
