@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.support.databases import PostgresServer
 from tests.support.images import digest_of
+from tests.support.jobworker import frozen
 from tests.support.redis_server import RedisServer
 from tests.support.replicas import Calls, Replicas, manifest
 from tests.support.stores import Bucket, SeaweedServer
@@ -76,7 +77,7 @@ def test_a_replica_that_wakes_up_again(replicas: Replicas, pair: list[Calls], fr
         wire.endheaders()
         wire.send(late[:MIB])
         time.sleep(0.3)
-        replicas.registries[0].signal(signal.SIGSTOP)
+        freeze(replicas)
         try:
             assert pair[1].arrived(where) == 0
             assert pair[1].chunk(where, 0, data).status == 202
@@ -88,6 +89,25 @@ def test_a_replica_that_wakes_up_again(replicas: Replicas, pair: list[Calls], fr
     digest = digest_of(data)
     assert pair[0].ask("PUT", f"{where}?digest={digest}").status == 201
     assert pair[1].content(fresh, digest) == data
+
+
+def freeze(replicas: Replicas) -> None:
+    """Stop the first replica where it holds no lock: others wait for that, and then give up."""
+    first = replicas.registries[0]
+    open_ = (
+        "SELECT 1 FROM pg_stat_activity WHERE xact_start < now() AND datname = "
+        "current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    )
+    until = time.monotonic() + 120
+    while True:
+        first.signal(signal.SIGSTOP)
+        while not frozen(first.pid):
+            time.sleep(0.01)
+        if not replicas.rows(open_):
+            return
+        first.signal(signal.SIGCONT)
+        assert time.monotonic() < until, "it is never outside of a transaction"
+        time.sleep(0.05)
 
 
 def test_a_delete_is_seen_at_once(pair: list[Calls], fresh: str) -> None:
