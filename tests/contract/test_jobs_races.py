@@ -168,12 +168,17 @@ async def test_an_outcome_waits_for_a_database_that_gives_no_answer(postgres: Da
         await go.wait()
 
     made = await ask(postgres, NewTask("WORK"))
-    async with working(worker(postgres, Kind("WORK", work), lease_seconds=3)):
+    # It looks for nothing more meanwhile: it would take its own late task when that comes free.
+    patient = worker(postgres, Kind("WORK", work), lease_seconds=3, poll_seconds=60)
+    async with working(patient):
         await asyncio.wait_for(began.wait(), 60)
-        holding = asyncio.create_task(hold(postgres, made, asyncio.sleep(5)))
-        await blocked(postgres)
-        go.set()
-        await holding
+
+        async def longer_than_the_lease() -> None:
+            go.set()
+            await blocked(postgres)
+            await asyncio.sleep(5)
+
+        await hold(postgres, made, longer_than_the_lease())
         assert (await ended(postgres, made)).status == "Success"
     assert runs == [1]
 
