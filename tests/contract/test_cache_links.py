@@ -141,7 +141,7 @@ async def test_sentinels_name_the_primary_and_the_next_one(tmp_path: Path) -> No
         await until_healthy(cache)
         loads = Loads(1)
         assert await cache.through(NUMBER, "number:a", loads) == 1
-        for _ in range(200):
+        for _ in range(1200):
             if f"127.0.0.1:{second.port}" in sentinel.command("SENTINEL", "REPLICAS", "main"):
                 break
             await asyncio.sleep(0.1)
@@ -150,7 +150,7 @@ async def test_sentinels_name_the_primary_and_the_next_one(tmp_path: Path) -> No
         loads.value = 2
         await cache.after_commit(["number:a"])
         assert await cache.through(NUMBER, "number:a", loads) == 2
-        await until_healthy(cache, seconds=30)
+        await until_healthy(cache, seconds=240)  # a Sentinel that was held up waits half a minute
         assert cache.health()["connections"] > 1
         assert await cache.through(NUMBER, "number:a", loads) == 2
     finally:

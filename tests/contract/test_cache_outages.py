@@ -10,6 +10,7 @@ from statistics import median
 
 import pytest
 from tests.support.caching import (
+    CALM,
     HASTY,
     NUMBER,
     Loads,
@@ -118,8 +119,8 @@ async def test_a_writer_looks_at_the_fence_when_the_watch_could_not(
     own_redis: RedisServer, fence: MemoryFence
 ) -> None:
     """A database that was silent kept the watch; the first write after that suspends nobody."""
-    pace = replace(HASTY, trust=2.0, wait=2.5)
-    cache = shared_cache(own_redis.url, fence, pace)
+    pace = replace(CALM, trust=2.0, wait=2.5)
+    cache = shared_cache(own_redis.url, fence, pace, timeout_ms=5000)
     await until_healthy(cache)
     loads = Loads(1)
     held = fence.stuck = asyncio.Event()  # as a look whose connection leads nowhere
@@ -179,10 +180,12 @@ async def test_a_writer_cut_off_alone_is_seen_by_the_others(
 
 
 async def test_a_flush_in_the_middle_of_a_write_keeps_nothing_old(
-    own_redis: RedisServer, replicas: tuple[RedisCache, RedisCache]
+    own_redis: RedisServer, fence: MemoryFence
 ) -> None:
     """The mark is lost before the commit; a reader that reads the old row leaves nothing."""
-    one, two = replicas
+    pace = replace(CALM, settle=60)  # which the commit must not outlast
+    one, two = (shared_cache(own_redis.url, fence, pace, timeout_ms=5000) for _ in range(2))
+    await until_healthy(one, two)
     loads = Loads(1)
     await until_hits(one, two, loads=loads)
     await one.before_commit([KEY])
@@ -198,13 +201,16 @@ async def test_a_flush_in_the_middle_of_a_write_keeps_nothing_old(
     await pump(two)
     assert await look_up(one, loads) == 2
     assert await look_up(two, loads) == 2
+    for cache in (one, two):
+        await cache.close()
 
 
 async def test_an_evicted_mark_keeps_nothing_old(
-    own_redis: RedisServer, replicas: tuple[RedisCache, RedisCache], fence: MemoryFence
+    own_redis: RedisServer, fence: MemoryFence
 ) -> None:
     """Redis drops the mark alone; a reader keeps the old row, and the writer deletes that."""
-    one, two = replicas
+    one, two = calm_cache(own_redis.url, fence), calm_cache(own_redis.url, fence)
+    await until_healthy(one, two)
     loads = Loads(1)
     await until_hits(one, two, loads=loads)
     await one.before_commit([KEY])
@@ -213,6 +219,8 @@ async def test_an_evicted_mark_keeps_nothing_old(
     loads.value = 2
     await one.after_commit([KEY])
     assert await look_up(two, loads) == 2
+    for cache in (one, two):
+        await cache.close()
 
 
 async def test_what_another_version_kept_is_loaded_anew(
