@@ -102,7 +102,7 @@ async def test_a_body_that_stands_still(
 ) -> None:
     """A client that sends nothing, or a byte now and then, is given up and can resume."""
     where = await begin(dev)
-    app = registry.reopened(Options(patience=0.3, min_rate=1000))
+    app = registry.reopened(Options(patience=1, min_rate=1000))
     async with serving(app) as port, connected(port) as wire:
         await wire.send(request("PATCH", where, basic, f"Content-Length: {len(BODY)}"))
         await wire.send(BODY[:10_000])
