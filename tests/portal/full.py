@@ -128,7 +128,8 @@ def _copy(source: str, target: str) -> str:
 
 
 def _settings() -> dict[str, object]:
-    return {"outgoing.allow": '["127.0.0.0/8"]'}
+    # A delivery to somebody who never answers lasts until a test has found and stopped it.
+    return {"outgoing.allow": '["127.0.0.0/8"]', "webhooks.timeout_seconds": 60}
 
 
 def _over_the_api(site: Site, size: Size) -> None:

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from tests.portal.data import CANARY
 from tests.portal.visitor import Site, Visitor
 
@@ -26,6 +27,7 @@ def test_a_project_shows_what_is_pulled_and_held(site: Site) -> None:
     assert "Shared with others" in page
 
 
+@pytest.mark.usefixtures("same_hour")
 def test_periods_are_in_the_address(site: Site) -> None:
     """A month by days, a year by weeks; what is strange is a month."""
     where = f"/harbor/projects/{site.project('payments')}/{APP}/usage-tab"
