@@ -171,8 +171,11 @@ def test_no_promise_is_broken(
     workers = [Worker(f"w{n}", seed, wire, layers) for n in range(WORKERS)]
     nemesis = Nemesis(rng, replicas, postgres, own_redis)
     wire.log_in(REPOSITORIES)
-    collected = 0
-    for _ in range(ROUNDS):
+    collected = rounds = 0
+    # In a round of a busy machine little is done between one fault and the next.
+    while rounds < ROUNDS or notes.counts.get("PUT 201", 0) <= 5 * ROUNDS:
+        rounds += 1
+        assert rounds <= 10 * ROUNDS, notes.counts
         workers = load(workers, nemesis)
         collected += sum(map(collections, replicas.registries))
         replicas.kill()
@@ -182,10 +185,13 @@ def test_no_promise_is_broken(
             worker.settle()
         collected += sum(map(collections, replicas.registries))
         complain(notes, nemesis, seed)
+    until = time.monotonic() + 120
+    while not collected and time.monotonic() < until:  # each counts since its last start
+        time.sleep(0.2)
+        collected = sum(map(collections, replicas.registries))
     replicas.kill()
     notes.wrong += offline(replicas.database_url, seaweed, tmp_path, everything_collected)
     complain(notes, nemesis, seed)
-    assert notes.counts["PUT 201"] > 5 * ROUNDS
     assert collected
     print(f"{len(nemesis.told)} troubles, {collected} blobs collected, {notes.counts}")
 
@@ -199,7 +205,7 @@ def load(workers: list[Worker], nemesis: Nemesis) -> list[Worker]:
         worker.start()
     nemesis.torment(SECONDS - 2)
     for worker in workers:
-        worker.join(60)
+        worker.join(180)
         assert not worker.is_alive(), worker.name
     return workers
 

@@ -44,6 +44,7 @@ class Course:
     nemeses: Sequence[Nemesis] = NEMESES
     script: Sequence[Nemesis] = ()  # these, in this order, once, instead of any at random
     every: float = 15.0  # seconds between samples
+    strikes: int = 0  # faults, at least
 
 
 @dataclass
@@ -153,6 +154,7 @@ class Run:
         late = self.history.now() >= self.course.seconds
         if self.course.ops:
             late = late and len(self.history.records) >= self.course.ops
+        late = late and len(self.outcome.windows) >= self.course.strikes
         return late or self.history.now() >= self.course.most
 
     def _strike(self, nemesis: Nemesis) -> None:
