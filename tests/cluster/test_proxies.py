@@ -189,7 +189,7 @@ def haproxy(folder: Path, port: int, back: int, headers: str) -> Iterator[Path]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([binary, "-db", "-f", str(config)], stdout=log, stderr=log)
     try:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while True:
             try:
                 with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as wire:

@@ -51,7 +51,7 @@ async def test_one_download_for_two_processes(replicas: Replicas) -> None:
 
         other.pause = asyncio.Event()
         pulls = [pull(calls) for calls in replicas.calls * 4]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not other.asked("GET", sha256(data)):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         await asyncio.sleep(1)  # long enough for the other process to ask, if it would

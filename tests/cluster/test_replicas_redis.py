@@ -87,7 +87,7 @@ class Race:
 
     def _read(self, at: int) -> None:
         headers = {"Authorization": self.calls[at].authorization, "Accept": MANIFEST}
-        with closing(HTTPConnection("127.0.0.1", self.calls[at].port, timeout=30)) as wire:
+        with closing(HTTPConnection("127.0.0.1", self.calls[at].port, timeout=60)) as wire:
             while not self.over.is_set() and not self.wrong:
                 floor = self.floor
                 wire.request("HEAD", PATH, headers=headers)
@@ -144,7 +144,7 @@ def test_no_replica_shows_an_old_tag(
     until(lambda: healthy(replicas), 60)
     race.go_on(1)
     race.end()
-    assert race.slowest < 25
+    assert race.slowest < 45  # it takes some six, and a Redis that hangs never answers
 
 
 def test_a_lost_redis_is_said_and_forgiven(replicas: Replicas, own_redis: RedisServer) -> None:

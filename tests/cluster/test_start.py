@@ -63,7 +63,7 @@ def test_an_empty_folder(make: Make, capsys: pytest.CaptureFixture[str]) -> None
     seconds = time.monotonic() - began
     with capsys.disabled():
         print(f" ready in {seconds:.1f} s", end="")
-    assert seconds < 30  # three on a machine with nothing else to do
+    assert registry.worked() < 20  # of a processor, however busy; it takes two or three
 
     shown = SHOWN.search(registry.log())
     assert shown is not None, registry.log()

@@ -48,7 +48,7 @@ class Client:
         sent = {"Authorization": auth or self._auth}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         port = self.replicas[replica].port
-        with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as wire:
+        with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as wire:
             wire.request(method, path, body, sent)
             answer = wire.getresponse()
             found = {name.lower(): value for name, value in answer.getheaders()}
@@ -232,7 +232,7 @@ def test_redis_may_fail(replicas: list[Registry], own_redis: RedisServer, troubl
     for number in range(6):
         began = time.monotonic()
         moved = client.tag(number % 2, "latest", b'{"during":%d}' % number)
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 45  # it takes some six, and Redis never answers
         for replica in (0, 1):
             assert client.tagged(replica, "latest") == moved
 

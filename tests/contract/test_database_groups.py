@@ -232,6 +232,6 @@ async def test_a_process_ends_while_a_commit_is_under_way(
     """Callers and their commit are cancelled at once; nobody waits for the other."""
     command = [sys.executable, "-c", LEAVING, str(tmp_path / "db"), str(milliseconds / 1000)]
     done = await asyncio.to_thread(
-        subprocess.run, command, timeout=30, capture_output=True, check=False
+        subprocess.run, command, timeout=120, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr.decode()

@@ -116,7 +116,7 @@ async def test_a_migrator_behind_a_pooler_leaves_no_lock(
     postgres_server.sql(f"CREATE DATABASE {name}")
     with pooler(postgres_server) as port:
         handles = [opened(port, name, tmp_path) for _ in range(2)]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             applied = await asyncio.gather(*(migrate(db) for db in handles))
         assert sorted(map(bool, applied)) == [False, True]
         assert (await status(handles[0])).ready

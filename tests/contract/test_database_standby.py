@@ -87,7 +87,7 @@ async def test_commits_wait_and_are_counted(db: Database, server: PostgresServer
         assert not pushing.done()
     finally:
         synchronous(server, "")
-    await asyncio.wait_for(pushing, 30)
+    await asyncio.wait_for(pushing, 120)
     assert await db.commits_waiting(0) == 0
     async with db.read() as tx:
         assert (await tx.execute(select(tables.users.c.id))).scalars().all() == [7]

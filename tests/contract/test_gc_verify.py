@@ -40,7 +40,7 @@ class Shop:
         """Run it to its end; its results."""
         made = await ask(self.db, NewTask(KIND, Options(**options).dump()), vendor=KIND)
         async with working(self.worker()):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 while (await row(self.db, made)).status not in FINAL:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
         (task,) = await tasks_of(self.db, made)

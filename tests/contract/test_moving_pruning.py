@@ -212,7 +212,7 @@ class Making:
         """Begin one; returns when it has come to the step."""
         await inhabited.push_image("library/app", "new", b"{}", [b"new"])
         work = asyncio.create_task(backups.create(inhabited.db, inhabited.store, quiet))
-        await asyncio.wait_for(self._reached.wait(), 30)
+        await asyncio.wait_for(self._reached.wait(), 120)
         return work
 
     def go_on(self) -> None:
@@ -308,7 +308,7 @@ async def test_of_two_runs_the_first_gives_up_and_no_backup_is_made_before_the_s
         patch.setattr(failpoints, "reach", reach)
         for _ in range(2):
             runs.append(asyncio.create_task(pruned(backups, clock, last=1)))
-            await asyncio.wait_for(reached.get(), 30)
+            await asyncio.wait_for(reached.get(), 120)
         there = await objects(backups)
         first.set()
         with pytest.raises(Conflict, match="another run"):

@@ -62,7 +62,7 @@ async def test_a_slow_push_keeps_nobody_waiting(content: Content) -> None:
     )
     await sent.wait()
     pushes = (content.push_image(f"team/r{n}", "v1", b'{"n": %d}' % n) for n in range(10))
-    await asyncio.wait_for(asyncio.gather(*pushes), timeout=30)
+    await asyncio.wait_for(asyncio.gather(*pushes), timeout=120)
     assert not slow.done()
     go.set()
     await slow

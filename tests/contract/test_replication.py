@@ -251,7 +251,7 @@ async def test_a_stop_is_seen_within_a_blob(site: Site) -> None:
     policy = await site.policy("pull", filters=[name(APP)], speed=8000)
     async with site.working():
         execution = await site.policies.start(ALICE, policy)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not site.other.asked("GET", "/blobs/"):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         await Requests(site.content.db, site.bell).stop("alice", execution)

@@ -238,7 +238,7 @@ async def test_signatures_that_two_workers_copy_at_once_are_both_listed(site: Si
     index = f"/v2/{APP}/manifests/{stand_in(sha256(payload))}"
     await work()
     other.meeting["GET", index] = asyncio.Barrier(2)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         await sign(signatures[0], b"one")
         first = asyncio.create_task(work())
         while not other.asked("GET", index):  # noqa: ASYNC110

@@ -121,14 +121,14 @@ class Container:
         """What it wrote so far."""
         return self._engine.log(self.name)
 
-    def until(self, ready: Callable[[], object], seconds: float = 60) -> None:
+    def until(self, ready: Callable[[], object], seconds: float = 240) -> None:
         """Wait until `ready` is true."""
         ends = time.monotonic() + seconds
         while not ready():
             assert time.monotonic() < ends, self.log()
             time.sleep(0.1)
 
-    def stop(self, seconds: int = 30) -> int:
+    def stop(self, seconds: int = 120) -> int:
         """End it by SIGTERM, or by SIGKILL after so many seconds; its exit status."""
         self._engine.run("stop", f"--time={seconds}", self.name)
         return int(self._engine.run("inspect", "--format={{.State.ExitCode}}", self.name))

@@ -43,7 +43,7 @@ class RedisServer:
                 stdout=output,
                 stderr=output,
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             try:
                 self.command("PING")
@@ -56,7 +56,7 @@ class RedisServer:
 
     def command(self, *parts: str | int) -> str:
         """Send one command on a connection of its own; the reply as Redis writes it."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as wire:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as wire:
             encoded = [str(part).encode() for part in parts]
             wire.sendall(b"*%d\r\n" % len(encoded))
             for part in encoded:

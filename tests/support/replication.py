@@ -73,7 +73,7 @@ class Site:
         while await self.outbox.dispatch():
             pass
         query = select(func.count()).where(tables.executions.c.ended_at.is_(None))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while await self.content.scalar(query) > but:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 

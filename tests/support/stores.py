@@ -56,7 +56,7 @@ OPTIONS = [
 ]
 
 
-def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path, seconds: float = 60) -> None:
+def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path, seconds: float = 180) -> None:
     """Return when the server answers anything at all on `url`."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -132,7 +132,7 @@ class SeaweedServer:
             )
         wait_for(self.endpoint, self._process, log)
         # The S3 face listens before the volume server has reported to the master.
-        until = time.monotonic() + 60
+        until = time.monotonic() + 180
         assign = f"http://127.0.0.1:{self._ports['master.port']}/dir/assign"
         while time.monotonic() < until:
             try:

@@ -58,6 +58,7 @@ class Wire:
     def __init__(self, registries: Sequence[Registry], notes: Notes) -> None:
         self.registries = registries
         self.notes = notes
+        self.patience = 20.0  # seconds, of which a frozen replica costs all
         first = registries[0]
         pair = b64encode(f"{first.username}:{first.password}".encode()).decode()
         self._authorization = f"Basic {pair}"
@@ -84,7 +85,7 @@ class Wire:
             sent["Content-Type"] = "application/octet-stream"
         what = f"{method} {path.partition('?')[0]}"
         try:
-            with closing(HTTPConnection("127.0.0.1", registry.port, timeout=20)) as wire:
+            with closing(HTTPConnection("127.0.0.1", registry.port, timeout=self.patience)) as wire:
                 wire.request(method, path, body, sent | dict(headers or {}))
                 reply = wire.getresponse()
                 names = {name.lower(): text for name, text in reply.getheaders()}

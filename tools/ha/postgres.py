@@ -140,7 +140,7 @@ class Pair:
         if wanted:
             self._until("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'")
 
-    def _until(self, query: str, seconds: float = 60) -> None:
+    def _until(self, query: str, seconds: float = 180) -> None:
         until = time.monotonic() + seconds
         while not self.primary.sql(query):
             if time.monotonic() > until:

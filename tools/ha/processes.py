@@ -82,7 +82,7 @@ class Child:
                 **own,  # type: ignore[call-overload]
             )
 
-    def wait_until(self, ready: Callable[[], bool], seconds: float = 60) -> None:
+    def wait_until(self, ready: Callable[[], bool], seconds: float = 180) -> None:
         """Return when `ready` says so; RuntimeError with the log's end when it does not."""
         until = time.monotonic() + seconds
         while self.running and time.monotonic() < until:

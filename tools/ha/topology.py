@@ -64,7 +64,7 @@ class Replica(Child):
         except OSError:
             return False
 
-    def start(self, seconds: float = 120) -> None:
+    def start(self, seconds: float = 240) -> None:
         """Start, and wait until it can serve."""
         self.launch()
         self.wait_until(self.ready, seconds)
