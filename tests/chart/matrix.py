@@ -259,11 +259,21 @@ SETS: dict[str, dict[str, Any]] = {
             },
         ),
     ),
+    "proxied": merged(
+        S3,
+        nested(
+            proxy={
+                "httpProxy": "proxy.example.test:3128",
+                "httpsProxy": "http://me:p%40ss@proxy.example.test:3128",
+                "noProxy": "127.0.0.1,localhost, .local,,10.0.0.0/8,",
+            },
+        ),
+    ),
+    "proxied-core": nested(proxy={"httpsProxy": "https://proxy:443", "components": ["core"]}),
     "old-keys": nested(
         notary={"enabled": True},
         chartmuseum={"enabled": True},
         clair={"enabled": False},
-        proxy={"httpProxy": "http://proxy:3128", "components": ["core"]},
         trace={"enabled": True, "provider": "jaeger", "jaeger": {"endpoint": "http://j/api"}},
         trivy={"enabled": True, "gitHubToken": "t"},
     ),

@@ -55,7 +55,12 @@ def test_defaults_of_harbor_are_explained() -> None:
     ("values", "sentence"),
     [
         (SETS["old-keys"], "notary; chartmuseum"),
-        (SETS["old-keys"], "proxy (connections go out directly)"),
+        (SETS["proxied"], "other servers are reached from core, registry, jobservice."),
+        (SETS["proxied-core"], "other servers are reached from core, registry."),
+        (
+            nested(proxy={"httpProxy": "http://proxy:3128", "components": ["trivy"]}),
+            "proxy.components names neither core nor jobservice",
+        ),
         (SETS["old-keys"], "trace.provider jaeger (NO TRACES ARE SENT"),
         (merged(SETS["traced"], nested(trace__otel__compression=True)), "trace.otel.compression"),
         (

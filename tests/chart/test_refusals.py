@@ -101,6 +101,10 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         nested(trace={"enabled": True, "provider": "otel"}),
         "trace.otel.endpoint",
     ),
+    "a proxy of another kind": (
+        nested(proxy__httpsProxy="socks5://me:secret@proxy:1080"),
+        "proxy.httpsProxy: only HTTP proxies are known",
+    ),
     # the schema
     "a key at the top that nobody knows": (nested(externalUrl="https://a.b"), "externalUrl"),
     "a way to expose that nobody knows": (service("ClusterIP"), "/expose/type"),

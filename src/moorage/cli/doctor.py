@@ -29,7 +29,7 @@ _LAST_DAYS = 14
 
 
 def doctor(data: Data = None, config: Config = None, json: Json = False) -> None:
-    """Check settings, database, blob store, Redis, clock, disk and the external URL.
+    """Check settings, database, blob store, Redis, clock, disk, external URL and proxies.
 
     Ends with status 1 when something is wrong.
     """
@@ -211,6 +211,17 @@ async def _tls(found: "Settings") -> str:
     return f"trusted, {days:.0f} days left"
 
 
+async def _proxies(found: "Settings") -> str:
+    """Those between this server and others: they answer, and take our account."""
+    from moorage.outgoing import EVERYWHERE, Guard, HttpProxies
+
+    outgoing = found.outgoing
+    if outgoing.http_proxy is None and outgoing.https_proxy is None:
+        raise _NotSet("outgoing.http_proxy, outgoing.https_proxy: connections go out directly")
+    guard = Guard(EVERYWHERE, outgoing.ca_file, HttpProxies(outgoing))
+    return f"{' and '.join(await guard.greet_proxies())} answer"
+
+
 async def _backup(found: "Settings") -> str:
     """Bytes that a backup's rows name have to stay until the next one."""
     import json
@@ -261,4 +272,5 @@ CHECKS: Mapping[str, Check] = {
     "redis": _redis,
     "external url": _external,
     "tls": _tls,
+    "proxy": _proxies,
 }

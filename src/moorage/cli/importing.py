@@ -297,15 +297,13 @@ async def _carry(
     artifacts: bool,
     verify: bool,
 ) -> Any:
-    from ipaddress import ip_network
-
     from moorage.moving.harbor.carrying import Carrying
     from moorage.moving.harbor.client import Harbor
     from moorage.moving.harbor.robots import SecretsFile
-    from moorage.outgoing import Guard
+    from moorage.outgoing import EVERYWHERE, Guard, HttpProxies
 
     # Both addresses are the operator's own arguments: private networks are fine.
-    guard = Guard([ip_network("0.0.0.0/0"), ip_network("::/0")], found.outgoing.ca_file)
+    guard = Guard(EVERYWHERE, found.outgoing.ca_file, HttpProxies(found.outgoing))
     file = SecretsFile(secrets) if secrets is not None else None
     try:
         async with (

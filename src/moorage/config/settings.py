@@ -16,6 +16,7 @@ from moorage.config.configuration import Configuration
 from moorage.config.database import DatabaseSettings
 from moorage.config.health import HealthSettings, MetricsSettings
 from moorage.config.jobs import JobSettings
+from moorage.config.outgoing import OutgoingSettings
 from moorage.config.portal import PortalSettings
 from moorage.config.proxy import ProxySettings
 from moorage.config.redis import CacheSettings, RedisSettings
@@ -127,19 +128,6 @@ class UploadSettings(_Section):
     )
     sparse_manifests: bool = Field(
         False, description="Accept manifests that name content which was not pushed."
-    )
-
-
-class OutgoingSettings(_Section):
-    """Connections to other servers: sign-in providers, scanners, syslog and the like."""
-
-    allow: tuple[IPv4Network | IPv6Network, ...] = Field(
-        (),
-        description="Networks beside the public Internet that this server may connect to, such as "
-        "`10.0.0.0/8`. What users or other servers name reaches nothing else.",
-    )
-    ca_file: Path | None = Field(
-        None, description="Certificates of authorities to trust beside those of the system, PEM."
     )
 
 

@@ -2,5 +2,6 @@
 
 from moorage.outgoing.addresses import EVERYWHERE
 from moorage.outgoing.guard import Guard
+from moorage.outgoing.proxies import HttpProxies
 
-__all__ = ["EVERYWHERE", "Guard"]
+__all__ = ["EVERYWHERE", "Guard", "HttpProxies"]

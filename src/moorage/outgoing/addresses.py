@@ -32,10 +32,10 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 def allowed(address: Address, allow: Sequence[Network]) -> bool:
     """Whether a connection may go to `address`: public, or in one of the networks `allow`."""
-    return all(_public(each) or _within(each, allow) for each in _meanings(address))
+    return all(_public(each) or _within(each, allow) for each in meanings(address))
 
 
-def _meanings(address: Address) -> Iterator[Address]:
+def meanings(address: Address) -> Iterator[Address]:
     """The address, or the IPv4 address that a translator makes of it."""
     if isinstance(address, IPv4Address):
         yield address

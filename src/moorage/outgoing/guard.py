@@ -7,39 +7,65 @@
 
 A second look-up could answer something else, so there is none. Redirects are not followed, proxies
 of the environment are not used, and what another server sends is bounded in bytes and time.
+
+With a proxy of the settings HTTP goes to that one, which looks the name up anew:
+
+    name ─► known here? ── no ─► of private networks? ── yes ─► AddressRefused
+                │ yes                     │ no
+                ▼                         ▼
+            all allowed? ── yes ─► the proxy, TLS under the name through it
+                │ no
+                ▼
+            AddressRefused
 """
 
 import asyncio
 import socket
 import ssl
 from collections.abc import Sequence
+from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
+from moorage.config.outgoing import ProxyAddress
 from moorage.errors import AddressRefused, Invalid, Unreachable
-from moorage.outgoing.addresses import Network, allowed
+from moorage.outgoing.addresses import EVERYWHERE, Network, allowed
+from moorage.outgoing.connections import greeted
 from moorage.outgoing.lookups import Lookups
+from moorage.outgoing.proxies import HttpProxies, Silent, check_spelling, check_unknown, literal
 from moorage.outgoing.transport import Transport
 
 CONNECT_SECONDS = 5.0
 RESOLVE_SECONDS = 5.0
+PROXIED_SECONDS = 2.0
+"""For the look-up of a name that the proxy can look up as well."""
 REQUEST_SECONDS = 15.0
 """For a request and its whole answer."""
 ANSWER_BYTES = 1 << 20
 CONTEXTS = 256
 """Sets of authorities that are kept ready."""
+_NO_PUBLIC = (
+    "{} has no public address; an operator may list its network in the setting outgoing.allow"
+)
 
 
 class Guard:
     """Connects to other servers, to public addresses and those of the networks `allow`."""
 
-    def __init__(self, allow: Sequence[Network] = (), ca_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        allow: Sequence[Network] = (),
+        ca_file: Path | None = None,
+        proxies: HttpProxies | None = None,
+    ) -> None:
         self._allow = tuple(allow)
         self._ca_file = ca_file
+        self._proxies = proxies or HttpProxies()
         self._lookups = Lookups()
+        self._silent = Silent()
         self._contexts: dict[tuple[bool, str], ssl.SSLContext] = {}
 
     async def addresses(
@@ -62,14 +88,55 @@ class Guard:
         kept = [
             (int(family), address)
             for family, _, _, _, address in found
-            if allowed(ip_address(str(address[0]).partition("%")[0]), self._allow)
+            if self._allowed(str(address[0]))
         ]
         if not kept:
-            raise AddressRefused(
-                f"{host} has no public address; "
-                "an operator may list its network in the setting outgoing.allow"
-            )
+            raise AddressRefused(_NO_PUBLIC.format(host))
         return kept
+
+    def _allowed(self, address: str) -> bool:
+        return allowed(ip_address(address.partition("%")[0]), self._allow)
+
+    def proxy(self, scheme: str, host: str, port: int) -> ProxyAddress | None:
+        """The proxy for a URL, None where it goes out directly."""
+        return self._proxies.of(scheme, host, port)
+
+    async def admit(self, host: str, port: int) -> None:
+        """Raises AddressRefused for what a proxy must not be asked for; Unreachable.
+
+        A name that has no answer here is left to the proxy: behind one there may be no name server
+        that knows the Internet. That one of them is silent costs a request in a minute some time.
+        """
+        host = host.lower()
+        check_spelling(host)
+        if literal(host) is not None:
+            if not self._allowed(host):
+                raise AddressRefused(_NO_PUBLIC.format(host))
+            return
+        found = None
+        if host not in self._silent:
+            try:
+                async with asyncio.timeout(PROXIED_SECONDS):
+                    found = await self._lookups.addresses(host, port, socket.SOCK_STREAM)
+            except TimeoutError:
+                self._silent.add(host)
+            except (OSError, UnicodeError):
+                found = None
+        if not found:
+            check_unknown(host, self._allow)
+        elif not all(self._allowed(str(address[0])) for _, _, _, _, address in found):
+            raise AddressRefused(_NO_PUBLIC.format(host))
+
+    @cached_property
+    def operators(self) -> "Guard":
+        """The way to a proxy, which is the operator's choice and inside as a rule."""
+        return Guard(EVERYWHERE, self._ca_file)
+
+    async def greet_proxies(self) -> list[str]:
+        """Each proxy, which answered and takes our account. Raises Unreachable."""
+        for scheme, proxy in self._proxies.by_scheme.items():
+            await greeted(self.operators, proxy, scheme)
+        return [f"{proxy} for {name}://" for name, proxy in self._proxies.by_scheme.items()]
 
     async def connect(
         self, host: str, port: int, *, tls: bool = False, verify: bool = True

@@ -1,56 +1,58 @@
 """HTTP over the guard's connections, with answers that are bounded."""
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
 import httpcore2
 import httpx2
 
+from moorage.config.outgoing import ProxyAddress
 from moorage.errors import Unreachable
+from moorage.outgoing.connections import (
+    FAILURES,
+    Addresses,
+    Direct,
+    Judge,
+    Operators,
+    ToProxy,
+    Tunnel,
+    credentials,
+    reason,
+    unwelcome,
+)
 
 CONNECTIONS = 64
 """Of one client at once; more requests wait."""
 KEEP_ALIVE = 15.0
 """Seconds that a connection without requests stays open: less than most servers allow."""
-PIECE = 1 << 20
-"""Bytes that are taken from a connection at once, if so many are there."""
 LARGE = 32 << 20
 """Bytes of an answer from which on it is worth a connection of its own."""
 REST, REST_SECONDS = 64 << 10, 1.0
 """Bytes of an answer nobody wants that are read so that its connection can be used again."""
 
-_FAILURES: tuple[type[Exception], ...] = (
-    httpcore2.TimeoutException,
-    httpcore2.NetworkError,
-    httpcore2.ProtocolError,
-    httpcore2.UnsupportedProtocol,
-    TimeoutError,
-    OSError,
-)
+_PORTS = {"http": 80, "https": 443}
+_OF_PROXIES = (b"proxy-authorization", b"proxy-connection")
 
 
-class Addresses(Protocol):
-    """What finds the addresses that a connection may go to."""
+class Ways(Addresses, Judge, Protocol):
+    """What judges where a request may go, and by which way."""
 
-    async def addresses(self, host: str, port: int) -> list[tuple[int, Any]]: ...
+    @property
+    def operators(self) -> Operators: ...
+    def proxy(self, scheme: str, host: str, port: int) -> ProxyAddress | None: ...
 
 
 class Transport(httpx2.AsyncBaseTransport):
     """Sends requests; raises AddressRefused and Unreachable."""
 
-    def __init__(
-        self, guard: Addresses, tls: Any, seconds: float | None, limit: int | None
-    ) -> None:
+    def __init__(self, guard: Ways, tls: Any, seconds: float | None, limit: int | None) -> None:
         """`seconds` and `limit` bound a whole answer; None: only pauses are bounded."""
-        self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=tls,
-            network_backend=_Backend(guard),
-            max_connections=CONNECTIONS,
-            keepalive_expiry=KEEP_ALIVE,
-        )
+        self._guard = guard
+        self._tls = tls
+        self._direct = _pool(tls, network_backend=Direct(guard))
+        self._proxied: dict[str, httpcore2.AsyncConnectionPool] = {}  # by scheme
         self._seconds = seconds
         self._limit = limit
 
@@ -62,9 +64,9 @@ class Transport(httpx2.AsyncBaseTransport):
             deadline = asyncio.get_running_loop().time() + self._seconds
         try:
             async with asyncio.timeout_at(deadline):
-                answer = await self._pool.handle_async_request(_core(request))
-        except _FAILURES as error:
-            raise Unreachable(f"{host}: {_reason(error)}") from error
+                answer = await self._answer(request)
+        except FAILURES as error:
+            raise Unreachable(f"{host}: {reason(error)}") from error
         length = _length(request, answer)
         stream: httpx2.AsyncByteStream
         unbounded = self._limit is None and deadline is None
@@ -80,9 +82,60 @@ class Transport(httpx2.AsyncBaseTransport):
             raise Unreachable(f"{host}: it answers compressed, which nobody asked for")
         return response
 
+    async def _answer(self, request: httpx2.Request) -> httpcore2.Response:
+        url = httpcore2.URL(
+            scheme=request.url.raw_scheme,
+            host=request.url.raw_host,
+            port=request.url.port,
+            target=request.url.raw_path,
+        )
+        scheme, host = url.scheme.decode("ascii"), url.host.decode("ascii")
+        port = url.port or _PORTS.get(scheme, 0)
+        proxy = self._guard.proxy(scheme, host, port)
+        if proxy is None:
+            return await self._direct.handle_async_request(_core(request, url))
+        if scheme == "https":
+            return await self._tunnels(proxy).handle_async_request(_core(request, url))
+        await self._guard.admit(host, port)
+        if b":" in url.host:  # the library writes it as it is
+            url.host = b"[%b]" % url.host
+        answer = await self._forwards(proxy).handle_async_request(_core(request, url))
+        if answer.status == 407:
+            await answer.aclose()
+            raise Unreachable(f"{host}: {unwelcome(proxy, scheme)}")
+        return answer
+
+    def _tunnels(self, proxy: ProxyAddress) -> httpcore2.AsyncConnectionPool:
+        """Connections to servers, through the proxy."""
+        if "https" not in self._proxied:
+            backend = Tunnel(self._guard, self._guard.operators, proxy)
+            self._proxied["https"] = _pool(self._tls, network_backend=backend)
+        return self._proxied["https"]
+
+    def _forwards(self, proxy: ProxyAddress) -> httpcore2.AsyncConnectionPool:
+        """Connections to the proxy, which reads the requests; TLS to it is the backend's."""
+        if "http" not in self._proxied:
+            url = httpcore2.URL(scheme="http", host=proxy.host, port=proxy.port)
+            self._proxied["http"] = _pool(
+                self._tls,
+                proxy=httpcore2.Proxy(url, headers=credentials(proxy)),
+                network_backend=ToProxy(self._guard.operators, proxy, "http"),
+            )
+        return self._proxied["http"]
+
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._pool.aclose()
+        for pool in (self._direct, *self._proxied.values()):
+            await pool.aclose()
+
+
+def _pool(tls: Any, **options: Any) -> httpcore2.AsyncConnectionPool:
+    return httpcore2.AsyncConnectionPool(
+        ssl_context=tls,
+        max_connections=CONNECTIONS,
+        keepalive_expiry=KEEP_ALIVE,
+        **options,
+    )
 
 
 class _Bounded(httpx2.AsyncByteStream):
@@ -107,14 +160,14 @@ class _Bounded(httpx2.AsyncByteStream):
                             raise Unreachable(f"{self._host}: its answer is too long")
                     yield part
             self._rest = None
-        except _FAILURES as error:
+        except FAILURES as error:
             self._rest = None
-            raise Unreachable(f"{self._host}: {_reason(error)}") from error
+            raise Unreachable(f"{self._host}: {reason(error)}") from error
 
     async def aclose(self) -> None:
         """Closes the connection too, unless the answer is at its end or nearly so."""
         if self._rest is not None and 0 <= self._rest <= REST:
-            with suppress(*_FAILURES):
+            with suppress(*FAILURES):
                 async with asyncio.timeout(REST_SECONDS):
                     async for _ in self._stream:
                         pass
@@ -146,8 +199,8 @@ class _Large(httpx2.AsyncByteStream):
                     self._left -= len(part)
                     yield part
                     part = await self._wire.read(REST, self._idle) if self._left else b""
-        except _FAILURES as error:
-            raise Unreachable(f"{self._host}: {_reason(error)}") from error
+        except FAILURES as error:
+            raise Unreachable(f"{self._host}: {reason(error)}") from error
         if self._left:
             raise Unreachable(f"{self._host}: it broke off")
 
@@ -156,74 +209,12 @@ class _Large(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
-class _Backend(httpcore2.AsyncNetworkBackend):
-    """Connects to an address that was checked; TLS follows, under the name in the URL."""
-
-    def __init__(self, guard: Addresses) -> None:
-        self._guard = guard
-        self._inner = httpcore2.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - the library's signature
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
-    ) -> httpcore2.AsyncNetworkStream:
-        failure: Exception = httpcore2.ConnectError("no address")
-        for _, address in await self._guard.addresses(host, port):
-            try:
-                return _Stream(
-                    await self._inner.connect_tcp(
-                        address[0], address[1], timeout, local_address, socket_options
-                    )
-                )
-            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
-                failure = error
-        raise failure
-
-
-class _Stream(httpcore2.AsyncNetworkStream):
-    """A connection that is read in larger pieces than the library asks for.
-
-    What arrived together is then not cut up and put together again. Records of TLS are small, and
-    so are the pieces above it.
-    """
-
-    def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
-        self._inner = inner
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        return await self._inner.read(max(max_bytes, PIECE), timeout)
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        await self._inner.write(buffer, timeout)
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - the library's signature
-    ) -> httpcore2.AsyncNetworkStream:
-        return await self._inner.start_tls(ssl_context, server_hostname, timeout)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
-
-
-def _core(request: httpx2.Request) -> httpcore2.Request:
-    url = request.url
-    target = httpcore2.URL(
-        scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
-    )
+def _core(request: httpx2.Request, url: httpcore2.URL) -> httpcore2.Request:
+    """The library's request, without what is for a proxy: that is the operator's to say."""
     return httpcore2.Request(
         method=request.method,
-        url=target,
-        headers=request.headers.raw,
+        url=url,
+        headers=[each for each in request.headers.raw if each[0].lower() not in _OF_PROXIES],
         content=request.stream,
         extensions=request.extensions,
     )
@@ -236,17 +227,3 @@ def _length(request: httpx2.Request, answer: httpcore2.Response) -> int | None:
     headers = {name.lower(): text for name, text in answer.headers}
     said = b"" if b"transfer-encoding" in headers else headers.get(b"content-length", b"")
     return int(said) if said.isdigit() and len(said) < 20 else None
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, httpcore2.TimeoutException | TimeoutError):
-        return "it does not answer in time"
-    if isinstance(error, httpcore2.UnsupportedProtocol):
-        return "its URL has to begin with https:// or http://"
-    if isinstance(error, httpcore2.RemoteProtocolError) and "closed" in str(error).lower():
-        return "it broke off"
-    if isinstance(error, httpcore2.ProtocolError):
-        return "it does not speak HTTP"
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return "its certificate is not trusted"
-    return "it cannot be reached"

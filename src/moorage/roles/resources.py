@@ -52,7 +52,7 @@ from moorage.jobs.history import History
 from moorage.jobs.requests import Requests
 from moorage.jobs.schedules import Schedules
 from moorage.ops import Probe
-from moorage.outgoing import Guard
+from moorage.outgoing import Guard, HttpProxies
 from moorage.projects.grants import Grants
 from moorage.projects.immutability import ImmutableRules
 from moorage.projects.labels import Labels
@@ -210,7 +210,7 @@ class Resources:
     @cached_property
     def guard(self) -> Guard:
         """The way to other servers."""
-        return Guard(self.settings.outgoing.allow, self.settings.outgoing.ca_file)
+        return self._guard()
 
     @cached_property
     def guard_of_projects(self) -> Guard:
@@ -219,7 +219,11 @@ class Resources:
         Look-ups in flight are few. Names that take a minute each hold up one another, and neither
         the sign-in nor a proxy cache.
         """
-        return Guard(self.settings.outgoing.allow, self.settings.outgoing.ca_file)
+        return self._guard()
+
+    def _guard(self) -> Guard:
+        outgoing = self.settings.outgoing
+        return Guard(outgoing.allow, outgoing.ca_file, HttpProxies(outgoing))
 
     @cached_property
     def ldap(self) -> Ldap:

@@ -23,6 +23,12 @@
 {{- fail "expose.type is route: name the Gateway in expose.route.parentRefs." -}}
 {{- end -}}
 {{- end -}}
+{{- range $name := list "httpProxy" "httpsProxy" -}}
+{{- $url := toString (default "" (index $v.proxy $name)) -}}
+{{- if and (contains "://" $url) (not (regexMatch "^https?://" $url)) -}}
+{{- fail (printf "proxy.%s: only HTTP proxies are known: write http://proxy.example.com:3128, or https:// where the proxy itself speaks TLS." $name) -}}
+{{- end -}}
+{{- end -}}
 {{- with $v.uaaSecretName -}}
 {{- fail "uaaSecretName is set, and there is no sign-in by UAA: remove it, and sign in by OpenID Connect or LDAP instead." -}}
 {{- end -}}

@@ -88,6 +88,18 @@
 {{- $r = append $r "No keys for the bucket are given: the usual chain of credentials is asked, such as IRSA." -}}
 {{- end -}}
 
+{{- if or $v.proxy.httpProxy $v.proxy.httpsProxy -}}
+{{- $through := list -}}
+{{- range $role := list "core" "registry" "jobservice" -}}
+{{- if include "moorage.proxied" (dict "root" $ "component" $role) -}}{{- $through = append $through $role -}}{{- end -}}
+{{- end -}}
+{{- if $through -}}
+{{- $r = append $r (printf "Through the proxy other servers are reached from %s. The proxy looks names up itself: its own rules have to keep them from your private networks." (join ", " $through)) -}}
+{{- else -}}
+{{- $r = append $r "proxy.components names neither core nor jobservice: connections go out directly." -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* keys without a meaning */ -}}
 {{- $ignored := list -}}
 {{- with $v.persistence.persistentVolumeClaim.jobservice -}}
@@ -96,7 +108,6 @@
 {{- if dig "enabled" false $v.trivy -}}{{- $ignored = append $ignored "trivy (there is no scanner yet: NOTHING IS SCANNED)" -}}{{- end -}}
 {{- if and $v.trace.enabled (not (include "moorage.traced" .)) -}}{{- $ignored = append $ignored (printf "trace.provider %v (NO TRACES ARE SENT; Jaeger takes those of OpenTelemetry on its port 4318: set trace.provider to otel, and trace.otel.endpoint)" $v.trace.provider) -}}{{- end -}}
 {{- if and (include "moorage.traced" .) (or $v.trace.otel.compression (ne 10 (int (default 10 $v.trace.otel.timeout)))) -}}{{- $ignored = append $ignored "trace.otel.compression and timeout (spans go as they are, and a try ends after 10 s)" -}}{{- end -}}
-{{- if or $v.proxy.httpProxy $v.proxy.httpsProxy -}}{{- $ignored = append $ignored "proxy (connections go out directly)" -}}{{- end -}}
 {{- if $v.caSecretName -}}{{- $ignored = append $ignored "caSecretName" -}}{{- end -}}
 {{- if or $v.core.secretName (trim (toString (default "" $v.core.tokenKey))) -}}{{- $ignored = append $ignored "core.secretName, tokenKey, tokenCert (keys that sign tokens are in the database, and change by themselves)" -}}{{- end -}}
 {{- if eq (toString $v.core.quotaUpdateProvider) "redis" -}}{{- $ignored = append $ignored "core.quotaUpdateProvider (quotas are kept in the database)" -}}{{- end -}}

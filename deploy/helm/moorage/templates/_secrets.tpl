@@ -84,6 +84,11 @@ then name the Secret that has to be made beforehand.
 {{- $found = append $found (include "moorage.secret" (dict "root" . "name" "redisPassword" "existing" $redis.existingSecret "key" "REDIS_PASSWORD" "value" $redis.password)) -}}
 {{- $found = append $found (include "moorage.secret" (dict "root" . "name" "sentinelPassword" "existing" $redis.existingSentinelSecret "key" "SENTINEL_PASSWORD" "value" $redis.sentinelPassword)) -}}
 {{- end -}}
+{{- range $name := list "httpProxy" "httpsProxy" -}}
+{{- $url := toString (default "" (index $v.proxy $name)) -}}
+{{- if and $url (not (contains "://" $url)) -}}{{- $url = printf "http://%s" $url -}}{{- end -}}
+{{- $found = append $found (include "moorage.secret" (dict "root" $ "name" $name "value" $url)) -}}
+{{- end -}}
 {{- range include "moorage.storageSecrets" . | fromJsonArray -}}
 {{- $found = append $found (include "moorage.secret" (mergeOverwrite (dict "root" $) .)) -}}
 {{- end -}}

@@ -144,6 +144,26 @@
 {{- $s | toJson -}}
 {{- end -}}
 
+{{/* Whether a role reaches other servers through a proxy: (dict "root" $ "component" "registry").
+     Harbor's core has what here the registry does: projects that are a cache of another one. */}}
+{{- define "moorage.proxied" -}}
+{{- $proxy := .root.Values.proxy -}}
+{{- $component := ternary "core" .component (eq .component "registry") -}}
+{{- if and (or $proxy.httpProxy $proxy.httpsProxy) (has .component (list "core" "registry" "jobservice")) (has $component (default list $proxy.components)) -}}true{{- end -}}
+{{- end -}}
+
+{{/* What is reached without the proxy, as a JSON list: what the values say, and the cluster. */}}
+{{- define "moorage.noProxy" -}}
+{{- $found := list -}}
+{{- range splitList "," (toString (default "" .Values.proxy.noProxy)) -}}
+{{- with trim . -}}{{- $found = append $found . -}}{{- end -}}
+{{- end -}}
+{{- range $name := concat (include "moorage.roles" . | fromJsonArray) (list "database" "redis") -}}
+{{- $found = append $found (printf "%s-%s" (include "moorage.fullname" $) $name) -}}
+{{- end -}}
+{{- concat $found (list ".svc" ".cluster.local") | uniq | toJson -}}
+{{- end -}}
+
 {{/* The setting that a secret is for. */}}
 {{- define "moorage.settingOf" -}}
 {{- $type := .root.Values.persistence.imageChartStorage.type -}}
@@ -156,6 +176,8 @@ CONFIGURATION__{{ trimPrefix "setting." .name | upper }}
   "databasePassword" "DATABASE__PASSWORD"
   "redisPassword" "REDIS__PASSWORD"
   "sentinelPassword" "REDIS__SENTINEL_PASSWORD"
+  "httpProxy" "OUTGOING__HTTP_PROXY"
+  "httpsProxy" "OUTGOING__HTTPS_PROXY"
   "s3AccessKey" "STORAGE__S3__ACCESSKEY"
   "s3SecretKey" "STORAGE__S3__SECRETKEY"
   "gcsKey" "STORAGE__GCS__ENCODEDKEY"
@@ -165,8 +187,8 @@ CONFIGURATION__{{ trimPrefix "setting." .name | upper }}
 {{- end -}}
 
 {{/* The `env` of a container: (dict "root" $ "settings" dict "secrets" bool "extra" list), with
-     `only` as the one secret, in the Secret `from` where that is given. A name in `extra` goes
-     before ours. */}}
+     `only` as the one secret, in the Secret `from` where that is given, and without those that
+     `without` names. A name in `extra` goes before ours. */}}
 {{- define "moorage.env" -}}
 {{- $root := .root -}}
 {{- $taken := list -}}
@@ -179,7 +201,7 @@ CONFIGURATION__{{ trimPrefix "setting." .name | upper }}
 {{- $only := default "" .only -}}
 {{- $from := default "" .from -}}
 {{- range (include "moorage.secrets" $root | fromJson).all -}}
-{{- if has $only (list "" .name) -}}
+{{- if and (has $only (list "" .name)) (not (has .name (default list $.without))) -}}
 {{- $setting := include "moorage.settingOf" (dict "root" $root "name" .name) -}}
 {{- $ref := dict "name" (default .secret $from) "key" .key -}}
 {{- if and (eq .name "adminPassword") (eq .source "generated") -}}
