@@ -126,7 +126,8 @@ def test_what_goes_past_a_proxy_on_one_port(entry: str, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", ["10.0.0.0/33", "https://a.example", "a b", "a..b", "10.0.0.*", "a/b", ":80", "..", "-"]
+    "entry",
+    ["10.0.0.0/33", "https://a.example", "a b", "a..b", "10.0.0.*", "a/b", ":80", "..", "-"],
 )
 def test_what_names_no_host_stops_the_start(entry: str) -> None:
     """It would let pass what should not, or the other way round."""
@@ -229,7 +230,7 @@ KNOWN = {
         "[public.example]",
         "a" * 64 + ".example",
         "a." * 130 + "example",
-        "１２７.0.0.1",
+        "\uff11\uff12\uff17.0.0.1",
         "loc\u200balhost.evil.net",
         "",
         # names that are known here

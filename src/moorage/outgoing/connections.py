@@ -17,6 +17,8 @@ TUNNEL_SECONDS = 15.0
 GREETING_SECONDS = 5.0
 NOWHERE = "moorage.invalid"
 """A name that no network has (RFC 6761)."""
+_UNWELCOME = (401, 407)
+"""The first is tinyproxy's answer to a wrong password."""
 
 FAILURES: tuple[type[Exception], ...] = (
     httpcore2.TimeoutException,
@@ -154,7 +156,7 @@ async def greeted(operators: Operators, proxy: ProxyAddress, scheme: str) -> Non
         answer = await _asked(stream, proxy, NOWHERE, 443)
     finally:
         await stream.aclose()
-    if answer.status == 407:
+    if answer.status in _UNWELCOME:
         raise Unreachable(unwelcome(proxy, scheme))
 
 
@@ -207,7 +209,7 @@ def unwelcome(proxy: ProxyAddress, scheme: str) -> str:
 
 
 def _refusal(proxy: ProxyAddress, status: int, port: int) -> str:
-    if status == 407:
+    if status in _UNWELCOME:
         return unwelcome(proxy, "https")
     if status == 403:
         return f"the proxy {proxy} refuses it with status 403: its rules have to allow port {port}"

@@ -113,13 +113,18 @@ class Transport(httpx2.AsyncBaseTransport):
         return self._proxied["https"]
 
     def _forwards(self, proxy: ProxyAddress) -> httpcore2.AsyncConnectionPool:
-        """Connections to the proxy, which reads the requests; TLS to it is the backend's."""
+        """Connections to the proxy, which reads the requests; TLS to it is the backend's.
+
+        Each serves one request: some proxies end it after the answer without a word of that, and
+        the next request would be lost on it.
+        """
         if "http" not in self._proxied:
             url = httpcore2.URL(scheme="http", host=proxy.host, port=proxy.port)
             self._proxied["http"] = _pool(
                 self._tls,
                 proxy=httpcore2.Proxy(url, headers=credentials(proxy)),
                 network_backend=ToProxy(self._guard.operators, proxy, "http"),
+                max_keepalive_connections=0,
             )
         return self._proxied["http"]
 
