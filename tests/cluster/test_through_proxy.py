@@ -74,9 +74,11 @@ async def site(stack: AsyncExitStack, folder: Path, scheme: str) -> Site:
 async def push(client: Remote) -> None:
     """An image with a large layer."""
     for data in (CONFIG, LAYER):
-        await client.push_blob(
-            APP, sha256(data), len(data), lambda start, end, data=data: body(data[start:end])
-        )
+
+        def read(start: int, end: int, data: bytes = data) -> AsyncIterator[bytes]:
+            return body(data[start:end])
+
+        await client.push_blob(APP, sha256(data), len(data), read)
     await client.put_manifest(APP, "v1", IMAGE, media_types.OCI_MANIFEST)
 
 
