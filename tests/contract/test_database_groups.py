@@ -4,8 +4,10 @@ import asyncio
 import random
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, text
@@ -135,21 +137,31 @@ async def test_a_full_disk_is_named(db: Database) -> None:
 
 async def test_a_cancelled_statement_takes_nobody_along(db: Database) -> None:
     """It ends in its thread before anything else is run there, and its step is undone."""
-    slow = text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 3000000) "
-                "SELECT max(i) FROM n")  # fmt: skip
+    began, go_on = threading.Event(), threading.Event()
+
+    def held() -> bool:
+        began.set()
+        return go_on.wait(60)
 
     async def dawdling(tx: Tx) -> None:
         await put(tx, "cancelled")
-        await tx.execute(slow)
+        connection: Any = (await tx.connection.get_raw_connection()).driver_connection
+        await connection.create_function("held", 0, held)
+        await tx.execute(text("SELECT held()"))
 
     for number in range(5):
         before = asyncio.create_task(db.run(put, f"before{number}"))
         task = asyncio.create_task(db.run(dawdling))
         after = asyncio.create_task(db.run(put, f"after{number}"))
-        await asyncio.sleep(0.02)
+        assert await asyncio.to_thread(began.wait, 60)
         task.cancel()
+        await asyncio.sleep(0)
+        assert not task.done()
+        go_on.set()
         await asyncio.gather(before, after)
         assert task.cancelled()
+        began.clear()
+        go_on.clear()
     expected = {f"{when}{number}" for number in range(5) for when in ("before", "after")}
     assert await names(db) == expected
 
