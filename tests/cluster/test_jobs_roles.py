@@ -36,7 +36,7 @@ def make(tmp_path: Path, postgres_server: PostgresServer, own_redis: RedisServer
         "auth.secret_key": "the same secret key on every replica",
         "storage.driver": "filesystem",
         "storage.filesystem.rootdirectory": tmp_path / "blobs",
-        "jobs.lease_seconds": 2,
+        "jobs.lease_seconds": 6,  # one that is held up for a moment is not dead
         "gc.lease_seconds": 0,
         "gc.enabled": False,
     }
