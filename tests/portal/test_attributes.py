@@ -8,7 +8,7 @@ import pytest
 
 from moorage.portal import parts
 from moorage.portal.pages.attributes import attributes
-from moorage.portal.parts import LONGEST_LINE
+from moorage.portal.parts import LONGEST_LINE, MOST_LINES
 from moorage.portal.visits import Visit
 
 VISIT = cast(Visit, SimpleNamespace(gettext=lambda text: text))
@@ -16,7 +16,8 @@ VISIT = cast(Visit, SimpleNamespace(gettext=lambda text: text))
 
 def said(found: dict[str, Any]) -> list[tuple[str, object]]:
     """Names and values as they are shown."""
-    return [(name, cell.value) for name, cell in attributes(VISIT, found)]
+    lines, _ = attributes(VISIT, found)
+    return [(name, cell.value) for name, cell in lines]
 
 
 def test_an_image_says_how_it_runs() -> None:
@@ -58,13 +59,31 @@ def test_a_time_that_is_none_stays_what_was_written(text: str) -> None:
 
 def test_a_time_is_a_time() -> None:
     """Also with the nanoseconds that Go writes."""
-    ((_, cell),) = attributes(VISIT, {"created": "2026-11-02T09:30:00.123456789Z"})
+    ((_, cell),), _ = attributes(VISIT, {"created": "2026-11-02T09:30:00.123456789Z"})
     assert cell.kind == "time"
     assert cell.value == datetime(2026, 11, 2, 9, 30, 0, 123456, UTC)
 
 
 def test_who_pushes_does_not_decide_how_long_the_page_is() -> None:
     """Of each value so many characters are shown, and names are cut as well."""
-    ((name, cell),) = attributes(VISIT, {"n" * 9999: "v" * 9999})
+    ((name, cell),), _ = attributes(VISIT, {"n" * 9999: "v" * 9999})
     assert len(name) == len(cell.value) == LONGEST_LINE
     assert sum(map(len, parts.each(["x" * 999] * 9999).value)) <= LONGEST_LINE
+
+
+def test_only_what_a_page_shows_is_drawn() -> None:
+    """Others wait for the process while it draws; how many lines there are is told all the same."""
+    asked: list[str] = []
+
+    def gettext(text: str) -> str:
+        asked.append(text)
+        return text
+
+    visit = cast(Visit, SimpleNamespace(gettext=gettext))
+    inner = dict.fromkeys(["Env", "os", *map(str, range(999))], "x")
+    lines, count = attributes(visit, {"os": "linux", "author": "me", "config": inner})
+    assert (len(lines), count) == (MOST_LINES, 1003)
+    assert asked == ["Author", "Operating system"]
+    values = iter(["x" * 999] * 9999)
+    parts.each(values)
+    assert len(list(values)) > 9000

@@ -6,7 +6,7 @@ Form  ─► Field*                             posted to the page that shows it
 Tab, Crumb, Action                          links
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -36,7 +36,7 @@ def text(value: object, note: object = "") -> Cell:
     return Cell("text", str(value), note=str(note))
 
 
-def each(values: Sequence[str]) -> Cell:
+def each(values: Iterable[str]) -> Cell:
     """Texts below each other, as many characters of them as one value may have."""
     lines, room = [], LONGEST_LINE
     for value in values:

@@ -209,21 +209,22 @@ async def _overview(visit: Visit, found: Place, one: Artifact) -> dict[str, Any]
     if one.platforms:
         facts.insert(2, Fact(_("Platforms"), parts.text(", ".join(one.platforms))))
     sections: list[object] = [Facts(_("Artifact"), facts)]
-    if said := attributes(visit, one.extra_attrs):
-        sections.append(Facts(_("Configuration"), _said(visit, said)))
+    lines, count = attributes(visit, one.extra_attrs)
+    if lines:
+        sections.append(Facts(_("Configuration"), _said(visit, lines, count)))
     if one.annotations:
         lines = [
             (name[: parts.LONGEST_LINE], parts.text(value[: parts.LONGEST_LINE]))
-            for name, value in sorted(one.annotations.items())
+            for name, value in sorted(one.annotations.items())[: parts.MOST_LINES]
         ]
-        sections.append(Facts(_("Annotations"), _said(visit, lines)))
+        sections.append(Facts(_("Annotations"), _said(visit, lines, len(one.annotations))))
     return {"sections": sections}
 
 
-def _said(visit: Visit, lines: Sequence[Line]) -> list[Fact]:
-    """What somebody pushed, as much of it as one page shows."""
-    found = [Fact(name, cell) for name, cell in lines[: parts.MOST_LINES]]
-    more = not_shown(visit, len(lines))
+def _said(visit: Visit, lines: Sequence[Line], count: int) -> list[Fact]:
+    """What somebody pushed, as much of it as one page shows of so many lines."""
+    found = [Fact(name, cell) for name, cell in lines]
+    more = not_shown(visit, count)
     return [*found, Fact("…", parts.text(more))] if more else found
 
 

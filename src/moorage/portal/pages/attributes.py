@@ -37,18 +37,21 @@ Line = tuple[str, Cell]
 """A name, and what it says."""
 
 
-def attributes(visit: Visit, found: Mapping[str, Any]) -> Sequence[Line]:
-    """Plain values first, then those of an image's inner configuration, each by name."""
+def attributes(visit: Visit, found: Mapping[str, Any]) -> tuple[Sequence[Line], int]:
+    """Plain values first, then those of an image's inner configuration, each by name: as many as
+    a page shows, and how many there are. Who pushes may give it hundreds of thousands."""
     inner = found.get("config")
-    lines = _lines(visit, found, str | int | float)
-    return lines + (_lines(visit, inner, str | list | dict) if isinstance(inner, dict) else [])
+    said = _said(found, str | int | float)
+    said += _said(inner, str | list | dict) if isinstance(inner, dict) else []
+    shown = said[: parts.MOST_LINES]
+    return [(_name(visit, name), _cell(name, value)) for name, value in shown], len(said)
 
 
-def _lines(visit: Visit, found: Mapping[str, Any], shown: Any) -> list[Line]:
+def _said(found: Mapping[str, Any], kinds: Any) -> list[tuple[str, Any]]:
     return [
-        (_name(visit, name), _cell(name, value))
+        (name, value)
         for name, value in sorted(found.items())
-        if isinstance(value, shown) and value not in ("", [], {})
+        if isinstance(value, kinds) and value not in ("", [], {})
     ]
 
 
@@ -61,9 +64,9 @@ def _name(visit: Visit, name: str) -> str:
 
 def _cell(name: str, value: Any) -> Cell:
     if isinstance(value, dict):  # labels have values; ports and volumes are names alone
-        return parts.each([f"{key}={said}" if said else str(key) for key, said in value.items()])
+        return parts.each(f"{key}={said}" if said else key for key, said in value.items())
     if isinstance(value, list):
-        return parts.each([str(said) for said in value])
+        return parts.each(str(said) for said in value)
     if name == "created" and (moment := _moment(value)):
         return parts.time(moment)
     return parts.text(str(value)[: parts.LONGEST_LINE])
