@@ -1,8 +1,10 @@
 """Charts and rankings of the portal, and the history of a tag: drawn without scripts, for whom."""
 
 import re
+from typing import Any
 
 import pytest
+from tests.portal.browser import Watched
 from tests.portal.data import CANARY
 from tests.portal.visitor import Site, Visitor
 
@@ -81,6 +83,24 @@ def test_a_repository_shows_its_figures_where_its_list_begins(site: Site) -> Non
         assert not _figures(admin.get(f"{where}/artifacts-tab{end}")), end
     public = f"/harbor/projects/{site.project('checkout')}/{APP}"
     assert list(_figures(site.visitor().get(public))) == ["Pulls in 30 days"]
+
+
+def test_words_and_bars_of_a_figure_stand_beside_each_other(browser: Any, site: Site) -> None:
+    """As narrow or wide as the figures are."""
+    watched = Watched(browser, site).sign_in()
+    watched.page.goto(f"/harbor/projects/{site.project('payments')}/{APP}/artifacts-tab")
+    gaps = {}
+    for width in (390, 500, 760, 1000, 1100, 1280):
+        watched.page.set_viewport_size({"width": width, "height": 800})
+        gaps[width] = watched.page.evaluate(GAP)
+    assert min(gaps.values()) >= 6, gaps
+
+
+GAP = """
+document.querySelector('.stats .spark').getBoundingClientRect().left
+    - document.querySelector('.stats .beside-bars').getBoundingClientRect().right
+"""
+"""Pixels between what is said of a figure and its bars."""
 
 
 def _figures(page: str) -> dict[str, str]:
