@@ -1,5 +1,6 @@
 """Connections for the HTTP library: to a server, to a proxy, and through a proxy to a server."""
 
+import asyncio
 import base64
 import ssl
 from collections.abc import Iterable
@@ -166,15 +167,12 @@ async def _asked(
     """The answer to CONNECT. Here alone, and where it forwards, a proxy is told the account."""
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     url = httpcore2.URL(scheme="http", host=proxy.host, port=proxy.port, target=target)
-    timeout = dict.fromkeys(("read", "write"), TUNNEL_SECONDS)
-    asked = httpcore2.Request(
-        "CONNECT",
-        url,
-        headers=[(b"Host", target.encode("ascii")), *credentials(proxy)],
-        extensions={"timeout": timeout},
-    )
+    headers = [(b"Host", target.encode("ascii")), *credentials(proxy)]
+    asked = httpcore2.Request("CONNECT", url, headers=headers)
+    connection = httpcore2.AsyncHTTP11Connection(url.origin, stream)
     try:
-        return await httpcore2.AsyncHTTP11Connection(url.origin, stream).handle_async_request(asked)
+        async with asyncio.timeout(TUNNEL_SECONDS):  # of all, or one that trickles had no end
+            return await connection.handle_async_request(asked)
     except FAILURES as error:
         raise Unreachable(f"the proxy {proxy}: {reason(error)}") from error
 
