@@ -103,7 +103,7 @@ def parse_bypass(text: str) -> Bypass:
         return Bypass(network=ip_network(host, strict=False), port=port)
     except ValueError:
         below = host.startswith((".", "*."))
-        name = host.removeprefix("*").removeprefix(".").removesuffix(".")
+        name = (host.partition(".")[2] if below else host).removesuffix(".")
     if not _NAME.fullmatch(name) or ".." in name:
         raise ValueError(
             f"{text[:100]!r} is no host: give a name, .name for all below it, an address, "
