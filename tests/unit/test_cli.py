@@ -5,8 +5,10 @@ import json
 import logging
 import re
 import sqlite3
+import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -279,9 +281,9 @@ def test_the_doctor_looks_at_redis(made: Cli, own_redis: RedisServer) -> None:
     assert "set maxmemory-policy noeviction (is allkeys-lru)" in result.stdout
 
 
-def test_the_doctor_trusts_whom_the_settings_trust(made: Cli, tmp_path: Path) -> None:
-    """The address that clients use may have a certificate of the company's own authority."""
-    authority = Authority(tmp_path)
+@contextmanager
+def fronted(tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """An external URL that asks for its own tokens."""
 
     class Front(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -293,26 +295,45 @@ def test_the_doctor_trusts_whom_the_settings_trust(made: Cli, tmp_path: Path) ->
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Front) as server:
-        server.socket = authority.server_context("127.0.0.1").wrap_socket(
-            server.socket, server_side=True
-        )
-        url = f"https://127.0.0.1:{server.server_address[1]}"
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            for file, state, said in (
-                ("", "wrong", "certificate verify failed"),
-                (str(authority.path), "fine", "asks for its own tokens"),
-            ):
-                made.environment = {"MOORAGE_HTTP__EXTERNAL_URL": url}
-                if file:
-                    made.environment["MOORAGE_OUTGOING__CA_FILE"] = file
-                told = json.loads(made("doctor", "--json").stdout)
-                found = {row["check"]: row for row in told}
-                assert found["external url"]["state"] == state
-                assert said in found["external url"]["what"]
-                assert ("the certificate ends in" in found["tls"]["what"]) == bool(file)
+            yield url
         finally:
             server.shutdown()
+
+
+def test_the_doctor_trusts_whom_the_settings_trust(made: Cli, tmp_path: Path) -> None:
+    """The address that clients use may have a certificate of the company's own authority."""
+    authority = Authority(tmp_path)
+    with fronted(authority.server_context("127.0.0.1")) as url:
+        for file, state, said in (
+            ("", "wrong", "certificate verify failed"),
+            (str(authority.path), "fine", "asks for its own tokens"),
+        ):
+            made.environment = {"MOORAGE_HTTP__EXTERNAL_URL": url}
+            if file:
+                made.environment["MOORAGE_OUTGOING__CA_FILE"] = file
+            told = json.loads(made("doctor", "--json").stdout)
+            found = {row["check"]: row for row in told}
+            assert found["external url"]["state"] == state
+            assert said in found["external url"]["what"]
+            assert ("the certificate ends in" in found["tls"]["what"]) == bool(file)
+
+
+def test_the_doctor_asks_no_proxy_of_the_environment(
+    made: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would look at another way than that which the settings name."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with fronted() as url:
+        made.environment = {"MOORAGE_HTTP__EXTERNAL_URL": url}
+        found = {row["check"]: row for row in made.json("doctor")}
+    assert found["external url"]["state"] == "fine"
 
 
 def test_the_doctor_looks_at_every_disk(made: Cli, tmp_path: Path) -> None:
