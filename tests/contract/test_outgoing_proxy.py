@@ -269,7 +269,8 @@ async def test_what_the_proxy_refuses_or_cannot_reach(tmp_path: Path) -> None:
 async def test_what_speaks_no_http_is_no_proxy() -> None:
     """Or says nothing."""
 
-    async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")  # what is unread at the end would be a reset
         writer.write(b"220 mail.example ESMTP\r\n")
         await writer.drain()
 
@@ -277,6 +278,31 @@ async def test_what_speaks_no_http_is_no_proxy() -> None:
         for scheme in ("http", "https"):
             with pytest.raises(Unreachable, match=r"does not speak HTTP|broke off"):
                 await fetched(through(f"http://127.0.0.1:{port}"), f"{scheme}://{HOST}/")
+
+
+async def test_a_proxy_that_trickles_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tunnel has to be open in time, also where an answer may take as long as it comes."""
+    monkeypatch.setattr("moorage.outgoing.connections.TUNNEL_SECONDS", 1.0)
+    ended = asyncio.Event()
+
+    async def trickle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            writer.write(b"HTTP/1.1 200 OK\r\n")
+            while True:
+                writer.write(b"a: b\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.1)
+        finally:
+            ended.set()
+
+    async with (
+        listening(trickle) as port,
+        through(f"http://127.0.0.1:{port}").streaming() as client,
+        asyncio.timeout(60),
+    ):
+        with pytest.raises(Unreachable, match=r"the proxy .* does not answer in time"):
+            await client.get(f"https://{HOST}/")
+        await ended.wait()
 
 
 async def test_tunnels_that_fail_leave_room_for_others(

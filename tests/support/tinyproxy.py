@@ -17,8 +17,13 @@ from tests.support.requirements import path_of, require
 from tests.support.stores import wait_for
 from tools.ports import free_port
 
-# Its own view of /etc/hosts; the rest of the machine sees nothing of it.
-_START = 'mount --bind "$1" /etc/hosts && exec "$2" -d -c "$3"'
+# Its own view of /etc/hosts; the rest of the machine sees nothing of it. Nor has it a name server:
+# one that is silent would be waited for longer than a test waits for the proxy.
+_START = """
+mount --bind "$1/hosts" /etc/hosts || exit
+[ ! -e /etc/resolv.conf ] || mount --bind "$1/resolv.conf" /etc/resolv.conf || exit
+exec "$2" -d -c "$1/conf"
+"""
 
 
 @dataclass(frozen=True)
@@ -57,13 +62,14 @@ def running_tinyproxy(
     found = Tinyproxy(free_port(), folder)
     hosts = "".join(f"127.0.0.1 {name}\n" for name in ("localhost", *names))
     (folder / "hosts").write_text(hosts)
+    (folder / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
     lines = [f"Port {found.port}", "Listen 127.0.0.1", "Timeout 60", "MaxClients 200"]
     lines += [f'LogFile "{folder / "log"}"', "LogLevel Connect"]
     lines += [f"ConnectPort {port}" for port in ports]
     if account:
         lines.append(f"BasicAuth {' '.join(account)}")
     (folder / "conf").write_text("\n".join(lines) + "\n")
-    command = [*own, "sh", "-c", _START, "sh", str(folder / "hosts"), binary, str(folder / "conf")]
+    command = [*own, "sh", "-c", _START, "sh", str(folder), binary]
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
