@@ -148,12 +148,17 @@ class Flow(Watched):
 
     def press(self, button: "Locator") -> int:
         """Send the form of a button and wait for the page after it; how it was answered."""
+        self.settle()
         with (
             self.page.expect_response(lambda answer: answer.request.method == "POST") as sent,
             self.page.expect_event("domcontentloaded"),
         ):
             button.click()
         return int(sent.value.status)
+
+    def settle(self) -> None:
+        """Wait for all of the page: a button that moves when its font comes loses a click."""
+        self.page.wait_for_load_state("load")
 
     def form(self, op: str) -> "Locator":
         """The form that is sent by a button of that `op`."""
@@ -199,6 +204,7 @@ class Flow(Watched):
 
     def in_place(self, op: str, said: str) -> None:
         """Send what is typed by a further button; the answer stands below the form."""
+        self.settle()
         with self.page.expect_response(lambda answer: answer.request.method == "POST"):
             self.page.locator(f'button[name="op"][value="{op}"]').click()
         self.page.get_by_role("status").filter(has_text=said).wait_for()
@@ -213,6 +219,7 @@ class Flow(Watched):
 
     def choose(self, name: str, item: str, said: str = "") -> None:
         """Do something by the menu of a line: what it posts is sent, a link of it is followed."""
+        self.settle()
         summary = self.page.get_by_label(f"Actions for {name}", exact=True)
         menu = self.page.locator("details.menu", has=summary)
         menu.locator("summary").click()
