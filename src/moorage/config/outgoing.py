@@ -25,7 +25,8 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-_PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443}
+"""Of a URL that names none."""
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 _WITH_PORT = re.compile(r"(?P<host>\[[^]]*\]|[^:]*):(?P<port>\d{1,5})")
 
@@ -60,14 +61,14 @@ def parse_proxy(url: str) -> ProxyAddress:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         raise refused from None
-    if parts.scheme not in _PORTS or parts.path not in ("", "/") or parts.query or parts.fragment:
+    if parts.scheme not in PORTS or parts.path not in ("", "/") or parts.query or parts.fragment:
         raise refused
-    if port == 0 or not (_NAME.fullmatch(host) or _address(host)):
+    if port == 0 or not (_NAME.fullmatch(host) or literal(host)):
         raise refused
     userinfo, given, _ = parts.netloc.rpartition("@")
     username, _, password = userinfo.partition(":")
     account = (unquote(username), unquote(password)) if given else None
-    return ProxyAddress(parts.scheme == "https", host, port or _PORTS[parts.scheme], account)
+    return ProxyAddress(parts.scheme == "https", host, port or PORTS[parts.scheme], account)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class Bypass:
         if self.port not in (None, port):
             return False
         if self.network is not None:
-            address = _address(host)
+            address = literal(host)
             return address is not None and address in self.network
         host = host.rstrip(".")
         same = host == self.name and not self.below_only
@@ -94,7 +95,7 @@ class Bypass:
 def parse_bypass(text: str) -> Bypass:
     """Read an entry of `no_proxy`; raises ValueError."""
     host, port = text.strip().lower(), None
-    if not _address(host) and (found := _WITH_PORT.fullmatch(host)):
+    if not literal(host) and (found := _WITH_PORT.fullmatch(host)):
         host, port = found["host"], int(found["port"])
     host = host.removeprefix("[").removesuffix("]")
     if host == "*":
@@ -112,7 +113,8 @@ def parse_bypass(text: str) -> Bypass:
     return Bypass(name=name, below_only=below, port=port)
 
 
-def _address(host: str) -> IPv4Address | IPv6Address | None:
+def literal(host: str) -> IPv4Address | IPv6Address | None:
+    """The address that a host is, without brackets; None for a name."""
     try:
         return ip_address(host)
     except ValueError:

@@ -30,12 +30,12 @@ from typing import Any
 
 import httpx2
 
-from moorage.config.outgoing import ProxyAddress
+from moorage.config.outgoing import ProxyAddress, literal
 from moorage.errors import AddressRefused, Invalid, Unreachable
 from moorage.outgoing.addresses import EVERYWHERE, Network, allowed
 from moorage.outgoing.connections import greeted
 from moorage.outgoing.lookups import Lookups
-from moorage.outgoing.proxies import HttpProxies, Silent, check_spelling, check_unknown, literal
+from moorage.outgoing.proxies import HttpProxies, Silent, check_spelling, check_unknown
 from moorage.outgoing.transport import Transport
 
 CONNECT_SECONDS = 5.0

@@ -12,11 +12,16 @@ reader could take for something else: 127.1, 0x7f000001, a zone behind an addres
 import re
 import time
 from collections.abc import Callable, Collection, Sequence
-from ipaddress import ip_address
 
-from moorage.config.outgoing import OutgoingSettings, ProxyAddress, parse_bypass, parse_proxy
+from moorage.config.outgoing import (
+    OutgoingSettings,
+    ProxyAddress,
+    literal,
+    parse_bypass,
+    parse_proxy,
+)
 from moorage.errors import AddressRefused
-from moorage.outgoing.addresses import Address, Network, meanings
+from moorage.outgoing.addresses import Network, meanings
 
 PRIVATE = (
     "corp",
@@ -70,14 +75,6 @@ def _here(host: str) -> bool:
         return any(each.is_loopback or each.is_unspecified for each in meanings(address))
     name = host.rstrip(".")
     return "." not in name or name.endswith(".localhost")
-
-
-def literal(host: str) -> Address | None:
-    """The address that a host is."""
-    try:
-        return ip_address(host)
-    except ValueError:
-        return None
 
 
 def check_spelling(host: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import httpcore2
 import httpx2
 
-from moorage.config.outgoing import ProxyAddress
+from moorage.config.outgoing import PORTS, ProxyAddress
 from moorage.errors import Unreachable
 from moorage.outgoing.connections import (
     FAILURES,
@@ -32,7 +32,6 @@ LARGE = 32 << 20
 REST, REST_SECONDS = 64 << 10, 1.0
 """Bytes of an answer nobody wants that are read so that its connection can be used again."""
 
-_PORTS = {"http": 80, "https": 443}
 _OF_PROXIES = (b"proxy-authorization", b"proxy-connection")
 
 
@@ -90,7 +89,7 @@ class Transport(httpx2.AsyncBaseTransport):
             target=request.url.raw_path,
         )
         scheme, host = url.scheme.decode("ascii"), url.host.decode("ascii")
-        port = url.port or _PORTS.get(scheme, 0)
+        port = url.port or PORTS.get(scheme, 0)
         proxy = self._guard.proxy(scheme, host, port)
         if proxy is None:
             return await self._direct.handle_async_request(_core(request, url))

@@ -187,17 +187,15 @@ def _details(parameters: str) -> str:
 
 def outcome(visit: Visit, parameters: str) -> Cell:
     """What a run did, or a dry one would do; nothing of one that has not told it yet."""
-    _ = visit.gettext
+    _, told = visit.gettext, _read(parameters)
     said = {
-        name: value
-        for name, value in _read(parameters).items()
-        if name in OUTCOMES and isinstance(value, int)
+        name: value for name, value in told.items() if name in OUTCOMES and isinstance(value, int)
     }
     if "purged" in said:
         return parts.number(said["purged"])
     if "freed_space" not in said:
         return parts.text("")
-    dry = _read(parameters).get("dry_run") is True
+    dry = told.get("dry_run") is True
     size = filesize(said["freed_space"] if dry else said.get("deleted_space", 0))
     if dry:
         return parts.text(size, _("would go"))

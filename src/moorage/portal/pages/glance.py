@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
+from moorage.portal.pages.usage import of_quota
 from moorage.portal.parts import Stat
 from moorage.portal.places import Place
 from moorage.portal.rendering import filesize, thousands
@@ -16,16 +16,14 @@ DAYS = 30
 
 async def figures(visit: Visit, found: Place) -> Sequence[Stat]:
     """Pulls of the last days, bytes held and artifacts, as far as the visitor may read them."""
-    here = found.here
-    asked: list[Any] = [
+    pulled, stored, repository = await asyncio.gather(
         visit.all(PullDay, f"{found.api}/usage/pulls", days=2 * DAYS),
+        of_quota(found.here, StorageDay, f"{found.api}/usage/storage", days=2),
         found.repository(),
-    ]
-    if here.may("quota", "read"):
-        asked.append(visit.all(StorageDay, f"{found.api}/usage/storage", days=2))
-    pulled, repository, *stored = await asyncio.gather(*asked)
+    )
     stats = [_pulls(visit, pulled.items)]
-    stats += [_storage(visit, listed.items[-1]) for listed in stored if listed.items]
+    if stored is not None and stored.items:
+        stats.append(_storage(visit, stored.items[-1]))
     if repository is not None:
         stats.append(_artifacts(visit, repository))
     return stats

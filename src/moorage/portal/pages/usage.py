@@ -32,8 +32,8 @@ async def project(visit: Visit) -> Response:
         visit.all(PullDay, pulls, days=days),
         visit.all(Pulled, f"{pulls}/repositories", days=days, page_size=top),
         _callers(visit, here, pulls, days),
-        _if(here, StorageDay, f"{here.api}/usage/storage", days=days),
-        _if(here, RepositoryStorage, f"{here.api}/usage/storage/repositories", page_size=top),
+        of_quota(here, StorageDay, f"{here.api}/usage/storage", days=days),
+        of_quota(here, RepositoryStorage, f"{here.api}/usage/storage/repositories", page_size=top),
     ]
     pulled, repositories, callers, stored, largest = await asyncio.gather(*asked)
     _ = visit.gettext
@@ -65,7 +65,7 @@ async def repository(visit: Visit, found: Place) -> Response:
         visit.all(Pulled, f"{pulls}/tags", days=days, page_size=top),
         visit.all(Pulled, f"{pulls}/artifacts", days=days, page_size=top),
         _callers(visit, here, pulls, days),
-        _if(here, StorageDay, f"{found.api}/usage/storage", days=days),
+        of_quota(here, StorageDay, f"{found.api}/usage/storage", days=days),
     ]
     pulled, tags, artifacts, callers, stored = await asyncio.gather(*asked)
     _ = visit.gettext
@@ -184,7 +184,7 @@ async def _callers(visit: Visit, here: Scope, pulls: str, days: int) -> Listing[
     return await visit.all(Pulled, f"{pulls}/callers", days=days, page_size=MOST_NAMES)
 
 
-async def _if(here: Scope, shape: type[Any], path: str, **query: int) -> Listing[Any] | None:
+async def of_quota(here: Scope, shape: type[Any], path: str, **query: int) -> Listing[Any] | None:
     """What those may read who may read the quota."""
     return await here.visit.all(shape, path, **query) if here.may("quota", "read") else None
 
